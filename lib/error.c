@@ -1,0 +1,63 @@
+#include "error.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+static void fill(s24_error *err, s24_status status, const char *format, va_list args)
+{
+    if (!err) {
+        return;
+    }
+    *err = (s24_error){.status = status, .offset = S24_NO_OFFSET};
+    vsnprintf(err->message, sizeof err->message, format, args);
+}
+
+s24_status s24_fail(s24_error *err, s24_status status, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    fill(err, status, format, args);
+    va_end(args);
+    return status;
+}
+
+s24_status s24_fail_at(s24_error *err, uint64_t offset, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    fill(err, S24_ERR_DATA, format, args);
+    va_end(args);
+    if (err) {
+        err->offset = offset;
+    }
+    return S24_ERR_DATA;
+}
+
+s24_status s24_fail_errno(s24_error *err, int sys_errno, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    fill(err, S24_ERR_SYSTEM, format, args);
+    va_end(args);
+    if (err) {
+        err->sys_errno = sys_errno;
+        const size_t used = strlen(err->message);
+        char text[128];
+        /* The XSI form: strerror itself is not thread-safe. */
+        if (strerror_r(sys_errno, text, sizeof text) != 0) {
+            snprintf(text, sizeof text, "error %d", sys_errno);
+        }
+        snprintf(err->message + used, sizeof err->message - used, ": %s", text);
+    }
+    return S24_ERR_SYSTEM;
+}
+
+s24_status s24_fail_memory(s24_error *err, size_t bytes)
+{
+    s24_fail(err, S24_ERR_SYSTEM, "no memory for %zu bytes", bytes);
+    if (err) {
+        err->sys_errno = ENOMEM;
+    }
+    return S24_ERR_SYSTEM;
+}

@@ -1,0 +1,73 @@
+/*
+ * Kernels: the inner loops that exist once an instruction set. The generic code in panel.c is the specification; a
+ * kernel does the same, bit for bit, for the part of a row that fits its vectors, and says how far it came. One list
+ * of rows below feeds dispatch, the differential tests and the benchmarks alike: a new instruction set is a new file
+ * and new rows.
+ */
+#ifndef S24_LIB_KERNELS_H
+#define S24_LIB_KERNELS_H
+
+#include "s24.h"
+
+#if defined(__x86_64__)
+#define S24_X86 1
+#else
+#define S24_X86 0
+#endif
+
+/*
+ * The sums of one panel while it is worked on. f64 addition is not associative, so the order is part of the
+ * specification: value i (0 or 1, ascending position) of group g of a row is added to lane (2g + i) mod 8, rows in
+ * order, kept and pruned values apart. Four groups fill the eight lanes: two AVX registers, or one of AVX-512.
+ * s24_lanes_fold in panel.c says how lanes become a sum.
+ *
+ * A kernel that meets a non-finite element or one out of range of the stored dtype sets `redo`; everything that it
+ * has written is then thrown away and the generic code does the panel again, which knows what to count or to refuse.
+ */
+#define S24_LANES 8
+
+typedef struct s24_lanes {
+    double kept_abs[S24_LANES], pruned_abs[S24_LANES];
+    double kept_sq[S24_LANES], pruned_sq[S24_LANES];
+    double quant_abs[S24_LANES], quant_sq[S24_LANES]; /* of kept values; stay 0 when the stored dtype is the input's */
+    uint64_t kept_zeros;      /* stored values that compare equal to 0 */
+    uint64_t negative_zeros;  /* pruned -0.0 */
+    uint64_t broken_groups;   /* groups with a pruned value unequal to 0 */
+    double max_abs_error;     /* over pruned |w| and kept |w - v| */
+    bool redo;
+} s24_lanes;
+
+/*
+ * Magnitude-prunes the first groups of a row of `groups` whole groups (4 elements of `from` each): writes 2 values of
+ * `to` and a nibble a group, adds to *lanes, and returns how many groups it did, a multiple of 4 (so that lanes and
+ * bytes of positions are whole) and at most `groups`. Pointers may be unaligned. May read, but not write, nothing
+ * beyond the groups given.
+ */
+typedef size_t s24_prune_kernel(const void *src, size_t groups, void *values, uint8_t *positions, s24_lanes *lanes);
+
+/*
+ * Expands the first groups of a row: 4 elements of `to` a group, pruned positions +0.0; returns how many groups it
+ * did, an even number. Stops before a pair of groups with an invalid nibble (the generic code then names it), and
+ * before a value that `to` cannot hold.
+ */
+typedef size_t s24_unpack_kernel(const void *values, const uint8_t *positions, size_t groups, void *dst);
+
+/*     instruction set, from, to, function */
+#if S24_X86
+#define S24_PRUNE_KERNELS(X)
+#define S24_UNPACK_KERNELS(X)
+#else
+#define S24_PRUNE_KERNELS(X)
+#define S24_UNPACK_KERNELS(X)
+#endif
+
+#define S24_DECLARE_PRUNE(isa, from, to, function) s24_prune_kernel function;
+#define S24_DECLARE_UNPACK(isa, from, to, function) s24_unpack_kernel function;
+S24_PRUNE_KERNELS(S24_DECLARE_PRUNE)
+S24_UNPACK_KERNELS(S24_DECLARE_UNPACK)
+
+/* The best kernel for this machine, capped at isa; NULL: there is none, the generic code does it all. */
+s24_prune_kernel *s24_find_prune_kernel(s24_isa isa, s24_dtype from, s24_dtype to);
+s24_unpack_kernel *s24_find_unpack_kernel(s24_isa isa, s24_dtype from, s24_dtype to);
+
+#endif

@@ -1,0 +1,391 @@
+/*
+ * The generic kernels: selection, packing, sums, unpacking, an element at a time and for every dtype. They are the
+ * specification. An instruction set's kernel, where there is one, does the front of each row, and the code here the
+ * rest of it.
+ */
+#include "panel.h"
+
+#include <math.h>
+
+#include "error.h"
+
+/* ---------------------------------------------------------------- geometry of panels */
+
+s24_panels s24_panels_of(const s24_geometry *geometry, size_t panel_groups)
+{
+    const size_t groups = geometry->groups;
+    s24_panels p = {.rows = geometry->rows, .groups = groups, .rows_per_panel = 1, .runs_per_row = 1,
+                    .groups_per_run = groups};
+    if (geometry->rows == 0 || groups == 0) {
+        return p; /* count = 0 */
+    }
+    if (groups > panel_groups) {
+        p.groups_per_run = panel_groups;
+        p.runs_per_row = (groups - 1) / panel_groups + 1;
+        p.count = p.rows * p.runs_per_row;
+    } else {
+        p.rows_per_panel = panel_groups / groups;
+        p.count = (p.rows - 1) / p.rows_per_panel + 1;
+    }
+    return p;
+}
+
+static size_t min_size(size_t a, size_t b)
+{
+    return a < b ? a : b;
+}
+
+s24_panel_place s24_panel_at(const s24_panels *p, size_t index)
+{
+    const size_t row = index / p->runs_per_row * p->rows_per_panel;
+    const size_t group = index % p->runs_per_row * p->groups_per_run;
+    return (s24_panel_place){.row = row, .rows = min_size(p->rows_per_panel, p->rows - row), .group = group,
+                             .groups = min_size(p->groups_per_run, p->groups - group)};
+}
+
+size_t s24_place_cols(const s24_panel_place *place, size_t cols)
+{
+    return min_size(4 * place->groups, cols - 4 * place->group);
+}
+
+/* ---------------------------------------------------------------- selection */
+
+/*
+ * Which two of four keys are the greatest, as a nibble p0 | p1 << 2, p0 < p1. Of equal keys the lower index wins, so
+ * that padding (key 0 at the end) loses against everything.
+ */
+static unsigned select_two(const uint64_t key[4])
+{
+    unsigned position[4], kept = 0;
+    for (unsigned j = 0; j < 4; j++) {
+        unsigned losses = 0;
+        for (unsigned i = 0; i < 4; i++) {
+            losses += i < j ? key[i] >= key[j] : key[i] > key[j];
+        }
+        position[kept] = j;
+        kept += losses < 2; /* the order is total: exactly two lose less than twice */
+    }
+    return position[0] | position[1] << 2;
+}
+
+/* Two indices, the lower first; not padding, when the group has only n < 4 elements. */
+static bool nibble_valid(unsigned nibble)
+{
+    return (nibble & 3) < nibble >> 2;
+}
+
+static unsigned nibble_get(const uint8_t *positions, size_t group)
+{
+    return positions[group / 2] >> (group % 2 * 4) & 15;
+}
+
+/* Groups are set in ascending order; the pad nibble of an odd row's last byte becomes 0. */
+static void nibble_set(uint8_t *positions, size_t group, unsigned nibble)
+{
+    const unsigned low = group % 2 ? positions[group / 2] & 15u : 0;
+    positions[group / 2] = (uint8_t)(group % 2 ? low | nibble << 4 : nibble);
+}
+
+/* ---------------------------------------------------------------- sums */
+
+/* The four elements of a group as the generic code sees them; what lies beyond the row's end is 0. */
+typedef struct group {
+    uint64_t bits[4];
+    unsigned count; /* real elements */
+} group;
+
+static group load_group(const s24_dtype_info *info, const void *row, size_t cols, size_t g)
+{
+    group q = {.count = (unsigned)min_size(4, cols - 4 * g)};
+    for (unsigned i = 0; i < q.count; i++) {
+        q.bits[i] = s24_load(row, info->bytes, 4 * g + i);
+    }
+    return q;
+}
+
+/* What the lanes do not hold: finite elements only reach those. */
+typedef struct counts {
+    uint64_t nonfinite_kept, nonfinite_pruned;
+} counts;
+
+static void add_kept(const s24_dtype_info *from, const s24_dtype_info *to, uint64_t bits, uint64_t stored, size_t lane,
+                     s24_lanes *lanes, counts *n)
+{
+    lanes->kept_zeros += s24_key(to, stored) == 0;
+    if (s24_key(from, bits) >= from->nonfinite_key) {
+        n->nonfinite_kept++;
+        return;
+    }
+    const double w = fabs(s24_decode(from, bits));
+    lanes->kept_abs[lane] += w;
+    lanes->kept_sq[lane] += w * w;
+    if (from != to) {
+        const double error = fabs(s24_decode(from, bits) - s24_decode(to, stored));
+        lanes->quant_abs[lane] += error;
+        lanes->quant_sq[lane] += error * error;
+        lanes->max_abs_error = fmax(lanes->max_abs_error, error);
+    }
+}
+
+static void add_pruned(const s24_dtype_info *from, uint64_t bits, size_t lane, s24_lanes *lanes, counts *n)
+{
+    const uint64_t key = s24_key(from, bits);
+    lanes->negative_zeros += key == 0 && bits != 0;
+    if (key >= from->nonfinite_key) {
+        n->nonfinite_pruned++;
+        return;
+    }
+    const double w = fabs(s24_decode(from, bits));
+    lanes->pruned_abs[lane] += w;
+    lanes->pruned_sq[lane] += w * w;
+    lanes->max_abs_error = fmax(lanes->max_abs_error, w);
+}
+
+/* Adds group g of a row: its elements, which two are kept, and what was stored of those. */
+static void add_group(const s24_dtype_info *from, const s24_dtype_info *to, const group *q, size_t g, unsigned nibble,
+                      const uint64_t stored[2], s24_lanes *lanes, counts *n)
+{
+    size_t kept = 0, pruned = 0;
+    bool broken = false;
+    for (unsigned i = 0; i < q->count; i++) {
+        if (i == (nibble & 3) || i == nibble >> 2) {
+            add_kept(from, to, q->bits[i], stored[kept], (2 * g + kept) % S24_LANES, lanes, n);
+            kept++;
+        } else {
+            add_pruned(from, q->bits[i], (2 * g + pruned) % S24_LANES, lanes, n);
+            broken |= s24_key(from, q->bits[i]) != 0;
+            pruned++;
+        }
+    }
+    lanes->broken_groups += broken;
+}
+
+/* The tree ((0 + 4) + (2 + 6)) + ((1 + 5) + (3 + 7)): what halving a vector again and again gives. */
+static double fold(const double lane[S24_LANES])
+{
+    return ((lane[0] + lane[4]) + (lane[2] + lane[6])) + ((lane[1] + lane[5]) + (lane[3] + lane[7]));
+}
+
+static s24_sums fold_lanes(const s24_lanes *lanes, const counts *n, size_t rows, size_t cols)
+{
+    /* Two are kept of a whole group, and of a shorter one as many as there are, up to two. */
+    const size_t pruned_per_row = cols / 4 * 2 + (cols % 4 == 3);
+    return (s24_sums){
+        .total_count = rows * cols,
+        .pruned_count = rows * pruned_per_row,
+        .zero_count = rows * pruned_per_row + lanes->kept_zeros,
+        .nonfinite_kept = n->nonfinite_kept,
+        .nonfinite_pruned = n->nonfinite_pruned,
+        .negative_zero_count = lanes->negative_zeros,
+        .broken_groups = lanes->broken_groups,
+        .kept_abs = fold(lanes->kept_abs),
+        .pruned_abs = fold(lanes->pruned_abs),
+        .kept_sq = fold(lanes->kept_sq),
+        .pruned_sq = fold(lanes->pruned_sq),
+        .quant_abs = fold(lanes->quant_abs),
+        .quant_sq = fold(lanes->quant_sq),
+        .max_abs_error = lanes->max_abs_error,
+    };
+}
+
+/* ---------------------------------------------------------------- pruning */
+
+s24_pruner s24_pruner_of(const s24_method *method, s24_dtype from, s24_dtype to, s24_dtype aux, bool allow_nonfinite,
+                         s24_isa isa)
+{
+    return (s24_pruner){.from = s24_info(from), .to = s24_info(to), .aux = method->aux ? s24_info(aux) : NULL,
+                        .method = method, .allow_nonfinite = allow_nonfinite,
+                        .kernel = method->score ? NULL : s24_find_prune_kernel(isa, from, to)};
+}
+
+static bool set_fault(s24_fault *fault, s24_fault_kind kind, size_t col, double value)
+{
+    *fault = (s24_fault){.kind = kind, .col = col, .value = value};
+    return false;
+}
+
+/* The keys of group g; false: an element that is refused. */
+static bool group_keys(const s24_pruner *p, const group *q, const void *aux, size_t g, uint64_t key[4],
+                       s24_fault *fault)
+{
+    for (unsigned i = 0; i < 4; i++) {
+        key[i] = i < q->count ? s24_key(p->from, q->bits[i]) : 0;
+        if (key[i] >= p->from->nonfinite_key && !p->allow_nonfinite) {
+            return set_fault(fault, S24_FAULT_NONFINITE, 4 * g + i, s24_decode(p->from, q->bits[i]));
+        }
+    }
+    if (!p->method->score) {
+        return true;
+    }
+    uint64_t weights[4], scores[4] = {0};
+    size_t at;
+    const unsigned bytes = p->from->bytes;
+    for (unsigned i = 0; i < q->count; i++) {
+        s24_store(weights, bytes, i, q->bits[i]);
+    }
+    const unsigned char *aux_group = (const unsigned char *)aux + 4 * g * p->aux->bytes;
+    if (!p->method->score(p->from, weights, p->aux, aux_group, q->count, scores, &at)) {
+        return set_fault(fault, S24_FAULT_AUX_NONFINITE, 4 * g + at, NAN);
+    }
+    for (unsigned i = 0; i < q->count; i++) {
+        key[i] = key[i] >= p->from->nonfinite_key ? UINT64_MAX : scores[i];
+    }
+    return true;
+}
+
+static bool prune_group(const s24_pruner *p, const group *q, const void *aux, size_t g, void *values,
+                        uint8_t *positions, s24_lanes *lanes, counts *n, s24_fault *fault)
+{
+    uint64_t key[4], stored[2];
+    if (!group_keys(p, q, aux, g, key, fault)) {
+        return false;
+    }
+    const unsigned nibble = select_two(key);
+    for (unsigned i = 0; i < 2; i++) {
+        const unsigned position = i ? nibble >> 2 : nibble & 3;
+        bool overflow = false;
+        stored[i] = q->bits[position];
+        if (p->from != p->to) {
+            stored[i] = s24_encode(p->to, s24_decode(p->from, q->bits[position]), &overflow);
+        }
+        if (overflow) {
+            return set_fault(fault, S24_FAULT_RANGE, 4 * g + position, s24_decode(p->from, q->bits[position]));
+        }
+        s24_store(values, p->to->bytes, 2 * g + i, stored[i]);
+    }
+    nibble_set(positions, g, nibble);
+    add_group(p->from, p->to, q, g, nibble, stored, lanes, n);
+    return true;
+}
+
+static const void *row_of(const void *base, size_t row, size_t elements, unsigned bytes)
+{
+    return (const unsigned char *)base + row * elements * bytes;
+}
+
+/*
+ * One run over all rows. Where a row is a multiple of 16 elements, rows lie behind one another in every plane and all
+ * start at lane 0: they are one long row, and a kernel is called once.
+ */
+static bool prune_rows(const s24_pruner *p, s24_prune_kernel *kernel, const s24_panel *panel, s24_lanes *lanes,
+                       counts *n, s24_fault *fault)
+{
+    const bool joined = panel->cols % 16 == 0;
+    const size_t rows = joined ? 1 : panel->rows;
+    const size_t cols = joined ? panel->rows * panel->cols : panel->cols;
+    const size_t groups = (cols + 3) / 4;
+    for (size_t r = 0; r < rows; r++) {
+        const void *src = row_of(panel->dense, r, cols, p->from->bytes);
+        const void *aux = p->aux ? row_of(panel->aux, r, cols, p->aux->bytes) : NULL;
+        void *values = (unsigned char *)panel->values + r * 2 * groups * p->to->bytes;
+        uint8_t *positions = panel->positions + r * ((groups + 1) / 2);
+        size_t g = kernel ? kernel(src, cols / 4, values, positions, lanes) : 0;
+        for (; g < groups; g++) {
+            const group q = load_group(p->from, src, cols, g);
+            if (!prune_group(p, &q, aux, g, values, positions, lanes, n, fault)) {
+                fault->row = joined ? fault->col / panel->cols : r;
+                fault->col = joined ? fault->col % panel->cols : fault->col;
+                return false;
+            }
+        }
+    }
+    return true;
+}
+
+bool s24_prune_panel(const s24_pruner *pruner, const s24_panel *panel, s24_sums *sums, s24_fault *fault)
+{
+    s24_lanes lanes = {0};
+    counts n = {0};
+    *fault = (s24_fault){.kind = S24_FAULT_NONE};
+    bool ok = prune_rows(pruner, pruner->kernel, panel, &lanes, &n, fault);
+    if (lanes.redo) {
+        lanes = (s24_lanes){0};
+        n = (counts){0};
+        ok = prune_rows(pruner, NULL, panel, &lanes, &n, fault);
+    }
+    if (ok) {
+        *sums = fold_lanes(&lanes, &n, panel->rows, panel->cols);
+    }
+    return ok;
+}
+
+bool s24_measure_panel(const s24_dtype_info *from, const s24_dtype_info *to, const s24_panel *panel, s24_sums *sums,
+                       s24_fault *fault)
+{
+    const size_t groups = (panel->cols + 3) / 4;
+    s24_lanes lanes = {0};
+    counts n = {0};
+    for (size_t r = 0; r < panel->rows; r++) {
+        const void *src = row_of(panel->dense, r, panel->cols, from->bytes);
+        const void *values = row_of(panel->values, r, 2 * groups, to->bytes);
+        const uint8_t *positions = panel->positions + r * ((groups + 1) / 2);
+        for (size_t g = 0; g < groups; g++) {
+            const group q = load_group(from, src, panel->cols, g);
+            const unsigned nibble = nibble_get(positions, g);
+            const uint64_t stored[2] = {s24_load(values, to->bytes, 2 * g), s24_load(values, to->bytes, 2 * g + 1)};
+            if (!nibble_valid(nibble)) {
+                *fault = (s24_fault){.kind = S24_FAULT_POSITIONS, .row = r, .col = 4 * g};
+                return false;
+            }
+            add_group(from, to, &q, g, nibble, stored, &lanes, &n);
+        }
+    }
+    *sums = fold_lanes(&lanes, &n, panel->rows, panel->cols);
+    return true;
+}
+
+/* ---------------------------------------------------------------- unpacking */
+
+s24_unpacker s24_unpacker_of(s24_dtype from, s24_dtype to, s24_isa isa)
+{
+    return (s24_unpacker){.from = s24_info(from), .to = s24_info(to), .kernel = s24_find_unpack_kernel(isa, from, to)};
+}
+
+static bool unpack_group(const s24_unpacker *u, const void *values, unsigned nibble, size_t g, unsigned count,
+                         void *dst, s24_fault *fault)
+{
+    if (!nibble_valid(nibble)) {
+        return set_fault(fault, S24_FAULT_POSITIONS, 4 * g, 0);
+    }
+    uint64_t dense[4] = {0};
+    for (unsigned i = 0; i < 2; i++) {
+        const unsigned position = i ? nibble >> 2 : nibble & 3;
+        bool overflow = false;
+        dense[position] = s24_load(values, u->from->bytes, 2 * g + i);
+        if (u->from != u->to) {
+            const double x = s24_decode(u->from, dense[position]);
+            dense[position] = s24_encode(u->to, x, &overflow);
+            if (overflow) {
+                return set_fault(fault, S24_FAULT_RANGE, 4 * g + position, x);
+            }
+        }
+    }
+    for (unsigned i = 0; i < count; i++) {
+        s24_store(dst, u->to->bytes, 4 * g + i, dense[i]);
+    }
+    return true;
+}
+
+bool s24_unpack_panel(const s24_unpacker *u, size_t rows, size_t cols, const void *values, const uint8_t *positions,
+                      void *dst, s24_fault *fault)
+{
+    const bool joined = cols % 8 == 0; /* whole bytes of positions: rows lie behind one another in every plane */
+    const size_t run_cols = joined ? rows * cols : cols;
+    const size_t groups = (run_cols + 3) / 4;
+    *fault = (s24_fault){.kind = S24_FAULT_NONE};
+    for (size_t r = 0; r < (joined ? 1 : rows); r++) {
+        const void *row_values = row_of(values, r, 2 * groups, u->from->bytes);
+        const uint8_t *row_positions = positions + r * ((groups + 1) / 2);
+        void *row = (unsigned char *)dst + r * run_cols * u->to->bytes;
+        size_t g = u->kernel ? u->kernel(row_values, row_positions, run_cols / 4, row) : 0;
+        for (; g < groups; g++) {
+            const unsigned count = (unsigned)min_size(4, run_cols - 4 * g);
+            if (!unpack_group(u, row_values, nibble_get(row_positions, g), g, count, row, fault)) {
+                fault->row = joined ? fault->col / cols : r;
+                fault->col = joined ? fault->col % cols : fault->col;
+                return false;
+            }
+        }
+    }
+    return true;
+}

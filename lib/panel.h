@@ -1,0 +1,145 @@
+/*
+ * Panels: the unit of work, of checking and of loss. A panel is a run of whole rows, or, of a row longer than a panel,
+ * a run of groups. Everything that the library does to a tensor it does panel by panel, in memory and in files alike,
+ * so that figures and bytes are the same.
+ *
+ *      K = 4 * groups, a row                         row longer than a panel
+ *    +---------------------------+          +-----------+-----------+-----+
+ *    | panel 0: floor(size/G)    |          |  panel 0  |  panel 1  |  2  |   row 0
+ *    |          whole rows       |          +-----------+-----------+-----+
+ *    +---------------------------+          |  panel 3  |  panel 4  |  5  |   row 1
+ *    | panel 1                   |          +-----------+-----------+-----+
+ *    +---------------------------+
+ */
+#ifndef S24_LIB_PANEL_H
+#define S24_LIB_PANEL_H
+
+#include "dtype.h"
+#include "kernels.h"
+
+#define S24_PANEL_GROUPS 65536 /* 1 MiB of f32: fits an L2 cache with its output, 8 bytes of check are nothing */
+
+typedef struct s24_panels {
+    size_t count;
+    size_t rows;           /* of the tensor */
+    size_t groups;         /* a row */
+    size_t rows_per_panel; /* 1 where rows are split */
+    size_t runs_per_row;   /* 1 where they are not */
+    size_t groups_per_run;
+} s24_panels;
+
+/* Where a panel lies: rows [row, row + rows), in each of them groups [group, group + groups). */
+typedef struct s24_panel_place {
+    size_t row, rows;
+    size_t group, groups;
+} s24_panel_place;
+
+/* panel_groups: groups a panel, even and at least 2. */
+s24_panels s24_panels_of(const s24_geometry *geometry, size_t panel_groups);
+s24_panel_place s24_panel_at(const s24_panels *panels, size_t index);
+
+/* Elements of a row (of `cols`) that belong to the place: 4 * groups, less the padding of the last group. */
+size_t s24_place_cols(const s24_panel_place *place, size_t cols);
+
+/* ---------------------------------------------------------------- criteria */
+
+/*
+ * A scorer gives each of n consecutive elements of a row a key; a greater key is kept before a smaller one. `aux` is
+ * what belongs to the elements from the criterion's second input. A scorer computes in f64. False: an aux element is
+ * not finite, *at is its index.
+ */
+typedef bool s24_score_row(const s24_dtype_info *info, const void *weights, const s24_dtype_info *aux_info,
+                           const void *aux, size_t n, uint64_t *keys, size_t *at);
+
+typedef struct s24_method {
+    const char *name;
+    s24_score_row *score;  /* NULL: the magnitude itself */
+    const char *aux;       /* what the second input is called; NULL: there is none */
+} s24_method;
+
+enum { S24_METHOD_MAGNITUDE, S24_METHOD_GRADIENT, S24_METHODS };
+extern const s24_method s24_methods[S24_METHODS];
+
+const s24_method *s24_method_find(const char *name); /* NULL: no such criterion */
+
+/* ---------------------------------------------------------------- work on a panel */
+
+typedef enum s24_fault_kind {
+    S24_FAULT_NONE,
+    S24_FAULT_NONFINITE,     /* an element is NaN or infinite */
+    S24_FAULT_AUX_NONFINITE, /* the second input's element is */
+    S24_FAULT_RANGE,         /* a finite element that the stored dtype cannot hold */
+    S24_FAULT_POSITIONS      /* a group's nibble is not two ascending indices */
+} s24_fault_kind;
+
+/* What was wrong with which element, for the caller to name: he knows the tensor and the panel's place in it. */
+typedef struct s24_fault {
+    s24_fault_kind kind;
+    size_t row, col;   /* in the panel; col of the group's first element for S24_FAULT_POSITIONS */
+    double value;      /* the element, except for S24_FAULT_POSITIONS */
+} s24_fault;
+
+/*
+ * One panel in memory. Rows are contiguous: row r of `dense` starts at element r * cols, of `values` at r * 2 * G, of
+ * `positions` at byte r * ceil(G / 2), with G = ceil(cols / 4). Pointers may be unaligned.
+ */
+typedef struct s24_panel {
+    size_t rows, cols;
+    const void *dense;
+    const void *aux;     /* as dense; NULL where the criterion takes none */
+    void *values;
+    uint8_t *positions;
+} s24_panel;
+
+/* How to prune: the same for all panels of a tensor, shared between threads. */
+typedef struct s24_pruner {
+    const s24_dtype_info *from, *to, *aux;
+    const s24_method *method;
+    bool allow_nonfinite;
+    s24_prune_kernel *kernel; /* for magnitude; NULL: generic */
+} s24_pruner;
+
+s24_pruner s24_pruner_of(const s24_method *method, s24_dtype from, s24_dtype to, s24_dtype aux, bool allow_nonfinite,
+                         s24_isa isa);
+
+/* Selects and packs; *sums is set. False: *fault says why, the outputs hold nothing of use. */
+bool s24_prune_panel(const s24_pruner *pruner, const s24_panel *panel, s24_sums *sums, s24_fault *fault);
+
+/* The sums that pruning `panel->dense` (from) to `values` and `positions` (to) gives. */
+bool s24_measure_panel(const s24_dtype_info *from, const s24_dtype_info *to, const s24_panel *panel, s24_sums *sums,
+                       s24_fault *fault);
+
+/* Expands values (from) and positions to dense rows (to): dense row r at element r * cols of dst. */
+typedef struct s24_unpacker {
+    const s24_dtype_info *from, *to;
+    s24_unpack_kernel *kernel;
+} s24_unpacker;
+
+s24_unpacker s24_unpacker_of(s24_dtype from, s24_dtype to, s24_isa isa);
+bool s24_unpack_panel(const s24_unpacker *unpacker, size_t rows, size_t cols, const void *values,
+                      const uint8_t *positions, void *dst, s24_fault *fault);
+
+/* "element [3, 17] is nan" and what to do: fault in the panel at `place` of a tensor, into *err. */
+s24_status s24_fault_report(const s24_fault *fault, const s24_panel_place *place, int rank, const size_t *shape,
+                            int axis, const char *to, s24_error *err);
+
+/* ---------------------------------------------------------------- places in a tensor */
+
+/* The C-order index of element `col` of canonical row `row`, one number a dimension. */
+void s24_element_index(int rank, const size_t *shape, int axis, size_t row, size_t col, size_t *index);
+
+/*
+ * Copies rows [row, row + rows), elements [col, col + cols) of each, of a strided array into contiguous rows.
+ * strides in elements, one a dimension; base is the address of element [0, ..., 0].
+ */
+void s24_gather_rows(const void *base, unsigned bytes, int rank, const size_t *shape, const int64_t *strides, int axis,
+                     size_t row, size_t rows, size_t col, size_t cols, void *dst);
+
+/* The reverse: contiguous rows into a strided array. */
+void s24_scatter_rows(const void *src, unsigned bytes, int rank, const size_t *shape, const int64_t *strides, int axis,
+                      size_t row, size_t rows, size_t col, size_t cols, void *base);
+
+/* C-order strides of a shape, in elements. */
+void s24_c_strides(int rank, const size_t *shape, int64_t *strides);
+
+#endif

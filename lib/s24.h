@@ -1,0 +1,277 @@
+/*
+ * s24.h - the core of libs24: 2:4 structured sparsity in memory.
+ *
+ * A weight matrix is read as rows along its reduction axis; every four consecutive elements of a row are a
+ * group, and 2:4 sparsity keeps the two best of each group. libs24 selects them, packs them (two values and
+ * two 2-bit positions a group), gives them back dense, measures what was lost, and multiplies with them.
+ *
+ * Names. s24_NOUN_VERB; the nouns of the field's literature: Sparse24Tensor is s24_tensor, Sparse24Block
+ * is s24_block, PruneMetrics is s24_prune_metrics.
+ *
+ * Errors. Functions return an s24_status, S24_OK (0) on success. The message goes to the s24_error that the
+ * caller passes (NULL: not wanted). On an error no output argument holds anything that must be freed.
+ *
+ * Threads. There is no mutable global state: any function may be called from any thread at once, as long as no
+ * two calls write to the same object. Functions with a `threads` option start and join their own threads.
+ *
+ * Determinism. The same input and options give the same bytes and the same figures whatever the instruction
+ * set and the number of threads (products of s24_sparse_matmul: for one instruction set).
+ *
+ * Files are in s24io.h.
+ */
+#ifndef S24_H
+#define S24_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define S24_VERSION "0.1.0"
+
+#if defined(__GNUC__)
+#define S24_API __attribute__((visibility("default")))
+#define S24_PRINTF(fmt, args) __attribute__((format(printf, fmt, args)))
+#else
+#define S24_API
+#define S24_PRINTF(fmt, args)
+#endif
+
+/* The version of the library that is linked: "MAJOR.MINOR.PATCH". */
+S24_API const char *s24_version(void);
+
+/* ---------------------------------------------------------------- errors */
+
+/* The values are the exit statuses of the command; see s24(1). */
+typedef enum s24_status {
+    S24_OK = 0,
+    S24_ERR_CHECK = 1,   /* a check failed: not 2:4, or damaged; nothing wrong with the run itself */
+    S24_ERR_USAGE = 2,   /* an argument makes no sense */
+    S24_ERR_DATA = 3,    /* malformed, damaged or unsupported input */
+    S24_ERR_SYSTEM = 4,  /* the system said no: I/O, memory, permission */
+    S24_ERR_NOTHING = 5, /* nothing to do: no tensor was eligible */
+    S24_ERR_STOPPED = 6  /* the caller's cancel flag was raised */
+} s24_status;
+
+#define S24_NO_OFFSET UINT64_MAX
+
+typedef struct s24_error {
+    s24_status status;
+    int sys_errno;     /* errno where the system said no, otherwise 0 */
+    uint64_t offset;   /* byte in the file that is at fault, or S24_NO_OFFSET */
+    char message[480]; /* one line, without a newline: what is wrong; what to do */
+} s24_error;
+
+/* ---------------------------------------------------------------- element types */
+
+/*
+ * The first seven can be pruned. The others are the remaining types of the safetensors format: they are carried
+ * through files unchanged and never computed with.
+ */
+typedef enum s24_dtype {
+    S24_F64, S24_F32, S24_F16, S24_BF16, S24_F8E4M3, S24_F8E5M2, S24_I8,
+    S24_I64, S24_I32, S24_I16, S24_U64, S24_U32, S24_U16, S24_U8, S24_BOOL, S24_C64,
+    S24_F8E8M0, S24_F6E2M3, S24_F6E3M2, S24_F4,
+    S24_DTYPES,              /* how many there are */
+    S24_SAME = S24_DTYPES    /* in options: the input's own dtype */
+} s24_dtype;
+
+S24_API const char *s24_dtype_name(s24_dtype dtype);                   /* "f32"; static storage */
+S24_API bool s24_dtype_parse(const char *name, s24_dtype *dtype);      /* false: no such dtype */
+S24_API unsigned s24_dtype_bits(s24_dtype dtype);                      /* bits an element: 32 for S24_F32 */
+S24_API bool s24_dtype_prunable(s24_dtype dtype);
+
+/*
+ * Converts n elements between two prunable dtypes, rounding to nearest, ties to even. NaN stays NaN (quiet),
+ * infinity stays infinity. Conversions to i8, f8e4m3 and f8e5m2 from any other dtype need scales and are refused
+ * (S24_ERR_USAGE). A finite value beyond the largest of `to` is S24_ERR_DATA; *at (NULL: not wanted) is its index.
+ * src and dst may be unaligned and must not overlap, unless both dtypes have the same width and src == dst.
+ */
+S24_API s24_status s24_dtype_convert(s24_dtype from, const void *src, s24_dtype to, void *dst, size_t n,
+                                     size_t *at, s24_error *err);
+
+/* ---------------------------------------------------------------- instruction sets */
+
+/* What a kernel may use. Caps the choice; what the machine lacks is never used. Results do not depend on it. */
+typedef enum s24_isa { S24_ISA_GENERIC, S24_ISA_NEON, S24_ISA_AVX2, S24_ISA_AVX512, S24_ISA_BEST } s24_isa;
+
+S24_API const char *s24_isa_name(s24_isa isa);                    /* "avx512"; static storage */
+S24_API bool s24_isa_parse(const char *name, s24_isa *isa);       /* false: no such instruction set */
+S24_API s24_isa s24_isa_detect(s24_isa cap);                      /* the best that the machine has, up to cap */
+S24_API unsigned s24_threads_available(void);                     /* the CPUs this process may use, at least 1 */
+
+/* ---------------------------------------------------------------- shapes */
+
+#define S24_MAX_RANK 64
+#define S24_AXIS_AUTO INT32_MAX
+
+/*
+ * How a tensor of a given shape is read as rows along its pruned axis. A row is `cols` (K) elements, `groups` =
+ * ceil(K/4) groups, the last one padded with zeros. Rows are numbered in C order over the other axes.
+ * A tensor of rank 0 is one row of one element.
+ */
+typedef struct s24_geometry {
+    size_t rows, cols, groups;
+    size_t row_values;      /* 2 * groups: kept values a row */
+    size_t row_positions;   /* ceil(groups / 2): bytes of positions a row */
+    size_t num_elements;    /* rows * cols, without padding */
+    size_t values_bytes;    /* of the plane of kept values in the stored dtype */
+    size_t positions_bytes; /* of the plane of positions */
+} s24_geometry;
+
+/*
+ * The axis that groups run along when nobody says otherwise: the last one for rank 1 and 2; axis 1 for rank 3 and
+ * more when every dimension after it is at most 31 (a convolution, OIHW), otherwise the last. 0 for rank 0.
+ */
+S24_API int s24_axis_auto(int rank, const size_t *shape);
+
+/*
+ * Fills *geometry for a tensor whose values are stored as `stored`. axis: S24_AXIS_AUTO, or 0..rank-1, or negative
+ * from the end; *resolved (NULL: not wanted) is the axis as 0..rank-1. S24_ERR_USAGE for an axis that the tensor
+ * does not have, S24_ERR_DATA for sizes beyond 2^63 - 1 bytes.
+ */
+S24_API s24_status s24_geometry_init(s24_geometry *geometry, s24_dtype stored, int rank, const size_t *shape,
+                                     int axis, int *resolved, s24_error *err);
+
+/* A borrowed view of a dense array. The memory stays the caller's and is only read. It may be unaligned. */
+typedef struct s24_dense {
+    const void *data;
+    s24_dtype dtype;
+    int rank;               /* 0..S24_MAX_RANK */
+    const size_t *shape;    /* [rank] */
+    const int64_t *strides; /* [rank], in elements, or NULL: C order */
+} s24_dense;
+
+/* ---------------------------------------------------------------- sparse tensors */
+
+/* Sparse24Tensor: the compressed form, one allocation. Make it with s24_tensor_new or a prune function. */
+typedef struct s24_tensor {
+    void *values;             /* [rows, 2 * groups] of dtype, ascending position; slots of padding are 0 */
+    uint8_t *positions;       /* [rows, ceil(groups / 2)]: a nibble a group, p0 | p1 << 2, p0 < p1, lower group first */
+    s24_dtype dtype;          /* of the stored values */
+    s24_dtype source_dtype;   /* of the tensor it was made from */
+    int rank;
+    int axis;                 /* the pruned axis, 0..rank-1 */
+    size_t shape[S24_MAX_RANK];
+    s24_geometry geometry;
+    size_t num_elements;      /* of the dense tensor */
+    size_t memory_bytes;      /* of both planes */
+    double sparsity_percent;  /* elements that decompress to zero, of 100 */
+} s24_tensor;
+
+/* Sparse24Block: one group. */
+typedef struct s24_block {
+    double values[2];
+    uint8_t positions[2];     /* 0..3, ascending */
+} s24_block;
+
+/* A tensor of zeros, positions 0 and 1 in every group. The caller frees it with s24_tensor_free (NULL is fine). */
+S24_API s24_status s24_tensor_new(s24_tensor **tensor, s24_dtype dtype, int rank, const size_t *shape, int axis,
+                                  s24_error *err);
+S24_API void s24_tensor_free(s24_tensor *tensor);
+
+/* The group `group` of row `row`, values as f64. row < geometry.rows, group < geometry.groups. */
+S24_API s24_block s24_tensor_block(const s24_tensor *tensor, size_t row, size_t group);
+
+/* ---------------------------------------------------------------- metrics */
+
+/*
+ * What pruning did to a tensor, as plain sums, so that parts can be added. w is an original element, v what it
+ * decompresses to. Non-finite elements are counted and left out of every sum. All in f64.
+ */
+typedef struct s24_sums {
+    uint64_t total_count;          /* all elements; padding never counts */
+    uint64_t pruned_count;         /* elements not among the two kept of their group */
+    uint64_t zero_count;           /* elements with v == 0 */
+    uint64_t nonfinite_kept;       /* w not finite, kept */
+    uint64_t nonfinite_pruned;     /* w not finite, pruned: a group had more than two */
+    uint64_t negative_zero_count;  /* w == -0.0 that became +0.0 */
+    uint64_t broken_groups;        /* groups with more than two elements unequal to 0; 0: the input was 2:4 already */
+    double kept_abs, pruned_abs;   /* sums of |w| over kept, over pruned elements */
+    double kept_sq, pruned_sq;     /* sums of w^2 */
+    double quant_abs, quant_sq;    /* sums of |w - v| and (w - v)^2 over kept elements */
+    double max_abs_error;          /* max |w - v| */
+} s24_sums;
+
+/* PruneMetrics: the figures derived from the sums. What is undefined (a mean over nothing) is NaN. */
+typedef struct s24_prune_metrics {
+    uint64_t pruned_count;
+    uint64_t total_count;
+    double approximation_error;    /* mean of |w - v| over all finite elements */
+    double kept_magnitude_mean;    /* mean of |w| over kept elements */
+    double pruned_magnitude_mean;  /* mean of |w| over pruned elements */
+    double relative_error;         /* ||W - V||_F / ||W||_F */
+    double max_abs_error;
+    double sparsity_percent;       /* elements with v == 0, of 100 */
+    uint64_t nonfinite_count;
+    s24_sums sums;
+} s24_prune_metrics;
+
+S24_API void s24_sums_add(s24_sums *total, const s24_sums *part);
+S24_API s24_prune_metrics s24_metrics_from_sums(const s24_sums *sums);
+
+/* ---------------------------------------------------------------- the API */
+
+typedef struct s24_prune_options {
+    int axis;               /* S24_AXIS_AUTO, or an axis, negative from the end */
+    s24_dtype dtype;        /* of the stored values; S24_SAME: the input's */
+    bool allow_nonfinite;   /* rank NaN and infinity above everything instead of refusing them */
+    unsigned threads;       /* 0: every CPU this process may use */
+    s24_isa isa;            /* cap on the instruction set */
+} s24_prune_options;
+
+#define S24_PRUNE_OPTIONS_INIT {S24_AXIS_AUTO, S24_SAME, false, 0, S24_ISA_BEST}
+
+/*
+ * prune_24_magnitude: keeps the two elements of largest |w| of every group, ties to the lower index (Mishra et al.
+ * 2021, arXiv 2104.08378). *tensor is the caller's to free. options and metrics may be NULL. S24_ERR_DATA: a
+ * non-finite element, or one beyond the stored dtype's range; S24_ERR_USAGE: a dtype or axis that cannot be;
+ * S24_ERR_SYSTEM: no memory.
+ */
+S24_API s24_status s24_prune_magnitude(const s24_dense *weights, const s24_prune_options *options,
+                                       s24_tensor **tensor, s24_prune_metrics *metrics, s24_error *err);
+
+/*
+ * prune_24_gradient: the same with the score |w * g|, computed in f64 (Molchanov et al. 2019, arXiv 1906.10771).
+ * gradients has the shape of weights, any prunable dtype and strides of its own; it must be finite.
+ */
+S24_API s24_status s24_prune_gradient(const s24_dense *weights, const s24_dense *gradients,
+                                      const s24_prune_options *options, s24_tensor **tensor,
+                                      s24_prune_metrics *metrics, s24_error *err);
+
+/*
+ * decompress: writes the dense tensor, C order, as `dtype` (S24_SAME: the stored one) into `dense`, which holds
+ * num_elements elements. Pruned positions are +0.0. Conversion as s24_dtype_convert. S24_ERR_DATA: a position
+ * that is none.
+ */
+S24_API s24_status s24_decompress(const s24_tensor *tensor, s24_dtype dtype, void *dense, s24_error *err);
+
+/*
+ * compute_metrics: what `tensor` lost against `original`, which has its shape. Equal, bit for bit, to what pruning
+ * `original` to `tensor` reported. Non-finite elements are counted. threads as in s24_prune_options.
+ */
+S24_API s24_status s24_compute_metrics(const s24_dense *original, const s24_tensor *tensor, unsigned threads,
+                                       s24_prune_metrics *metrics, s24_error *err);
+
+typedef struct s24_matmul_options {
+    unsigned threads;       /* 0: every CPU this process may use */
+    s24_isa isa;            /* cap on the instruction set */
+} s24_matmul_options;
+
+/*
+ * sparse_matmul: C = A B with A the compressed tensor [M, K] (rank 2, pruned along axis 1; M = rows, K = cols),
+ * B row-major f32 [K, N] with row stride ldb >= N, C row-major f32 [M, N] with row stride ldc >= N. Multiplies and
+ * accumulates in f32; A is never made dense. B and C must not overlap. options may be NULL. S24_ERR_USAGE: a tensor
+ * that is not such a matrix, or an f64 one.
+ */
+S24_API s24_status s24_sparse_matmul(const s24_tensor *a, const float *b, size_t ldb, size_t n, float *c, size_t ldc,
+                                     const s24_matmul_options *options, s24_error *err);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,164 @@
+/* Shapes: which axis, how many rows, and where an element of a row lies in the array. */
+#include "panel.h"
+
+#include "error.h"
+#include "mem.h"
+
+#define CONVOLUTION_TAP_MAX 31 /* dimensions of at most this size after axis 1 are a kernel's taps, not features */
+
+int s24_axis_auto(int rank, const size_t *shape)
+{
+    if (rank < 3) {
+        return rank ? rank - 1 : 0;
+    }
+    for (int d = 2; d < rank; d++) {
+        if (shape[d] > CONVOLUTION_TAP_MAX) {
+            return rank - 1;
+        }
+    }
+    return 1;
+}
+
+/* 0..rank-1, or -1. A tensor of rank 0 has one axis, of one element. */
+static int resolve_axis(int rank, const size_t *shape, int axis)
+{
+    const int axes = rank ? rank : 1;
+    if (axis == S24_AXIS_AUTO) {
+        return s24_axis_auto(rank, shape);
+    }
+    const int resolved = axis < 0 ? axis + axes : axis;
+    return resolved >= 0 && resolved < axes ? resolved : -1;
+}
+
+s24_status s24_geometry_init(s24_geometry *geometry, s24_dtype stored, int rank, const size_t *shape, int axis,
+                             int *resolved, s24_error *err)
+{
+    s24_geometry g = {.rows = 1, .cols = 1};
+    const int a = resolve_axis(rank, shape, axis);
+    if (rank < 0 || rank > S24_MAX_RANK) {
+        return s24_fail(err, S24_ERR_DATA, "rank %d is beyond %d", rank, S24_MAX_RANK);
+    }
+    if (a < 0) {
+        return s24_fail(err, S24_ERR_USAGE, "no axis %d in a tensor of rank %d", axis, rank);
+    }
+    bool fits = true;
+    for (int d = 0; d < rank; d++) {
+        if (d != a) {
+            fits = fits && s24_mul(g.rows, shape[d], &g.rows);
+        }
+    }
+    if (rank) {
+        g.cols = shape[a];
+    }
+    g.groups = g.cols / 4 + (g.cols % 4 != 0);
+    g.row_positions = g.groups / 2 + g.groups % 2;
+    const unsigned bytes = s24_info(stored)->bytes;
+    fits = fits && s24_mul(g.groups, 2, &g.row_values) && s24_mul(g.rows, g.cols, &g.num_elements) &&
+           s24_mul(g.rows, g.row_values, &g.values_bytes) && s24_mul(g.values_bytes, bytes, &g.values_bytes) &&
+           s24_mul(g.rows, g.row_positions, &g.positions_bytes);
+    if (!fits) {
+        return s24_fail(err, S24_ERR_DATA, "the shape has more elements than can be addressed");
+    }
+    *geometry = g;
+    if (resolved) {
+        *resolved = a;
+    }
+    return S24_OK;
+}
+
+void s24_c_strides(int rank, const size_t *shape, int64_t *strides)
+{
+    int64_t stride = 1;
+    for (int d = rank - 1; d >= 0; d--) {
+        strides[d] = stride;
+        stride *= shape[d] ? (int64_t)shape[d] : 1;
+    }
+}
+
+void s24_element_index(int rank, const size_t *shape, int axis, size_t row, size_t col, size_t *index)
+{
+    for (int d = rank - 1; d >= 0; d--) {
+        if (d == axis) {
+            index[d] = col;
+        } else {
+            index[d] = row % shape[d];
+            row /= shape[d];
+        }
+    }
+}
+
+/* Offsets of consecutive rows, by counting up the other axes like an odometer. */
+typedef struct row_walk {
+    int rank, axis;
+    const size_t *shape;
+    const int64_t *strides;
+    size_t index[S24_MAX_RANK];
+    int64_t offset; /* of the row's element 0, in elements */
+} row_walk;
+
+static row_walk row_walk_at(int rank, const size_t *shape, const int64_t *strides, int axis, size_t row)
+{
+    row_walk w = {.rank = rank, .axis = axis, .shape = shape, .strides = strides};
+    s24_element_index(rank, shape, axis, row, 0, w.index);
+    for (int d = 0; d < rank; d++) {
+        w.offset += (int64_t)w.index[d] * strides[d];
+    }
+    return w;
+}
+
+static void row_walk_next(row_walk *w)
+{
+    for (int d = w->rank - 1; d >= 0; d--) {
+        if (d == w->axis) {
+            continue;
+        }
+        w->offset += w->strides[d];
+        if (++w->index[d] < w->shape[d]) {
+            return;
+        }
+        w->offset -= (int64_t)w->shape[d] * w->strides[d];
+        w->index[d] = 0;
+    }
+}
+
+/* n elements with their own distances in bytes; a constant width lets the compiler make a load and a store of it. */
+static void copy_strided(unsigned char *dst, ptrdiff_t dst_step, const unsigned char *src, ptrdiff_t src_step,
+                         unsigned bytes, size_t n)
+{
+    if (dst_step == (ptrdiff_t)bytes && src_step == (ptrdiff_t)bytes) {
+        memcpy(dst, src, n * bytes);
+        return;
+    }
+#define COPY(width) \
+    for (; n--; dst += dst_step, src += src_step) memcpy(dst, src, width); \
+    break
+    switch (bytes) {
+    case 1: COPY(1);
+    case 2: COPY(2);
+    case 4: COPY(4);
+    default: COPY(8);
+    }
+#undef COPY
+}
+
+void s24_gather_rows(const void *base, unsigned bytes, int rank, const size_t *shape, const int64_t *strides, int axis,
+                     size_t row, size_t rows, size_t col, size_t cols, void *dst)
+{
+    const int64_t step = rank ? strides[axis] : 1;
+    row_walk w = row_walk_at(rank, shape, strides, axis, row);
+    for (size_t r = 0; r < rows; r++, row_walk_next(&w)) {
+        const unsigned char *src = (const unsigned char *)base + (w.offset + (int64_t)col * step) * bytes;
+        copy_strided((unsigned char *)dst + r * cols * bytes, bytes, src, step * bytes, bytes, cols);
+    }
+}
+
+void s24_scatter_rows(const void *src, unsigned bytes, int rank, const size_t *shape, const int64_t *strides, int axis,
+                      size_t row, size_t rows, size_t col, size_t cols, void *base)
+{
+    const int64_t step = rank ? strides[axis] : 1;
+    row_walk w = row_walk_at(rank, shape, strides, axis, row);
+    for (size_t r = 0; r < rows; r++, row_walk_next(&w)) {
+        unsigned char *dst = (unsigned char *)base + (w.offset + (int64_t)col * step) * bytes;
+        copy_strided(dst, step * bytes, (const unsigned char *)src + r * cols * bytes, bytes, bytes, cols);
+    }
+}

@@ -1,0 +1,335 @@
+/* The API over whole tensors in memory: panels handed to threads, sums added in the order of panels. */
+#include <math.h>
+#include <stdio.h>
+
+#include "error.h"
+#include "mem.h"
+#include "panel.h"
+#include "threads.h"
+
+const char *s24_version(void)
+{
+    return S24_VERSION;
+}
+
+static size_t round_up_64(size_t n)
+{
+    return (n + 63) & ~(size_t)63;
+}
+
+s24_status s24_tensor_new(s24_tensor **tensor, s24_dtype dtype, int rank, const size_t *shape, int axis,
+                          s24_error *err)
+{
+    s24_geometry geometry;
+    int resolved;
+    if (!s24_dtype_prunable(dtype)) {
+        return s24_fail(err, S24_ERR_USAGE, "a 2:4 tensor of %s cannot be", s24_dtype_name(dtype));
+    }
+    const s24_status status = s24_geometry_init(&geometry, dtype, rank, shape, axis, &resolved, err);
+    if (status != S24_OK) {
+        return status;
+    }
+    const size_t head = round_up_64(sizeof(s24_tensor));
+    const size_t planes = round_up_64(geometry.values_bytes) + geometry.positions_bytes;
+    s24_tensor *t = s24_alloc(head + planes, err);
+    if (!t) {
+        return S24_ERR_SYSTEM;
+    }
+    memset(t, 0, head + round_up_64(geometry.values_bytes));
+    t->values = (unsigned char *)t + head;
+    t->positions = (uint8_t *)t->values + round_up_64(geometry.values_bytes);
+    for (size_t r = 0; r < geometry.rows; r++) {
+        uint8_t *row = t->positions + r * geometry.row_positions;
+        memset(row, 0x44, geometry.row_positions);
+        if (geometry.groups % 2) {
+            row[geometry.row_positions - 1] = 0x04;
+        }
+    }
+    t->dtype = t->source_dtype = dtype;
+    t->rank = rank;
+    t->axis = resolved;
+    memcpy(t->shape, shape, (size_t)rank * sizeof *shape);
+    t->geometry = geometry;
+    t->num_elements = geometry.num_elements;
+    t->memory_bytes = geometry.values_bytes + geometry.positions_bytes;
+    t->sparsity_percent = geometry.num_elements ? 100 : 0;
+    *tensor = t;
+    return S24_OK;
+}
+
+void s24_tensor_free(s24_tensor *tensor)
+{
+    free(tensor);
+}
+
+s24_block s24_tensor_block(const s24_tensor *t, size_t row, size_t group)
+{
+    const s24_dtype_info *info = s24_info(t->dtype);
+    const size_t at = row * t->geometry.row_values + 2 * group;
+    const uint8_t byte = t->positions[row * t->geometry.row_positions + group / 2];
+    const unsigned nibble = byte >> (group % 2 * 4) & 15;
+    return (s24_block){.values = {s24_decode(info, s24_load(t->values, info->bytes, at)),
+                                  s24_decode(info, s24_load(t->values, info->bytes, at + 1))},
+                       .positions = {nibble & 3, (uint8_t)(nibble >> 2)}};
+}
+
+s24_status s24_fault_report(const s24_fault *fault, const s24_panel_place *place, int rank, const size_t *shape,
+                            int axis, const char *to, s24_error *err)
+{
+    size_t index[S24_MAX_RANK];
+    char where[24 * 8];
+    const size_t row = place->row + fault->row, col = 4 * place->group + fault->col;
+    if (fault->kind == S24_FAULT_POSITIONS) {
+        return s24_fail(err, S24_ERR_DATA, "row %zu, group %zu: positions are not two ascending indices", row, col / 4);
+    }
+    s24_element_index(rank, shape, axis, row, col, index);
+    int used = 0;
+    for (int d = 0; d < rank && used < (int)sizeof where - 24; d++) {
+        used += snprintf(where + used, sizeof where - (size_t)used, "%s%zu", d ? ", " : "", index[d]);
+    }
+    where[used] = '\0';
+    switch (fault->kind) {
+    case S24_FAULT_RANGE:
+        return s24_fail(err, S24_ERR_DATA, "element [%s] is %.9g, beyond the range of %s; choose a wider --dtype", where,
+                        fault->value, to);
+    case S24_FAULT_AUX_NONFINITE:
+        return s24_fail(err, S24_ERR_DATA, "the second input's element [%s] is not finite; its values must be finite",
+                        where);
+    default:
+        return s24_fail(err, S24_ERR_DATA, "element [%s] is %s; mend the weights, or keep such elements with "
+                        "--allow-nonfinite", where, isnan(fault->value) ? "nan" : fault->value < 0 ? "-inf" : "inf");
+    }
+}
+
+/* ---------------------------------------------------------------- strided views as panels */
+
+/* Rows of a dense view, without a copy where the view allows that. */
+typedef struct row_view {
+    const s24_dense *dense;
+    const s24_dtype_info *info;
+    int64_t strides[S24_MAX_RANK];
+    int axis;
+    bool contiguous; /* canonical rows lie behind one another */
+} row_view;
+
+static row_view row_view_of(const s24_dense *dense, int axis)
+{
+    row_view v = {.dense = dense, .info = s24_info(dense->dtype), .axis = axis};
+    int64_t c_order[S24_MAX_RANK];
+    s24_c_strides(dense->rank, dense->shape, c_order);
+    memcpy(v.strides, dense->strides ? dense->strides : c_order, (size_t)dense->rank * sizeof *c_order);
+    v.contiguous = dense->rank == 0 || axis == dense->rank - 1;
+    for (int d = 0; d < dense->rank; d++) {
+        v.contiguous = v.contiguous && (v.strides[d] == c_order[d] || dense->shape[d] <= 1);
+    }
+    return v;
+}
+
+/* The rows of a place, contiguous: in the view itself, or gathered into buffer. */
+static const void *row_view_get(const row_view *v, const s24_panel_place *place, size_t row_cols, void *buffer)
+{
+    const size_t cols = s24_place_cols(place, row_cols);
+    const unsigned bytes = v->info->bytes;
+    if (v->contiguous) {
+        return (const unsigned char *)v->dense->data + (place->row * row_cols + 4 * place->group) * bytes;
+    }
+    s24_gather_rows(v->dense->data, bytes, v->dense->rank, v->dense->shape, v->strides, v->axis, place->row, place->rows,
+                    4 * place->group, cols, buffer);
+    return buffer;
+}
+
+/* ---------------------------------------------------------------- pruning and measuring */
+
+/* One job for both: a panel of `original`, and of the tensor that it becomes or became. */
+typedef struct panel_job {
+    s24_tensor *tensor;
+    s24_panels panels;
+    row_view original, aux;
+    bool has_aux, measure;
+    s24_pruner pruner;
+    unsigned char **buffers;  /* two a worker: gathered originals, gathered aux; NULL where views are contiguous */
+    s24_sums *sums;           /* one a worker */
+    s24_sums total;
+} panel_job;
+
+static s24_status job_work(void *ctx, unsigned worker, size_t index, s24_error *err)
+{
+    panel_job *job = ctx;
+    const s24_tensor *t = job->tensor;
+    const s24_geometry *g = &t->geometry;
+    const s24_panel_place place = s24_panel_at(&job->panels, index);
+    s24_fault fault;
+    const s24_panel panel = {
+        .rows = place.rows,
+        .cols = s24_place_cols(&place, g->cols),
+        .dense = row_view_get(&job->original, &place, g->cols, job->buffers[2 * worker]),
+        .aux = job->has_aux ? row_view_get(&job->aux, &place, g->cols, job->buffers[2 * worker + 1]) : NULL,
+        .values = (unsigned char *)t->values +
+                  (place.row * g->row_values + 2 * place.group) * s24_info(t->dtype)->bytes,
+        .positions = t->positions + place.row * g->row_positions + place.group / 2,
+    };
+    const bool ok = job->measure
+        ? s24_measure_panel(job->pruner.from, job->pruner.to, &panel, &job->sums[worker], &fault)
+        : s24_prune_panel(&job->pruner, &panel, &job->sums[worker], &fault);
+    if (!ok) {
+        return s24_fault_report(&fault, &place, t->rank, t->shape, t->axis, job->pruner.to->name, err);
+    }
+    return S24_OK;
+}
+
+static s24_status job_commit(void *ctx, unsigned worker, size_t index, s24_error *err)
+{
+    panel_job *job = ctx;
+    (void)index;
+    (void)err;
+    s24_sums_add(&job->total, &job->sums[worker]);
+    return S24_OK;
+}
+
+static s24_status job_buffers(panel_job *job, unsigned threads, s24_error *err)
+{
+    const size_t elements = s24_panel_at(&job->panels, 0).rows * 4 * job->panels.groups_per_run;
+    job->sums = s24_calloc(threads, sizeof *job->sums, err);
+    job->buffers = s24_calloc(2 * (size_t)threads, sizeof *job->buffers, err);
+    if (!job->sums || !job->buffers) {
+        return S24_ERR_SYSTEM;
+    }
+    for (unsigned i = 0; i < 2 * threads && job->panels.count; i++) {
+        const row_view *v = i % 2 ? &job->aux : &job->original;
+        if (v->dense && !v->contiguous) {
+            job->buffers[i] = s24_alloc(elements * v->info->bytes, err);
+            if (!job->buffers[i]) {
+                return S24_ERR_SYSTEM;
+            }
+        }
+    }
+    return S24_OK;
+}
+
+static s24_status job_run(panel_job *job, unsigned threads, s24_error *err)
+{
+    static const s24_stages stages = {.work = job_work, .commit = job_commit};
+    threads = threads ? threads : s24_threads_available();
+    job->panels = s24_panels_of(&job->tensor->geometry, S24_PANEL_GROUPS);
+    s24_status status = job_buffers(job, threads, err);
+    if (status == S24_OK) {
+        status = s24_run(&stages, job, job->panels.count, threads, err);
+    }
+    for (unsigned i = 0; job->buffers && i < 2 * threads; i++) {
+        free(job->buffers[i]);
+    }
+    free(job->buffers);
+    free(job->sums);
+    return status;
+}
+
+static bool same_shape(const s24_dense *a, int rank, const size_t *shape)
+{
+    return a->rank == rank && memcmp(a->shape, shape, (size_t)rank * sizeof *shape) == 0;
+}
+
+static s24_status prune(const s24_method *method, const s24_dense *weights, const s24_dense *aux,
+                        const s24_prune_options *options, s24_tensor **tensor, s24_prune_metrics *metrics,
+                        s24_error *err)
+{
+    static const s24_prune_options defaults = S24_PRUNE_OPTIONS_INIT;
+    const s24_prune_options *o = options ? options : &defaults;
+    const s24_dtype to = o->dtype == S24_SAME ? weights->dtype : o->dtype;
+    if (!s24_dtype_convertible(weights->dtype, to)) {
+        return s24_fail(err, S24_ERR_USAGE, "%s cannot be pruned and stored as %s", s24_dtype_name(weights->dtype),
+                        s24_dtype_name(to));
+    }
+    if (aux && (!s24_dtype_prunable(aux->dtype) || !same_shape(aux, weights->rank, weights->shape))) {
+        return s24_fail(err, S24_ERR_USAGE, "%s must be numbers of the shape of the weights", method->aux);
+    }
+    panel_job job = {.has_aux = aux};
+    s24_status status = s24_tensor_new(&job.tensor, to, weights->rank, weights->shape, o->axis, err);
+    if (status != S24_OK) {
+        return status;
+    }
+    job.tensor->source_dtype = weights->dtype;
+    job.original = row_view_of(weights, job.tensor->axis);
+    if (aux) {
+        job.aux = row_view_of(aux, job.tensor->axis);
+    }
+    job.pruner = s24_pruner_of(method, weights->dtype, to, aux ? aux->dtype : S24_F64, o->allow_nonfinite, o->isa);
+    status = job_run(&job, o->threads, err);
+    if (status != S24_OK) {
+        s24_tensor_free(job.tensor);
+        return status;
+    }
+    const s24_prune_metrics figures = s24_metrics_from_sums(&job.total);
+    job.tensor->sparsity_percent = job.total.total_count ? figures.sparsity_percent : 0;
+    *tensor = job.tensor;
+    if (metrics) {
+        *metrics = figures;
+    }
+    return S24_OK;
+}
+
+s24_status s24_prune_magnitude(const s24_dense *weights, const s24_prune_options *options, s24_tensor **tensor,
+                               s24_prune_metrics *metrics, s24_error *err)
+{
+    return prune(&s24_methods[S24_METHOD_MAGNITUDE], weights, NULL, options, tensor, metrics, err);
+}
+
+s24_status s24_prune_gradient(const s24_dense *weights, const s24_dense *gradients, const s24_prune_options *options,
+                              s24_tensor **tensor, s24_prune_metrics *metrics, s24_error *err)
+{
+    return prune(&s24_methods[S24_METHOD_GRADIENT], weights, gradients, options, tensor, metrics, err);
+}
+
+s24_status s24_compute_metrics(const s24_dense *original, const s24_tensor *tensor, unsigned threads,
+                               s24_prune_metrics *metrics, s24_error *err)
+{
+    if (!s24_dtype_prunable(original->dtype) || !same_shape(original, tensor->rank, tensor->shape)) {
+        return s24_fail(err, S24_ERR_USAGE, "the original must be numbers of the shape of the sparse tensor");
+    }
+    panel_job job = {.tensor = (s24_tensor *)tensor, /* only read when measuring */
+                     .measure = true,
+                     .original = row_view_of(original, tensor->axis),
+                     .pruner = {.from = s24_info(original->dtype), .to = s24_info(tensor->dtype)}};
+    const s24_status status = job_run(&job, threads, err);
+    if (status == S24_OK) {
+        *metrics = s24_metrics_from_sums(&job.total);
+    }
+    return status;
+}
+
+/* ---------------------------------------------------------------- unpacking */
+
+s24_status s24_decompress(const s24_tensor *t, s24_dtype dtype, void *dense, s24_error *err)
+{
+    const s24_dtype to = dtype == S24_SAME ? t->dtype : dtype;
+    const s24_geometry *g = &t->geometry;
+    if (!s24_dtype_convertible(t->dtype, to)) {
+        return s24_fail(err, S24_ERR_USAGE, "cannot convert %s to %s without scales", s24_dtype_name(t->dtype),
+                        s24_dtype_name(to));
+    }
+    const s24_unpacker unpacker = s24_unpacker_of(t->dtype, to, S24_ISA_BEST);
+    const s24_panels panels = s24_panels_of(g, S24_PANEL_GROUPS);
+    const bool in_place = t->rank == 0 || t->axis == t->rank - 1;
+    const unsigned bytes = s24_info(to)->bytes;
+    int64_t strides[S24_MAX_RANK];
+    s24_c_strides(t->rank, t->shape, strides);
+    unsigned char *buffer = NULL;
+    if (!in_place && !(buffer = s24_alloc(s24_panel_at(&panels, 0).rows * 4 * panels.groups_per_run * bytes, err))) {
+        return S24_ERR_SYSTEM;
+    }
+    s24_status status = S24_OK;
+    for (size_t i = 0; i < panels.count && status == S24_OK; i++) {
+        const s24_panel_place p = s24_panel_at(&panels, i);
+        const size_t cols = s24_place_cols(&p, g->cols);
+        unsigned char *rows = in_place ? (unsigned char *)dense + (p.row * g->cols + 4 * p.group) * bytes : buffer;
+        s24_fault fault;
+        if (!s24_unpack_panel(&unpacker, p.rows, cols,
+                              (unsigned char *)t->values + (p.row * g->row_values + 2 * p.group) * s24_info(t->dtype)->bytes,
+                              t->positions + p.row * g->row_positions + p.group / 2, rows, &fault)) {
+            status = s24_fault_report(&fault, &p, t->rank, t->shape, t->axis, s24_dtype_name(to), err);
+        } else if (!in_place) {
+            s24_scatter_rows(rows, bytes, t->rank, t->shape, strides, t->axis, p.row, p.rows, 4 * p.group, cols, dense);
+        }
+    }
+    free(buffer);
+    return status;
+}
