@@ -53,6 +53,26 @@ s24_status s24_fail_errno(s24_error *err, int sys_errno, const char *format, ...
     return S24_ERR_SYSTEM;
 }
 
+s24_status s24_fail_prefix(s24_error *err, s24_status status, const char *format, ...)
+{
+    char message[sizeof err->message];
+    va_list args;
+    if (!err || status == S24_OK) {
+        return status;
+    }
+    memcpy(message, err->message, sizeof message);
+    va_start(args, format);
+    const int n = vsnprintf(err->message, sizeof err->message, format, args);
+    va_end(args);
+    if (n >= 0 && (size_t)n < sizeof err->message) {
+        /* What is cut off, if anything, is the end of the line. */
+        const size_t room = sizeof err->message - (size_t)n - 1;
+        message[room] = '\0';
+        strcpy(err->message + n, message);
+    }
+    return status;
+}
+
 s24_status s24_fail_memory(s24_error *err, size_t bytes)
 {
     s24_fail(err, S24_ERR_SYSTEM, "no memory for %zu bytes", bytes);

@@ -1,0 +1,112 @@
+/* Lists of tensors and metadata. */
+#include <stdio.h>
+#include <string.h>
+
+#include "format.h"
+
+s24_status s24_dense_bytes(s24_dtype dtype, int rank, const size_t *shape, uint64_t *bytes, s24_error *err)
+{
+    size_t n = s24_dtype_bits(dtype);
+    bool fits = true;
+    for (int d = 0; d < rank; d++) {
+        if (shape[d] == 0) { /* an empty tensor, however long the other dimensions */
+            *bytes = 0;
+            return S24_OK;
+        }
+        fits = fits && s24_mul(n, shape[d], &n);
+    }
+    if (!fits) {
+        return s24_fail(err, S24_ERR_DATA, "the shape has more elements than can be addressed");
+    }
+    if (n % 8) {
+        return s24_fail(err, S24_ERR_DATA, "the shape is not a whole number of bytes of %s", s24_dtype_name(dtype));
+    }
+    *bytes = n / 8;
+    return S24_OK;
+}
+
+/* Room for one more of `size` bytes, doubling. */
+static void *grow(void *array, size_t count, size_t *capacity, size_t size, s24_error *err)
+{
+    if (count < *capacity) {
+        return array;
+    }
+    const size_t wanted = *capacity ? 2 * *capacity : 8;
+    void *p = realloc(array, wanted * size);
+    if (!p) {
+        s24_fail_memory(err, wanted * size);
+        return NULL;
+    }
+    *capacity = wanted;
+    return p;
+}
+
+static char *copy_string(const char *s, s24_error *err)
+{
+    char *copy = strdup(s);
+    if (!copy) {
+        s24_fail_memory(err, strlen(s) + 1);
+    }
+    return copy;
+}
+
+s24_entry *s24_contents_add(s24_contents *contents, const char *name, s24_dtype dtype, int rank, const size_t *shape,
+                            s24_error *err)
+{
+    s24_entry entry = {.dtype = dtype, .stored = dtype, .rank = rank};
+    if (s24_dense_bytes(dtype, rank, shape, &entry.bytes, err) != S24_OK) {
+        return NULL;
+    }
+    s24_entry *entries = grow(contents->entries, contents->count, &contents->capacity, sizeof entry, err);
+    if (!entries) {
+        return NULL;
+    }
+    contents->entries = entries;
+    entry.name = copy_string(name, err);
+    entry.shape = s24_calloc((size_t)rank, sizeof *shape, err);
+    if (!entry.name || !entry.shape) {
+        free(entry.name);
+        free(entry.shape);
+        return NULL;
+    }
+    if (rank) {
+        memcpy(entry.shape, shape, (size_t)rank * sizeof *shape);
+    }
+    entries[contents->count] = entry;
+    return &entries[contents->count++];
+}
+
+s24_status s24_contents_add_pair(s24_contents *contents, const char *key, const char *value, s24_error *err)
+{
+    s24_pair *pairs = grow(contents->metadata, contents->pairs, &contents->pairs_capacity, sizeof *pairs, err);
+    if (!pairs) {
+        return S24_ERR_SYSTEM;
+    }
+    contents->metadata = pairs;
+    const s24_pair pair = {.key = copy_string(key, err), .value = copy_string(value, err)};
+    if (!pair.key || !pair.value) {
+        free(pair.key);
+        free(pair.value);
+        return S24_ERR_SYSTEM;
+    }
+    pairs[contents->pairs++] = pair;
+    return S24_OK;
+}
+
+void s24_contents_free(s24_contents *contents)
+{
+    for (size_t i = 0; i < contents->count; i++) {
+        s24_entry *e = &contents->entries[i];
+        free(e->name);
+        free(e->shape);
+        free(e->method);
+        free(e->reason);
+    }
+    for (size_t i = 0; i < contents->pairs; i++) {
+        free(contents->metadata[i].key);
+        free(contents->metadata[i].value);
+    }
+    free(contents->entries);
+    free(contents->metadata);
+    *contents = (s24_contents){0};
+}

@@ -1,0 +1,183 @@
+/*
+ * Formats: one file and one row each. A source is an opened file with the list of its tensors; a sink is a dense file
+ * being written. What is common - places in the data, transposition, byte order, pipes - is done once, in source.c and
+ * sink.c, so that an adapter is little more than its header's grammar. (.s24 as an output is no sink: see plain.h.)
+ */
+#ifndef S24_FORMATS_FORMAT_H
+#define S24_FORMATS_FORMAT_H
+
+#include "dtype.h"
+#include "io.h"
+#include "panel.h"
+#include "rows.h"
+
+#define S24_PROBE_BYTES 256
+
+/* One tensor of a file. */
+typedef struct s24_entry {
+    char *name;             /* "" where the format has none */
+    s24_dtype dtype;        /* of the dense tensor */
+    int rank;
+    size_t *shape;
+    uint64_t offset, bytes; /* its dense data, or in a .s24 its values, in the file */
+    bool fortran;           /* the first index varies fastest */
+    bool big_endian;
+
+    /* Pruned tensors: in a .s24, and in the plan of one. */
+    bool packed;
+    s24_dtype stored;       /* of the kept values */
+    int axis;
+    char *method;           /* NULL: carried, not pruned */
+    s24_geometry geometry;
+    s24_sums sums;
+
+    char *reason;           /* why it was not pruned, or how the axis was chosen; NULL: nothing to tell */
+    uint64_t positions;     /* offsets in a .s24: of the positions, */
+    uint64_t checks;        /* of the checks (also of a carried tensor), */
+    uint64_t checks_bytes;
+} s24_entry;
+
+typedef struct s24_pair {
+    char *key, *value;
+} s24_pair;
+
+/* What a file holds besides data; owned, freed by s24_contents_free. */
+typedef struct s24_contents {
+    s24_entry *entries;
+    size_t count, capacity;
+    s24_pair *metadata;  /* the user's own, in order */
+    size_t pairs, pairs_capacity;
+} s24_contents;
+
+/* Appends an entry with a copy of name and shape, and bytes = elements * bits / 8 (checked). NULL: *err is set. */
+s24_entry *s24_contents_add(s24_contents *contents, const char *name, s24_dtype dtype, int rank, const size_t *shape,
+                            s24_error *err);
+s24_status s24_contents_add_pair(s24_contents *contents, const char *key, const char *value, s24_error *err);
+void s24_contents_free(s24_contents *contents);
+
+/* Bytes of a dense tensor; S24_ERR_DATA when they cannot be counted or are not whole. */
+s24_status s24_dense_bytes(s24_dtype dtype, int rank, const size_t *shape, uint64_t *bytes, s24_error *err);
+
+typedef struct s24_format s24_format;
+
+/* ---------------------------------------------------------------- sources */
+
+typedef struct s24_source {
+    const s24_format *format;
+    const s24_read_options *options;
+    const s24_io *io;
+    s24_input *in;      /* an adapter that decodes (JSON) replaces it by an input from memory */
+    s24_contents contents;
+    void *state;        /* the adapter's own, freed by its close */
+} s24_source;
+
+/* Opens path ("-": standard input), finds its format by content or options->format, and reads its header. */
+s24_status s24_source_open(s24_source **source, const s24_io *io, const char *path, const s24_read_options *options,
+                           s24_error *err);
+/* Its two steps, for who must know the format even of a file whose header is bad. find: *source is NULL on failure. */
+s24_status s24_source_find(s24_source **source, const s24_io *io, const char *path, const s24_read_options *options,
+                           s24_error *err);
+s24_status s24_source_parse(s24_source *source, s24_error *err);
+void s24_source_close(s24_source *source); /* NULL is fine */
+
+/* Whether a file is a model of named tensors, as against one lone array. */
+bool s24_source_is_model(const s24_source *source);
+
+/*
+ * Rows of a dense entry in canonical order (see rows.h), in the machine's byte order. Not for entries of a .s24, whose
+ * bytes must be checked first: see plain.h.
+ */
+s24_status s24_source_read_rows(s24_source *source, const s24_entry *entry, int axis, size_t row, size_t count,
+                                size_t col, size_t cols, void *data, void *scratch, s24_error *err);
+
+/* Before the first read of an entry's rows: of a stream whose rows are not in order the entry is held. */
+s24_status s24_source_hold(s24_source *source, const s24_entry *entry, int axis, s24_error *err);
+
+/* Whether rows along the axis do not lie behind one another in the file. */
+bool s24_entry_transposed(const s24_entry *entry, int axis);
+
+/* Nothing follows the data. After the last read. */
+s24_status s24_source_expect_end(s24_source *source, s24_error *err);
+
+/* How an entry's rows lie in its file. */
+s24_rows s24_entry_rows(const s24_entry *entry, int axis);
+
+/* ---------------------------------------------------------------- sinks */
+
+typedef struct s24_sink {
+    const s24_format *format;
+    const s24_io *io;
+    s24_output *out;
+    s24_contents contents; /* the plan: create sets each entry's offset */
+    void *state;
+    s24_spool spool;       /* a tensor that cannot be written as it comes */
+} s24_sink;
+
+/* Opens a dense file for the tensors of `plan`, which the sink takes over (also on failure). */
+s24_status s24_sink_open(s24_sink **sink, const s24_format *format, s24_output *out, s24_contents *plan, s24_error *err);
+
+/*
+ * Rows of entry number `index` in canonical order, little-endian C order in the file. Entries in order. Where
+ * s24_sink_positional says so, any thread in any order of rows; otherwise one thread, rows in order.
+ */
+bool s24_sink_positional(const s24_sink *sink, size_t index);
+s24_status s24_sink_write_rows(s24_sink *sink, size_t index, int axis, size_t row, size_t count, size_t col,
+                               size_t cols, const void *data, void *scratch, s24_error *err);
+s24_status s24_sink_end_entry(s24_sink *sink, size_t index, int axis, s24_error *err);
+
+/* The file appears, or not; both free the sink. */
+s24_status s24_sink_commit(s24_sink *sink, s24_error *err);
+void s24_sink_abort(s24_sink *sink);
+
+/* ---------------------------------------------------------------- the table */
+
+struct s24_format {
+    const char *name;      /* of --from and --to */
+    const char *suffixes;  /* ".raw .bin" */
+    size_t max_tensors;    /* 0: any number */
+    bool unsupported;      /* known by its content, but neither read nor written; `name` says what it is */
+    const char *advice;    /* what to do instead, of an unsupported one */
+
+    /* Whether the first bytes (at most S24_PROBE_BYTES of them) are this format's. NULL: never found by content. */
+    bool (*probe)(const unsigned char *head, size_t n);
+
+    /*
+     * Reads the header from source->in and fills source->contents; entries' offsets say where the data lie. Checks
+     * every rule of the format, that the data are as long as the shapes say, and, where the size is known, that nothing
+     * follows. For a stream the end is checked by the caller with s24_input_expect_end once the data are read, at the
+     * largest offset + bytes. NULL: not read.
+     */
+    s24_status (*open)(s24_source *source, s24_error *err);
+    void (*close)(s24_source *source); /* frees state; NULL: there is none */
+
+    /* Whether a tensor can be written in this format: S24_OK, or an error that says what to do. NULL: any. */
+    s24_status (*accepts)(const s24_entry *entry, s24_error *err);
+
+    /* Given the plan, sets every entry's offset and writes what comes before the data. NULL: not written. */
+    s24_status (*create)(s24_sink *sink, s24_error *err);
+
+    /*
+     * Text formats: elements [first, first + n) of an entry, C order, all entries and elements in order. NULL: data are
+     * bytes at the entry's offset, little-endian C order, entries behind one another in the plan's order.
+     */
+    s24_status (*write)(s24_sink *sink, size_t entry, size_t first, size_t n, const void *data, s24_error *err);
+
+    /* Writes what comes after the data, frees state; called once after the last write. NULL: nothing. */
+    s24_status (*finish)(s24_sink *sink, s24_error *err);
+    void (*abandon)(s24_sink *sink); /* frees state after a failure; NULL: there is none */
+};
+
+extern const s24_format *const s24_formats[]; /* ends with NULL */
+
+const s24_format *s24_format_by_name(const char *name);      /* NULL: none */
+/* Whether the format can hold that many tensors of those dtypes; an error says what to do. */
+s24_status s24_format_accepts(const s24_format *format, const s24_contents *contents, s24_error *err);
+
+const s24_format *s24_format_by_suffix(const char *path);    /* NULL: none */
+
+/* Whether anything shows that the file is, or was, a .s24: one flipped bit must not make it an ordinary model. */
+bool s24_plain_recognise(s24_input *in, const unsigned char *head, size_t n);
+
+extern const s24_format s24_format_npy, s24_format_raw, s24_format_json, s24_format_safetensors, s24_format_s24;
+
+#endif

@@ -1,0 +1,728 @@
+/* Inputs, outputs and spools: see io.h. */
+#define _GNU_SOURCE /* renameat2, O_TMPFILE */
+#include "io.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define SPOOL_MEMORY (64u << 20)  /* beyond this a spool is a file */
+#define COPY_BYTES (1u << 20)
+#define POLL_MS 200               /* how long a read of a pipe goes without a look at the cancel flag */
+
+s24_status s24_io_stopped(const s24_io *io, s24_error *err)
+{
+    if (io->cancel && *io->cancel) {
+        return s24_fail(err, S24_ERR_STOPPED, "stopped");
+    }
+    return S24_OK;
+}
+
+void s24_io_note(const s24_io *io, const char *format, ...)
+{
+    char message[512];
+    va_list args;
+    if (!io->note) {
+        return;
+    }
+    va_start(args, format);
+    vsnprintf(message, sizeof message, format, args);
+    va_end(args);
+    io->note(io->user, message);
+}
+
+/* ---------------------------------------------------------------- whole reads and writes */
+
+/* Reads n bytes unless the file ends before; *got is how many. offset S24_UNKNOWN: from where the descriptor stands. */
+static s24_status read_some(const s24_io *io, int fd, uint64_t offset, void *data, size_t n, size_t *got,
+                            s24_error *err)
+{
+    *got = 0;
+    while (*got < n) {
+        const s24_status status = s24_io_stopped(io, err);
+        if (status != S24_OK) {
+            return status;
+        }
+        unsigned char *to = (unsigned char *)data + *got;
+        const size_t want = n - *got < SSIZE_MAX ? n - *got : SSIZE_MAX;
+        ssize_t r;
+        if (offset != S24_UNKNOWN) {
+            r = pread(fd, to, want, (off_t)(offset + *got));
+        } else {
+            /* Only the main thread takes signals: another one, blocked in read, would never see the flag. */
+            struct pollfd p = {.fd = fd, .events = POLLIN};
+            if (io->cancel && poll(&p, 1, POLL_MS) == 0) {
+                continue;
+            }
+            r = read(fd, to, want);
+        }
+        if (r == 0) {
+            break;
+        }
+        if (r < 0 && errno != EINTR && errno != EAGAIN) {
+            return s24_fail_errno(err, errno, "cannot read");
+        }
+        *got += r > 0 ? (size_t)r : 0;
+    }
+    return S24_OK;
+}
+
+static s24_status write_all(const s24_io *io, int fd, uint64_t offset, const void *data, size_t n, s24_error *err)
+{
+    size_t done = 0;
+    while (done < n) {
+        const s24_status status = s24_io_stopped(io, err);
+        if (status != S24_OK) {
+            return status;
+        }
+        const unsigned char *from = (const unsigned char *)data + done;
+        const ssize_t w = offset == S24_UNKNOWN ? write(fd, from, n - done)
+                                                : pwrite(fd, from, n - done, (off_t)(offset + done));
+        if (w < 0 && errno == EAGAIN) {
+            struct pollfd p = {.fd = fd, .events = POLLOUT};
+            poll(&p, 1, POLL_MS);
+        } else if (w < 0 && errno != EINTR) {
+            return s24_fail_errno(err, errno, "cannot write");
+        }
+        done += w > 0 ? (size_t)w : 0;
+    }
+    return S24_OK;
+}
+
+/* ---------------------------------------------------------------- spool */
+
+void s24_spool_init(s24_spool *spool, const s24_io *io)
+{
+    *spool = (s24_spool){.io = io, .fd = -1};
+}
+
+void s24_spool_free(s24_spool *spool)
+{
+    free(spool->memory);
+    if (spool->fd >= 0) {
+        close(spool->fd);
+    }
+    s24_spool_init(spool, spool->io);
+}
+
+/* A file without a name, in TMPDIR's default place: POSIX's P_tmpdir, as tmpfile() does. */
+static int unlinked_file(void)
+{
+    int fd = open(P_tmpdir, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+    if (fd < 0) {
+        char name[] = P_tmpdir "/s24-XXXXXX";
+        fd = mkstemp(name);
+        if (fd >= 0) {
+            unlink(name);
+        }
+    }
+    return fd;
+}
+
+static s24_status spool_to_file(s24_spool *spool, const char *what, s24_error *err)
+{
+    const int fd = unlinked_file();
+    if (fd < 0) {
+        return s24_fail_errno(err, errno, "cannot make a temporary file in " P_tmpdir);
+    }
+    s24_io_note(spool->io, "%s is kept in a temporary file in " P_tmpdir, what);
+    const uint64_t used = spool->length < spool->capacity ? spool->length : spool->capacity;
+    const s24_status status = write_all(spool->io, fd, 0, spool->memory, used, err);
+    if (status != S24_OK) {
+        close(fd);
+        return status;
+    }
+    free(spool->memory);
+    spool->memory = NULL;
+    spool->capacity = 0;
+    spool->fd = fd;
+    return S24_OK;
+}
+
+s24_status s24_spool_reserve(s24_spool *spool, uint64_t length, const char *what, s24_error *err)
+{
+    if (spool->fd < 0 && length > SPOOL_MEMORY) {
+        const s24_status status = spool_to_file(spool, what, err);
+        if (status != S24_OK) {
+            return status;
+        }
+    }
+    if (spool->fd < 0 && length > spool->capacity) {
+        const size_t doubled = spool->capacity < SPOOL_MEMORY / 2 ? 2 * spool->capacity : SPOOL_MEMORY;
+        const size_t capacity = length > doubled ? length : doubled;
+        unsigned char *memory = realloc(spool->memory, capacity);
+        if (!memory) {
+            return s24_fail_memory(err, capacity);
+        }
+        spool->memory = memory;
+        spool->capacity = capacity;
+    }
+    spool->length = length > spool->length ? length : spool->length;
+    return S24_OK;
+}
+
+s24_status s24_spool_write(s24_spool *spool, uint64_t offset, const void *data, size_t n, s24_error *err)
+{
+    if (spool->fd >= 0) {
+        return write_all(spool->io, spool->fd, offset, data, n, err);
+    }
+    if (n) {
+        memcpy(spool->memory + offset, data, n);
+    }
+    return S24_OK;
+}
+
+s24_status s24_spool_append(s24_spool *spool, const void *data, size_t n, s24_error *err)
+{
+    const uint64_t offset = spool->length;
+    const s24_status status = s24_spool_reserve(spool, offset + n, "buffered data", err);
+    return status == S24_OK ? s24_spool_write(spool, offset, data, n, err) : status;
+}
+
+s24_status s24_spool_read(const s24_spool *spool, uint64_t offset, void *data, size_t n, s24_error *err)
+{
+    if (spool->fd < 0) {
+        if (n) {
+            memcpy(data, spool->memory + offset, n);
+        }
+        return S24_OK;
+    }
+    size_t got;
+    const s24_status status = read_some(spool->io, spool->fd, offset, data, n, &got, err);
+    if (status == S24_OK && got < n) {
+        return s24_fail(err, S24_ERR_SYSTEM, "the temporary file is shorter than what was written to it");
+    }
+    return status;
+}
+
+/* ---------------------------------------------------------------- input */
+
+static s24_input *input_new(const s24_io *io, const char *name, s24_error *err)
+{
+    s24_input *in = s24_calloc(1, sizeof *in, err);
+    if (!in) {
+        return NULL;
+    }
+    in->io = io;
+    in->fd = -1;
+    s24_spool_init(&in->held, io);
+    in->name = strdup(name);
+    if (!in->name) {
+        s24_fail_memory(err, strlen(name) + 1);
+        free(in);
+        return NULL;
+    }
+    return in;
+}
+
+void s24_input_close(s24_input *in)
+{
+    if (in) {
+        if (in->fd > STDERR_FILENO) {
+            close(in->fd);
+        }
+        s24_spool_free(&in->held);
+        free(in->memory);
+        free(in->name);
+        free(in);
+    }
+}
+
+s24_status s24_input_open(s24_input **input, const s24_io *io, const char *path, s24_error *err)
+{
+    const bool is_stdin = strcmp(path, "-") == 0;
+    struct stat st;
+    s24_input *in = input_new(io, is_stdin ? "standard input" : path, err);
+    if (!in) {
+        return S24_ERR_SYSTEM;
+    }
+    s24_status status = S24_OK;
+    in->fd = is_stdin ? STDIN_FILENO : open(path, O_RDONLY | O_CLOEXEC);
+    if (in->fd < 0 || fstat(in->fd, &st) != 0) {
+        status = s24_fail_errno(err, errno, "cannot open");
+    } else if (S_ISDIR(st.st_mode)) {
+        status = s24_fail_errno(err, EISDIR, "cannot read");
+    } else if (isatty(in->fd)) {
+        status = s24_fail(err, S24_ERR_USAGE, "is a terminal; give a file or a pipe");
+    }
+    if (status != S24_OK) {
+        s24_input_close(in);
+        return status;
+    }
+    /* A regular file on standard input counts from where it stands; only from the start is it one by position. */
+    const off_t at = is_stdin ? lseek(in->fd, 0, SEEK_CUR) : 0;
+    in->stream = !S_ISREG(st.st_mode) || at != 0;
+    in->size = in->stream ? S24_UNKNOWN : (uint64_t)st.st_size;
+    *input = in;
+    return S24_OK;
+}
+
+s24_status s24_input_memory(s24_input **input, const s24_io *io, const char *name, void *data, size_t n,
+                            s24_error *err)
+{
+    s24_input *in = input_new(io, name, err);
+    if (!in) {
+        free(data);
+        return S24_ERR_SYSTEM;
+    }
+    in->memory = data;
+    in->size = n;
+    *input = in;
+    return S24_OK;
+}
+
+static s24_status truncated(const s24_input *in, uint64_t size, uint64_t need, s24_error *err)
+{
+    (void)in;
+    return s24_fail_at(err, size, "truncated: ends after %llu bytes, %llu or more were expected",
+                       (unsigned long long)size, (unsigned long long)need);
+}
+
+/* The next n bytes of a stream; data NULL: thrown away. */
+static s24_status stream_next(s24_input *in, void *data, size_t n, s24_error *err)
+{
+    unsigned char skipped[4096];
+    while (n) {
+        const size_t part = data || n < sizeof skipped ? n : sizeof skipped;
+        size_t got;
+        const s24_status status = read_some(in->io, in->fd, S24_UNKNOWN, data ? data : skipped, part, &got, err);
+        if (status != S24_OK) {
+            return status;
+        }
+        in->position += got;
+        if (got < part) {
+            in->size = in->position;
+            return truncated(in, in->position, in->position + (n - got), err);
+        }
+        n -= part;
+    }
+    return S24_OK;
+}
+
+static s24_status stream_skip_to(s24_input *in, uint64_t offset, s24_error *err)
+{
+    while (in->position < offset) {
+        const uint64_t gap = offset - in->position;
+        const s24_status status = stream_next(in, NULL, gap < COPY_BYTES ? (size_t)gap : COPY_BYTES, err);
+        if (status != S24_OK) {
+            return status;
+        }
+    }
+    return S24_OK;
+}
+
+s24_status s24_input_read(s24_input *in, uint64_t offset, void *data, size_t n, s24_error *err)
+{
+    if (!in->stream) {
+        if (offset > in->size || n > in->size - offset) {
+            return truncated(in, in->size, offset + n, err);
+        }
+        if (in->memory) {
+            memcpy(data, in->memory + offset, n);
+            return S24_OK;
+        }
+        size_t got;
+        const s24_status status = read_some(in->io, in->fd, offset, data, n, &got, err);
+        /* The size was true when the file was opened: it shrank since. */
+        return status == S24_OK && got < n ? truncated(in, offset + got, offset + n, err) : status;
+    }
+    const uint64_t held_to = in->held_from + in->held.length;
+    size_t from_held = 0;
+    if (offset >= in->held_from && offset < held_to) {
+        from_held = n < held_to - offset ? n : (size_t)(held_to - offset);
+        const s24_status status = s24_spool_read(&in->held, offset - in->held_from, data, from_held, err);
+        if (status != S24_OK || from_held == n) {
+            return status;
+        }
+    }
+    offset += from_held;
+    if (n && offset < in->position) {
+        return s24_fail(err, S24_ERR_SYSTEM, "byte %llu of a pipe is gone: an error of s24",
+                        (unsigned long long)offset);
+    }
+    const s24_status status = stream_skip_to(in, offset, err);
+    return status == S24_OK ? stream_next(in, (unsigned char *)data + from_held, n - from_held, err) : status;
+}
+
+s24_status s24_input_read_new(s24_input *in, uint64_t offset, char **data, size_t n, s24_error *err)
+{
+    char *p = NULL;
+    size_t got = 0, capacity = COPY_BYTES;
+    do {
+        capacity = n - got < capacity ? n - got : capacity;
+        char *larger = realloc(p, got + capacity + 1); /* + 1: a text may be ended */
+        if (!larger) {
+            free(p);
+            return s24_fail_memory(err, got + capacity + 1);
+        }
+        p = larger;
+        const s24_status status = s24_input_read(in, offset + got, p + got, capacity, err);
+        if (status != S24_OK) {
+            free(p);
+            return status;
+        }
+        got += capacity;
+        capacity = got; /* twice as much next time */
+    } while (got < n);
+    p[n] = '\0';
+    *data = p;
+    return S24_OK;
+}
+
+/* Takes from the stream until the spool holds `n` bytes; at the stream's end size is set, which is no error here. */
+static s24_status hold_more(s24_input *in, uint64_t n, s24_error *err)
+{
+    if (in->size == S24_UNKNOWN && in->held.length < n) {
+        const uint64_t old = in->held.length;
+        const size_t part = n - old < COPY_BYTES ? (size_t)(n - old) : COPY_BYTES;
+        unsigned char *buffer = s24_alloc(part, err);
+        if (!buffer) {
+            return S24_ERR_SYSTEM;
+        }
+        s24_status status = S24_OK;
+        while (status == S24_OK && in->size == S24_UNKNOWN && in->held.length < n) {
+            const uint64_t missing = n - in->held.length;
+            const size_t want = missing < part ? (size_t)missing : part;
+            size_t got;
+            status = read_some(in->io, in->fd, S24_UNKNOWN, buffer, want, &got, err);
+            if (status == S24_OK) {
+                in->position += got;
+                in->size = got < want ? in->position : S24_UNKNOWN;
+                status = s24_spool_append(&in->held, buffer, got, err);
+            }
+        }
+        free(buffer);
+        return status;
+    }
+    return S24_OK;
+}
+
+s24_status s24_input_peek(s24_input *in, void *data, size_t n, size_t *got, s24_error *err)
+{
+    if (in->stream) {
+        const s24_status status = hold_more(in, n, err);
+        if (status != S24_OK) {
+            return status;
+        }
+    }
+    const uint64_t there = in->stream ? in->held.length : in->size;
+    *got = there < n ? (size_t)there : n;
+    return s24_input_read(in, 0, data, *got, err);
+}
+
+s24_status s24_input_hold(s24_input *in, uint64_t offset, uint64_t n, s24_error *err)
+{
+    if (!in->stream) {
+        return S24_OK;
+    }
+    /* What is held of the new range already (a peek, the end of the last hold) moves to its front. */
+    const uint64_t held_to = in->held_from + in->held.length;
+    s24_spool old = in->held;
+    s24_spool_init(&in->held, in->io);
+    s24_status status = S24_OK;
+    if (offset >= in->held_from && offset < held_to) {
+        const uint64_t keep = n < held_to - offset ? n : held_to - offset;
+        unsigned char buffer[4096];
+        for (uint64_t done = 0; done < keep && status == S24_OK;) {
+            const size_t part = keep - done < sizeof buffer ? (size_t)(keep - done) : sizeof buffer;
+            status = s24_spool_read(&old, offset - in->held_from + done, buffer, part, err);
+            status = status == S24_OK ? s24_spool_append(&in->held, buffer, part, err) : status;
+            done += part;
+        }
+    }
+    s24_spool_free(&old);
+    in->held_from = offset;
+    status = status == S24_OK ? stream_skip_to(in, offset, err) : status;
+    status = status == S24_OK ? hold_more(in, n, err) : status;
+    if (status == S24_OK && in->held.length < n) {
+        return truncated(in, in->position, offset + n, err);
+    }
+    return status;
+}
+
+s24_status s24_input_hold_all(s24_input *in, s24_error *err)
+{
+    return in->stream ? hold_more(in, UINT64_MAX, err) : S24_OK;
+}
+
+s24_status s24_input_expect_end(s24_input *in, uint64_t offset, s24_error *err)
+{
+    uint64_t size = in->size;
+    if (in->stream && size == S24_UNKNOWN) {
+        unsigned char byte;
+        size_t got;
+        s24_status status = stream_skip_to(in, offset, err);
+        status = status == S24_OK ? read_some(in->io, in->fd, S24_UNKNOWN, &byte, 1, &got, err) : status;
+        if (status != S24_OK) {
+            return status;
+        }
+        size = in->position += got;
+        if (got) {
+            return s24_fail_at(err, offset, "more bytes follow after byte %llu, where the data end; it is damaged or "
+                               "not what its header says", (unsigned long long)offset);
+        }
+        in->size = size;
+    }
+    if (size > offset) {
+        return s24_fail_at(err, offset, "%llu bytes too many follow the data; it is damaged or not what its header "
+                           "says", (unsigned long long)(size - offset));
+    }
+    return size < offset ? truncated(in, size, offset, err) : S24_OK;
+}
+
+/* ---------------------------------------------------------------- output */
+
+static void output_free(s24_output *out)
+{
+    if (out->fd > STDERR_FILENO) {
+        close(out->fd);
+    }
+    free(out->name);
+    free(out->target);
+    free(out->temporary);
+    free(out);
+}
+
+void s24_output_abort(s24_output *out)
+{
+    if (out) {
+        if (out->temporary) {
+            unlink(out->temporary);
+        }
+        output_free(out);
+    }
+}
+
+/* Where the file really is: a symbolic link is followed, so that the link stays a link. *exists, *st: of the target. */
+static s24_status resolve_target(const char *path, char **target, bool *exists, struct stat *st, s24_error *err)
+{
+    *exists = stat(path, st) == 0;
+    if (!*exists && errno != ENOENT) {
+        return s24_fail_errno(err, errno, "cannot write");
+    }
+    struct stat link;
+    const bool is_link = lstat(path, &link) == 0 && S_ISLNK(link.st_mode);
+    if (is_link && !*exists) {
+        return s24_fail(err, S24_ERR_SYSTEM, "is a symbolic link to nothing; remove it or write to its target");
+    }
+    *target = is_link ? realpath(path, NULL) : strdup(path);
+    return *target ? S24_OK : s24_fail_errno(err, errno, "cannot write");
+}
+
+static bool same_file(const struct stat *st, const s24_input *in)
+{
+    struct stat other;
+    return in && in->fd >= 0 && fstat(in->fd, &other) == 0 && st->st_dev == other.st_dev && st->st_ino == other.st_ino;
+}
+
+/* Length of the directory part of a path, with the last slash. */
+static size_t directory_length(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    return slash ? (size_t)(slash - path) + 1 : 0;
+}
+
+/*
+ * The temporary file: ".NAME.s24-XXXXXX" in the target's directory, so that rename is atomic, and recognisable after a
+ * crash. Created with mode 0600, so that nobody reads half a file; commit gives it what umask says.
+ */
+static s24_status open_temporary(s24_output *out, s24_error *err)
+{
+    const size_t dir = directory_length(out->target);
+    const char *base = out->target + dir;
+    const size_t size = dir + strlen(base) + sizeof "..s24-XXXXXX";
+    out->temporary = s24_calloc(size, 1, err);
+    if (!out->temporary) {
+        return S24_ERR_SYSTEM;
+    }
+    /* A name near NAME_MAX leaves no room for ours: cut it, it need not be whole. */
+    const int keep = strlen(base) > 200 ? 200 : (int)strlen(base);
+    snprintf(out->temporary, size, "%.*s.%.*s.s24-XXXXXX", (int)dir, out->target, keep, base);
+    out->fd = mkstemp(out->temporary);
+    if (out->fd < 0) {
+        const int e = errno;
+        free(out->temporary);
+        out->temporary = NULL;
+        return s24_fail_errno(err, e, "cannot make a file in that directory");
+    }
+    fcntl(out->fd, F_SETFD, FD_CLOEXEC);
+    return S24_OK;
+}
+
+static s24_status output_open_path(s24_output *out, const char *path, s24_input *const *inputs, size_t input_count,
+                                   s24_error *err)
+{
+    struct stat st;
+    bool exists;
+    const s24_status status = resolve_target(path, &out->target, &exists, &st, err);
+    if (status != S24_OK) {
+        return status;
+    }
+    if (!exists) {
+        return open_temporary(out, err);
+    }
+    for (size_t i = 0; i < input_count; i++) {
+        if (same_file(&st, inputs[i])) {
+            return s24_fail(err, S24_ERR_USAGE, "is the input; choose another output");
+        }
+    }
+    if (S_ISDIR(st.st_mode)) {
+        return s24_fail_errno(err, EISDIR, "cannot write");
+    }
+    if (S_ISREG(st.st_mode)) {
+        if (!out->io->force) {
+            s24_fail(err, S24_ERR_SYSTEM, "exists already; -f replaces it");
+            if (err) {
+                err->sys_errno = EEXIST;
+            }
+            return S24_ERR_SYSTEM;
+        }
+        return open_temporary(out, err);
+    }
+    out->stream = true;
+    out->fd = open(path, O_WRONLY | O_CLOEXEC);
+    return out->fd < 0 ? s24_fail_errno(err, errno, "cannot write") : S24_OK;
+}
+
+s24_status s24_output_open(s24_output **output, const s24_io *io, const char *path, s24_input *const *inputs,
+                           size_t input_count, s24_error *err)
+{
+    const bool is_stdout = strcmp(path, "-") == 0;
+    s24_output *out = s24_calloc(1, sizeof *out, err);
+    if (!out) {
+        return S24_ERR_SYSTEM;
+    }
+    out->io = io;
+    out->fd = is_stdout ? STDOUT_FILENO : -1;
+    out->stream = is_stdout;
+    out->name = strdup(is_stdout ? "standard output" : path);
+    s24_status status = out->name ? S24_OK : s24_fail_memory(err, strlen(path));
+    struct stat st;
+    if (status == S24_OK && !is_stdout) {
+        status = output_open_path(out, path, inputs, input_count, err);
+    } else if (status == S24_OK && fstat(out->fd, &st) != 0) {
+        status = s24_fail_errno(err, errno, "cannot write");
+    } else if (status == S24_OK && S_ISREG(st.st_mode)) {
+        for (size_t i = 0; i < input_count && status == S24_OK; i++) {
+            if (same_file(&st, inputs[i])) {
+                status = s24_fail(err, S24_ERR_USAGE, "is the input; choose another output");
+            }
+        }
+    }
+    if (status == S24_OK && isatty(out->fd)) {
+        status = s24_fail(err, S24_ERR_USAGE, "is a terminal; redirect it or give -o FILE");
+    }
+    if (status != S24_OK) {
+        s24_output_abort(out);
+        return status;
+    }
+    *output = out;
+    return S24_OK;
+}
+
+s24_status s24_output_write(s24_output *out, uint64_t offset, const void *data, size_t n, s24_error *err)
+{
+    if (!out->stream) {
+        return write_all(out->io, out->fd, offset, data, n, err);
+    }
+    if (n && offset != out->position) {
+        return s24_fail(err, S24_ERR_SYSTEM, "byte %llu comes out of order to a pipe: an error of s24",
+                        (unsigned long long)offset);
+    }
+    out->position += n;
+    return write_all(out->io, out->fd, S24_UNKNOWN, data, n, err);
+}
+
+/* rename(), which without `replace` fails when the target has appeared meanwhile. */
+static int rename_into_place(const char *from, const char *to, bool replace)
+{
+    if (replace) {
+        return rename(from, to);
+    }
+    int r = renameat2(AT_FDCWD, from, AT_FDCWD, to, RENAME_NOREPLACE);
+    if (r != 0 && (errno == EINVAL || errno == ENOSYS)) { /* a file system without it: link() refuses, too */
+        r = link(from, to);
+        if (r == 0) {
+            unlink(from);
+        } else if (errno == EPERM || errno == EOPNOTSUPP) {
+            r = rename(from, to);
+        }
+    }
+    return r;
+}
+
+static s24_status sync_directory(const char *path, s24_error *err)
+{
+    const size_t n = directory_length(path);
+    char *directory = n ? strndup(path, n) : strdup(".");
+    if (!directory) {
+        return s24_fail_memory(err, n + 2);
+    }
+    s24_status status = S24_OK;
+    const int fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    /* Some file systems cannot sync a directory (EINVAL): then rename is as good as it gets. */
+    if (fd >= 0 && fsync(fd) != 0 && errno != EINVAL) {
+        status = s24_fail_errno(err, errno, "cannot sync the directory");
+    }
+    if (fd >= 0) {
+        close(fd);
+    }
+    free(directory);
+    return status;
+}
+
+/* What a new file would have got. umask can only be read by setting it: /proc tells without that. */
+static mode_t new_file_mode(void)
+{
+    unsigned mask = 022;
+    FILE *f = fopen("/proc/self/status", "re");
+    char line[256];
+    while (f && fgets(line, sizeof line, f)) {
+        if (sscanf(line, "Umask: %o", &mask) == 1) {
+            break;
+        }
+    }
+    if (f) {
+        fclose(f);
+    }
+    return 0666 & ~(mode_t)mask;
+}
+
+s24_status s24_output_commit(s24_output *out, s24_error *err)
+{
+    s24_status status = S24_OK;
+    if (out->temporary) {
+        status = s24_io_stopped(out->io, err);
+        if (status == S24_OK && fchmod(out->fd, new_file_mode()) != 0) {
+            status = s24_fail_errno(err, errno, "cannot set the mode");
+        }
+        if (status == S24_OK && !out->io->no_sync && fsync(out->fd) != 0) {
+            status = s24_fail_errno(err, errno, "cannot sync");
+        }
+    }
+    /* A network file system may report the failure of an earlier write only here. */
+    if (status == S24_OK && out->fd > STDERR_FILENO) {
+        const int fd = out->fd;
+        out->fd = -1;
+        if (close(fd) != 0 && errno != EINTR) {
+            status = s24_fail_errno(err, errno, "cannot close");
+        }
+    }
+    if (status == S24_OK && out->temporary) {
+        if (rename_into_place(out->temporary, out->target, out->io->force) != 0) {
+            status = errno == EEXIST ? s24_fail(err, S24_ERR_SYSTEM, "exists already; -f replaces it")
+                                     : s24_fail_errno(err, errno, "cannot rename the temporary file");
+        } else {
+            free(out->temporary);
+            out->temporary = NULL;
+            status = out->io->no_sync ? S24_OK : sync_directory(out->target, err);
+        }
+    }
+    s24_output_abort(out);
+    return status;
+}

@@ -1,0 +1,114 @@
+/*
+ * Bytes in and bytes out. Everything in formats/ reaches files through here and nowhere else.
+ *
+ * An input is a regular file (read by position, from any thread), a pipe (read in order, once), or memory. What an
+ * adapter must read out of order from a pipe it holds first: up to 64 MiB in memory, beyond that in an unlinked
+ * temporary file. An output is a temporary file that becomes the target as a whole or not at all, or a stream.
+ */
+#ifndef S24_FORMATS_IO_H
+#define S24_FORMATS_IO_H
+
+#include "error.h"
+#include "mem.h"
+#include "s24io.h"
+
+#define S24_UNKNOWN UINT64_MAX
+
+/* S24_ERR_STOPPED once the caller's cancel flag is up. */
+s24_status s24_io_stopped(const s24_io *io, s24_error *err);
+
+/* Tells the user what he may want to know, one line; only where he asked for it. */
+void s24_io_note(const s24_io *io, const char *format, ...) S24_PRINTF(2, 3);
+
+/* ---------------------------------------------------------------- spool: bytes kept for later */
+
+/* Positional storage, in memory while small and then in an unlinked temporary file. Writes of different threads to
+ * different places may overlap in time once the length is reserved. */
+typedef struct s24_spool {
+    const s24_io *io;
+    unsigned char *memory;
+    size_t capacity;
+    int fd;          /* -1: in memory */
+    uint64_t length;
+} s24_spool;
+
+void s24_spool_init(s24_spool *spool, const s24_io *io);
+void s24_spool_free(s24_spool *spool);
+/* Makes room for `length` bytes in all, undefined until written; what: for the note that a file is used. */
+s24_status s24_spool_reserve(s24_spool *spool, uint64_t length, const char *what, s24_error *err);
+s24_status s24_spool_append(s24_spool *spool, const void *data, size_t n, s24_error *err);
+s24_status s24_spool_write(s24_spool *spool, uint64_t offset, const void *data, size_t n, s24_error *err);
+s24_status s24_spool_read(const s24_spool *spool, uint64_t offset, void *data, size_t n, s24_error *err);
+
+/* ---------------------------------------------------------------- input */
+
+typedef struct s24_input {
+    const s24_io *io;
+    char *name;          /* for messages: the path, "standard input" */
+    int fd;              /* -1: memory */
+    bool stream;         /* neither a regular file nor memory */
+    uint64_t size;       /* S24_UNKNOWN for a stream whose end has not been seen */
+    uint64_t position;   /* stream: bytes taken from it */
+    uint64_t held_from;  /* stream: the spool holds [held_from, held_from + held.length) */
+    s24_spool held;
+    unsigned char *memory;
+} s24_input;
+
+/* path "-" is standard input. A directory, or what cannot be opened, is an error. */
+s24_status s24_input_open(s24_input **input, const s24_io *io, const char *path, s24_error *err);
+
+/* Input from memory that the input then owns and frees. */
+s24_status s24_input_memory(s24_input **input, const s24_io *io, const char *name, void *data, size_t n,
+                            s24_error *err);
+void s24_input_close(s24_input *input); /* NULL is fine */
+
+/*
+ * Exactly n bytes from offset; fewer there is S24_ERR_DATA ("truncated"). From a stream the offset must not lie before
+ * what was read already, unless it is held; what is jumped over is lost. Any thread may call it for a file or for held
+ * bytes; for the rest of a stream one thread at a time.
+ */
+s24_status s24_input_read(s24_input *input, uint64_t offset, void *data, size_t n, s24_error *err);
+
+/* The same into new memory, which grows as the bytes arrive, so that a length that lies costs nothing. Freed by free(). */
+s24_status s24_input_read_new(s24_input *input, uint64_t offset, char **data, size_t n, s24_error *err);
+
+/* The first bytes, up to n, for probing; *got is how many there are. They can be read again. */
+s24_status s24_input_peek(s24_input *input, void *data, size_t n, size_t *got, s24_error *err);
+
+/* Makes [offset, offset + n) readable by position and again and again (a no-op but for streams). Ends earlier holds. */
+s24_status s24_input_hold(s24_input *input, uint64_t offset, uint64_t n, s24_error *err);
+
+/* The same for everything from offset 0 to the end; sets input->size. Only while nothing but a peek was read. */
+s24_status s24_input_hold_all(s24_input *input, s24_error *err);
+
+/* S24_ERR_DATA when the input does not end at `offset`. */
+s24_status s24_input_expect_end(s24_input *input, uint64_t offset, s24_error *err);
+
+/* ---------------------------------------------------------------- output */
+
+typedef struct s24_output {
+    const s24_io *io;
+    char *name;       /* for messages */
+    char *target;     /* the path that the temporary file becomes; NULL for streams */
+    char *temporary;
+    int fd;
+    bool stream;      /* must be written in order */
+    uint64_t position;
+} s24_output;
+
+/*
+ * path "-" is standard output; a FIFO or device is written in place; otherwise a temporary file beside the target
+ * (a symbolic link is followed). Refuses an existing target without io->force, a target that is one of the `inputs`,
+ * and a terminal.
+ */
+s24_status s24_output_open(s24_output **output, const s24_io *io, const char *path, s24_input *const *inputs,
+                           size_t input_count, s24_error *err);
+s24_status s24_output_write(s24_output *output, uint64_t offset, const void *data, size_t n, s24_error *err);
+
+/* The target appears, complete (fsync unless io->no_sync). Frees the output, also on failure. */
+s24_status s24_output_commit(s24_output *output, s24_error *err);
+
+/* Nothing appears. Frees the output; NULL is fine. */
+void s24_output_abort(s24_output *output);
+
+#endif

@@ -1,0 +1,675 @@
+/*
+ * Weights as JSON text, read and written:
+ *
+ *     [[1, 2], [3, 4]]                                    one tensor of f64 without a name
+ *     {"dtype": "f32", "shape": [2, 2], "data": [...]}    one tensor; data nested, or flat in C order
+ *     {"NAME": either of these, ...}                      a model
+ *
+ * Reading takes the whole text, through cJSON's tree, into arrays in memory: a text has a limit, beyond which .npy is
+ * what one wants. Writing goes element by element, in pieces. The shortest digits that read back to the same bits are
+ * written.
+ */
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "format.h"
+#include "jsonx.h"
+#include "st_header.h"
+
+#define TEXT_LIMIT 64000000u /* some 0.3 GB as cJSON's tree for numbers of full length: 80 bytes each */
+#define FLUSH_BYTES 65536
+#define EXACT_INTEGERS 9007199254740991.0 /* 2^53 - 1: JSON numbers are f64, and 2^53 + 1 reads as 2^53 */
+
+/*
+ * A bracket, and nothing that no text has: a safetensors file begins with a binary number, whose first byte may well be
+ * '[' or a blank, but zeros follow.
+ */
+static bool json_probe(const unsigned char *head, size_t n)
+{
+    size_t first = 0;
+    while (first < n && memchr(" \t\n\r", head[first], 4)) {
+        first++;
+    }
+    for (size_t i = first; i < n; i++) {
+        if (head[i] < 0x20 && !memchr("\t\n\r", head[i], 3)) {
+            return false;
+        }
+    }
+    return first < n && (head[first] == '[' || head[first] == '{');
+}
+
+/* The integers that an element may be; false: its dtype is none of integers. */
+static bool integer_range(const s24_dtype_info *info, double *low, double *high)
+{
+    const bool is_signed = info->name[0] == 'i';
+    if (!is_signed && info->name[0] != 'u') {
+        return false;
+    }
+    const double end = ldexp(1, (int)info->bits - is_signed);
+    *low = is_signed ? fmax(-end, -EXACT_INTEGERS) : 0;
+    *high = fmin(end - 1, EXACT_INTEGERS);
+    return true;
+}
+
+/* Floats and integers are numbers; booleans, complex numbers and packed types are not. */
+static bool holds(const s24_dtype_info *info)
+{
+    double low, high;
+    return info->kind != S24_KIND_OPAQUE || integer_range(info, &low, &high);
+}
+
+/* ---------------------------------------------------------------- messages */
+
+/* What JSON escapes in a name is escaped, and a long one is cut. */
+static void shorten_name(const char *name, char *out, size_t size)
+{
+    s24_text quoted = {0};
+    s24_text_json_string(&quoted, name);
+    snprintf(out, size, "%.*s", quoted.length > 2 ? (int)(quoted.length - 2) : 0, quoted.text ? quoted.text + 1 : "");
+    s24_text_free(&quoted);
+}
+
+/* "[1,0]", or `whole` for no index at all. */
+static void path_text(const size_t *path, int depth, const char *whole, char *out, size_t size)
+{
+    size_t used = (size_t)snprintf(out, size, "%s", depth > 0 ? "[" : whole);
+    for (int d = 0; d < depth && used < size; d++) {
+        used += (size_t)snprintf(out + used, size - used, d + 1 < depth ? "%zu," : "%zu]", path[d]);
+    }
+}
+
+/* ---------------------------------------------------------------- reading: a list into an array */
+
+#define WHOLE (-1) /* for refuse: the tensor, not an element of its data */
+
+/* Where a tensor's numbers are in the tree, and whether they are one list though its rank is not 1. */
+typedef struct found {
+    const cJSON *data;
+    bool flat;
+} found;
+
+/* A walk over one tensor's lists. */
+typedef struct walk {
+    const char *name;
+    const s24_dtype_info *info;
+    int rank;
+    const size_t *shape;
+    size_t path[S24_MAX_RANK];
+    unsigned char *out; /* NULL: only to see that everything is right, before any memory is taken */
+    size_t done;
+    s24_error *err;
+} walk;
+
+static s24_status refuse(const walk *w, int depth, const char *format, ...) S24_PRINTF(3, 4);
+
+static s24_status refuse(const walk *w, int depth, const char *format, ...)
+{
+    char name[120], path[100], cause[200];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(cause, sizeof cause, format, args);
+    va_end(args);
+    shorten_name(w->name, name, sizeof name);
+    path_text(w->path, depth, depth == WHOLE ? "the tensor" : "the data", path, sizeof path);
+    return s24_fail(w->err, S24_ERR_DATA, "%s%s%s %s", name, *name ? ": " : "", path, cause);
+}
+
+static const char *kind_of(const cJSON *value)
+{
+    static const struct {
+        int type;
+        const char *name;
+    } kinds[] = {
+        {cJSON_False, "a boolean"}, {cJSON_True, "a boolean"}, {cJSON_NULL, "null"},        {cJSON_Number, "a number"},
+        {cJSON_String, "a string"}, {cJSON_Array, "a list"},   {cJSON_Object, "an object"},
+    };
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
+        if ((value->type & 0xff) == kinds[i].type) {
+            return kinds[i].name;
+        }
+    }
+    return "no value";
+}
+
+static size_t length_of(const cJSON *list)
+{
+    size_t n = 0;
+    for (const cJSON *child = list->child; child; child = child->next) {
+        n++;
+    }
+    return n;
+}
+
+static s24_status take_number(walk *w, const cJSON *value)
+{
+    const double x = value->valuedouble;
+    double low, high;
+    bool overflow = false;
+    uint64_t bits;
+    if (!cJSON_IsNumber(value)) {
+        return refuse(w, w->rank, "is %s where a number is expected", kind_of(value));
+    }
+    if (integer_range(w->info, &low, &high)) {
+        if (floor(x) != x || x < low || x > high) {
+            return refuse(w, w->rank, "(%g) is not an integer of %s (%.0f to %.0f)", x, w->info->name, low, high);
+        }
+        bits = (uint64_t)(int64_t)x;
+    } else {
+        bits = s24_encode(w->info, x, &overflow);
+    }
+    if (overflow) {
+        return refuse(w, w->rank, "(%g) is beyond the range of %s", x, w->info->name);
+    }
+    if (w->out) {
+        s24_store(w->out, w->info->bytes, w->done, bits);
+    }
+    w->done++;
+    return S24_OK;
+}
+
+/* At most S24_MAX_RANK calls deep. */
+static s24_status take_list(walk *w, const cJSON *value, int depth)
+{
+    if (depth == w->rank) {
+        return take_number(w, value);
+    }
+    const size_t expected = w->shape[depth];
+    if (!cJSON_IsArray(value)) {
+        return refuse(w, depth, "is %s where a list of %zu is expected", kind_of(value), expected);
+    }
+    size_t n = 0;
+    for (const cJSON *child = value->child; child && n < expected; child = child->next) {
+        w->path[depth] = n++;
+        const s24_status status = take_list(w, child, depth + 1);
+        if (status != S24_OK) {
+            return status;
+        }
+    }
+    const size_t length = length_of(value);
+    if (length != expected) {
+        return refuse(w, depth, "has %zu elements where %zu are expected", length, expected);
+    }
+    return S24_OK;
+}
+
+/* Checks a tensor's numbers (out NULL), or checks and stores them. */
+static s24_status take_tensor(const s24_entry *entry, const found *f, unsigned char *out, s24_error *err)
+{
+    const s24_dtype_info *const info = s24_info(entry->dtype);
+    const size_t elements = (size_t)entry->bytes / info->bytes;
+    walk w = {.name = entry->name, .info = info, .rank = entry->rank, .shape = entry->shape, .out = out, .err = err};
+    if (f->flat) {
+        const size_t length = length_of(f->data);
+        if (length != elements) {
+            return refuse(&w, 0, "has %zu elements, but the shape has %zu", length, elements);
+        }
+        w.rank = 1;
+        w.shape = &elements;
+    }
+    return take_list(&w, f->data, 0);
+}
+
+/* ---------------------------------------------------------------- reading: the forms */
+
+/* A number, or lists whose shape the first element of each tells; that the others agree is seen on the walk. */
+static s24_status add_nested(s24_contents *contents, const char *name, const cJSON *data, found *f, s24_error *err)
+{
+    walk w = {.name = name, .err = err};
+    size_t shape[S24_MAX_RANK];
+    int rank = 0;
+    if (!cJSON_IsArray(data) && !cJSON_IsNumber(data)) {
+        return refuse(&w, WHOLE, "is %s; a tensor is a list of numbers, or {\"dtype\", \"shape\", \"data\"}",
+                      kind_of(data));
+    }
+    *f = (found){.data = data};
+    for (const cJSON *value = data; value && cJSON_IsArray(value); value = value->child) {
+        if (rank == S24_MAX_RANK) {
+            return refuse(&w, WHOLE, "has more than %d dimensions", S24_MAX_RANK);
+        }
+        shape[rank++] = length_of(value);
+    }
+    return s24_contents_add(contents, name, S24_F64, rank, shape, err) ? S24_OK : err->status;
+}
+
+static s24_status read_dtype(const walk *w, const cJSON *object, s24_dtype *dtype)
+{
+    const cJSON *const value = s24_json_get(object, "dtype");
+    if (!cJSON_IsString(value)) {
+        return refuse(w, WHOLE, "has a \"dtype\" that is not a string");
+    }
+    if (s24_dtype_parse(value->valuestring, dtype) && holds(s24_info(*dtype))) {
+        return S24_OK;
+    }
+    s24_text names = {0};
+    for (int i = 0; i < S24_DTYPES; i++) {
+        if (holds(&s24_dtype_infos[i])) {
+            s24_text_printf(&names, " %s", s24_dtype_infos[i].name);
+        }
+    }
+    char shown[40];
+    shorten_name(value->valuestring, shown, sizeof shown);
+    refuse(w, WHOLE, "has the unknown dtype \"%s\"; known are%s", shown, names.text ? names.text : "");
+    s24_text_free(&names);
+    return S24_ERR_DATA;
+}
+
+static s24_status read_shape(const walk *w, const cJSON *object, size_t *shape, int *rank)
+{
+    const cJSON *const list = s24_json_get(object, "shape");
+    *rank = 0;
+    if (!cJSON_IsArray(list)) {
+        return refuse(w, WHOLE, "has a \"shape\" that is not a list");
+    }
+    for (const cJSON *value = list->child; value; value = value->next) {
+        if (*rank == S24_MAX_RANK) {
+            return refuse(w, WHOLE, "has more than %d dimensions", S24_MAX_RANK);
+        }
+        if (!s24_json_size(value, &shape[(*rank)++])) {
+            return refuse(w, WHOLE, "has a \"shape\" that is not a list of whole numbers from 0");
+        }
+    }
+    return S24_OK;
+}
+
+/* The three members that a tensor object has, and no others. */
+static s24_status check_members(const walk *w, const cJSON *object)
+{
+    static const char *const members[] = {"dtype", "shape", "data"};
+    for (size_t i = 0; i < 3; i++) {
+        if (!s24_json_get(object, members[i])) {
+            return refuse(w, WHOLE, "has no \"%s\"; a tensor is a list of numbers, or {\"dtype\", \"shape\", \"data\"}",
+                          members[i]);
+        }
+    }
+    for (const cJSON *member = object->child; member; member = member->next) {
+        const char *const key = member->string;
+        if (strcmp(key, members[0]) != 0 && strcmp(key, members[1]) != 0 && strcmp(key, members[2]) != 0) {
+            char shown[64];
+            shorten_name(key, shown, sizeof shown);
+            return refuse(w, WHOLE, "has an unknown member \"%s\"", shown);
+        }
+    }
+    return S24_OK;
+}
+
+static s24_status add_object(s24_contents *contents, const char *name, const cJSON *object, found *f, s24_error *err)
+{
+    const walk w = {.name = name, .err = err};
+    s24_dtype dtype = S24_F64;
+    size_t shape[S24_MAX_RANK];
+    int rank = 0;
+    s24_status status = check_members(&w, object);
+    status = status == S24_OK ? read_dtype(&w, object, &dtype) : status;
+    status = status == S24_OK ? read_shape(&w, object, shape, &rank) : status;
+    if (status != S24_OK) {
+        return status;
+    }
+    if (!s24_contents_add(contents, name, dtype, rank, shape, err)) {
+        return err->status;
+    }
+    const cJSON *const data = s24_json_get(object, "data");
+    const bool nested = !cJSON_IsArray(data) || cJSON_IsArray(data->child);
+    *f = (found){.data = data, .flat = !nested && rank != 1};
+    return S24_OK;
+}
+
+/* An object is one tensor when it says so; a model's tensors are never strings, and hardly called so all at once. */
+static bool is_tensor_object(const cJSON *json)
+{
+    const cJSON *const dtype = s24_json_get(json, "dtype");
+    return cJSON_IsString(dtype) || (s24_json_get(json, "data") && (dtype || s24_json_get(json, "shape")));
+}
+
+static s24_status add_any(s24_contents *contents, const char *name, const cJSON *value, found *f, s24_error *err)
+{
+    return cJSON_IsObject(value) ? add_object(contents, name, value, f, err)
+                                 : add_nested(contents, name, value, f, err);
+}
+
+/* Fills contents, and *tensors in the same order (the caller frees it). */
+static s24_status list_tensors(const cJSON *json, s24_contents *contents, found **tensors, s24_error *err)
+{
+    const bool model = cJSON_IsObject(json) && !is_tensor_object(json);
+    *tensors = s24_calloc(model ? length_of(json) : 1, sizeof **tensors, err);
+    if (!*tensors) {
+        return S24_ERR_SYSTEM;
+    }
+    if (!model) {
+        return add_any(contents, "", json, *tensors, err);
+    }
+    size_t i = 0;
+    for (const cJSON *child = json->child; child; child = child->next) {
+        const s24_status status = add_any(contents, child->string, child, &(*tensors)[i++], err);
+        if (status != S24_OK) {
+            return status;
+        }
+    }
+    return S24_OK;
+}
+
+/* Everything is checked before memory is taken: shapes may promise more than there is. */
+static s24_status decode(const cJSON *json, s24_contents *contents, unsigned char **data, size_t *bytes,
+                         s24_error *err)
+{
+    found *tensors = NULL;
+    size_t total = 0;
+    s24_status status = list_tensors(json, contents, &tensors, err);
+    for (size_t i = 0; i < contents->count && status == S24_OK; i++) {
+        s24_entry *const entry = &contents->entries[i];
+        entry->offset = total;
+        total += entry->bytes; /* as many bytes as elements in the text, times 8 at most */
+        status = take_tensor(entry, &tensors[i], NULL, err);
+    }
+    unsigned char *const out = status == S24_OK ? s24_alloc(total, err) : NULL;
+    for (size_t i = 0; i < contents->count && out; i++) {
+        take_tensor(&contents->entries[i], &tensors[i], out + contents->entries[i].offset, err);
+    }
+    free(tensors);
+    if (!out) {
+        return status == S24_OK ? S24_ERR_SYSTEM : status;
+    }
+    *data = out;
+    *bytes = total;
+    return S24_OK;
+}
+
+/* ---------------------------------------------------------------- reading: the file */
+
+/* The whole input, *text the caller's to free. Of a stream as much memory is taken as twice what has come. */
+static s24_status read_text(s24_input *in, char **text, size_t *n, s24_error *err)
+{
+    size_t room = in->size == S24_UNKNOWN ? FLUSH_BYTES : in->size < TEXT_LIMIT ? (size_t)in->size + 1 : TEXT_LIMIT + 1;
+    for (;;) {
+        char *const buffer = s24_alloc(room, err);
+        if (!buffer) {
+            return S24_ERR_SYSTEM;
+        }
+        const s24_status status = s24_input_peek(in, buffer, room, n, err);
+        if (status == S24_OK && *n < room) {
+            *text = buffer;
+            return S24_OK;
+        }
+        free(buffer);
+        if (status != S24_OK) {
+            return status;
+        }
+        if (room > TEXT_LIMIT) {
+            return s24_fail(err, S24_ERR_DATA, "is JSON of more than %u MB; use .npy or .safetensors",
+                            TEXT_LIMIT / 1000000);
+        }
+        room = 2 * room < TEXT_LIMIT ? 2 * room : TEXT_LIMIT + 1;
+    }
+}
+
+static s24_status json_open(s24_source *source, s24_error *err)
+{
+    s24_error unwanted = {0};
+    err = err ? err : &unwanted;
+    char *text = NULL;
+    size_t n = 0, bytes = 0;
+    cJSON *json = NULL;
+    unsigned char *data = NULL;
+    s24_input *decoded = NULL;
+    s24_status status = read_text(source->in, &text, &n, err);
+    status = status == S24_OK ? s24_json_parse(text, n, &json, err) : status;
+    free(text);
+    status = status == S24_OK ? decode(json, &source->contents, &data, &bytes, err) : status;
+    cJSON_Delete(json);
+    if (status == S24_OK) {
+        status = s24_input_memory(&decoded, source->io, source->in->name, data, bytes, err);
+    }
+    if (status == S24_OK) {
+        s24_input_close(source->in);
+        source->in = decoded;
+    }
+    return status;
+}
+
+/* ---------------------------------------------------------------- writing */
+
+typedef struct writer {
+    s24_text text;     /* what has not been written yet */
+    uint64_t position; /* of the output, where it goes */
+    size_t next;       /* the entry to begin next */
+    bool model;        /* names are written */
+    bool bare;         /* nothing but the lists */
+} writer;
+
+static size_t elements_of(const s24_entry *entry)
+{
+    return (size_t)entry->bytes / s24_info(entry->dtype)->bytes;
+}
+
+/* The bare form says nothing of dtype and shape: f64, and what the brackets show. (A bare number would not be found as
+ * JSON by its content.) */
+static bool bare_form(const s24_contents *contents)
+{
+    const s24_entry *const entry = contents->entries;
+    return contents->count == 1 && !*entry->name && entry->dtype == S24_F64 && entry->rank > 0 && entry->bytes > 0;
+}
+
+static s24_status flush(s24_sink *sink, size_t threshold, s24_error *err)
+{
+    writer *const w = sink->state;
+    if (w->text.failed) {
+        return s24_fail_memory(err, FLUSH_BYTES);
+    }
+    if (w->text.length <= threshold) {
+        return S24_OK;
+    }
+    const s24_status status = s24_output_write(sink->out, w->position, w->text.text, w->text.length, err);
+    w->position += w->text.length;
+    w->text.length = 0;
+    return status;
+}
+
+static void repeat(s24_text *text, char c, int n)
+{
+    for (int i = 0; i < n; i++) {
+        s24_text_add(text, &c, 1);
+    }
+}
+
+static void end_entry(writer *w)
+{
+    s24_text_add(&w->text, "}", !w->bare);
+}
+
+/* Begins entries up to `last`. One without elements is complete with that: nobody writes nothing. */
+static void begin_entries(s24_sink *sink, size_t end)
+{
+    writer *const w = sink->state;
+    for (; w->next < end; w->next++) {
+        const s24_entry *const entry = &sink->contents.entries[w->next];
+        if (w->model) {
+            s24_text_add(&w->text, ",", w->next > 0);
+            s24_text_json_string(&w->text, entry->name);
+            s24_text_add(&w->text, ":", 1);
+        }
+        if (!w->bare) {
+            s24_text_printf(&w->text, "{\"dtype\":\"%s\",\"shape\":[", s24_info(entry->dtype)->name);
+            for (int d = 0; d < entry->rank; d++) {
+                s24_text_printf(&w->text, d ? ",%zu" : "%zu", entry->shape[d]);
+            }
+            s24_text_printf(&w->text, "],\"data\":");
+        }
+        if (entry->bytes == 0) { /* flat: [1000000000, 0] is not worth a thousand million brackets */
+            s24_text_add(&w->text, "[]", 2);
+            end_entry(w);
+        }
+    }
+}
+
+/* Brackets and comma before element i, and after the last one. */
+static void punctuate(s24_text *text, const s24_entry *entry, size_t i, size_t elements)
+{
+    int levels = 0;
+    for (size_t extent = 1; levels < entry->rank; levels++) {
+        extent *= entry->shape[entry->rank - 1 - levels];
+        if (i % extent) {
+            break;
+        }
+    }
+    if (i > 0) {
+        repeat(text, ']', levels);
+        s24_text_add(text, ",", i < elements);
+    }
+    if (i < elements) {
+        repeat(text, '[', levels);
+    }
+}
+
+/*
+ * The fewest digits that read back to the same bits. m bits of mantissa tell a decimal of at most m log10(2) digits
+ * from its neighbours, so that %g shows such a one as it is: the search begins there, but for subnormals.
+ */
+static void write_float(s24_text *text, const s24_dtype_info *info, uint64_t bits, double x)
+{
+    char number[40];
+    if (x == 0) {
+        s24_text_printf(text, signbit(x) ? "-0.0" : "0");
+        return;
+    }
+    const bool subnormal = (bits & info->magnitude_mask) >> info->mantissa_bits == 0;
+    const int certain = subnormal ? 0 : (int)info->mantissa_bits * 30103 / 100000;
+    for (int digits = certain ? certain : 1; digits <= 17; digits++) {
+        bool overflow = false;
+        snprintf(number, sizeof number, "%.*g", digits, x);
+        if (s24_encode(info, strtod(number, NULL), &overflow) == bits && !overflow) {
+            break;
+        }
+    }
+    for (char *p = number; *p; p++) { /* the locale's decimal point */
+        if (!strchr("0123456789+-e", *p)) {
+            *p = '.';
+        }
+    }
+    s24_text_add(text, number, strlen(number));
+}
+
+/* False: JSON has no such number. */
+static bool write_number(s24_text *text, const s24_dtype_info *info, uint64_t bits)
+{
+    double low, high;
+    if (!integer_range(info, &low, &high)) {
+        const double x = s24_decode(info, bits);
+        if (isfinite(x)) {
+            write_float(text, info, bits, x);
+        }
+        return isfinite(x);
+    }
+    const unsigned unused = 64 - info->bits;
+    const bool is_signed = low < 0;
+    const int64_t i = (int64_t)(bits << unused) >> unused;
+    const double x = is_signed ? (double)i : (double)bits;
+    if (is_signed) {
+        s24_text_printf(text, "%lld", (long long)i);
+    } else {
+        s24_text_printf(text, "%llu", (unsigned long long)bits);
+    }
+    return x >= low && x <= high;
+}
+
+static s24_status refuse_element(const s24_entry *entry, size_t i, uint64_t bits, s24_error *err)
+{
+    const s24_dtype_info *const info = s24_info(entry->dtype);
+    char name[120], path[100];
+    size_t indices[S24_MAX_RANK];
+    for (int d = entry->rank; d-- > 0;) {
+        indices[d] = i % entry->shape[d];
+        i /= entry->shape[d];
+    }
+    shorten_name(entry->name, name, sizeof name);
+    path_text(indices, entry->rank, "the element", path, sizeof path);
+    if (info->kind == S24_KIND_OPAQUE) {
+        return s24_fail(err, S24_ERR_DATA, "%s%s%s is beyond 2^53, where JSON's numbers skip integers; use .npy "
+                        "or .safetensors", name, *name ? ": " : "", path);
+    }
+    return s24_fail(err, S24_ERR_DATA, "%s%s%s is %s, which JSON does not have; use .npy or .safetensors", name,
+                    *name ? ": " : "", path, isnan(s24_decode(info, bits)) ? "NaN" : "infinite");
+}
+
+static s24_status json_write(s24_sink *sink, size_t index, size_t first, size_t n, const void *data, s24_error *err)
+{
+    writer *const w = sink->state;
+    const s24_entry *const entry = &sink->contents.entries[index];
+    const s24_dtype_info *const info = s24_info(entry->dtype);
+    const size_t elements = elements_of(entry);
+    begin_entries(sink, index + 1);
+    for (size_t i = 0; i < n; i++) {
+        const uint64_t bits = s24_load(data, info->bytes, i);
+        punctuate(&w->text, entry, first + i, elements);
+        if (!write_number(&w->text, info, bits)) {
+            return refuse_element(entry, first + i, bits, err);
+        }
+        const s24_status status = flush(sink, FLUSH_BYTES, err);
+        if (status != S24_OK) {
+            return status;
+        }
+    }
+    if (n && first + n == elements) {
+        punctuate(&w->text, entry, elements, elements);
+        end_entry(w);
+    }
+    return flush(sink, FLUSH_BYTES, err);
+}
+
+static s24_status json_accepts(const s24_entry *entry, s24_error *err)
+{
+    if (!holds(s24_info(entry->dtype))) {
+        return s24_fail(err, S24_ERR_DATA, "JSON has no numbers of %s; use .npy or .safetensors",
+                        s24_dtype_name(entry->dtype));
+    }
+    return S24_OK;
+}
+
+static s24_status json_create(s24_sink *sink, s24_error *err)
+{
+    writer *const w = s24_calloc(1, sizeof *w, err);
+    if (!w) {
+        return S24_ERR_SYSTEM;
+    }
+    const s24_contents *const contents = &sink->contents;
+    sink->state = w;
+    w->bare = bare_form(contents);
+    w->model = contents->count != 1 || *contents->entries[0].name;
+    s24_text_add(&w->text, "{", w->model);
+    if (contents->pairs) {
+        s24_io_note(sink->io, "the metadata of the input have no place in JSON and are left out");
+    }
+    return S24_OK;
+}
+
+static void json_abandon(s24_sink *sink)
+{
+    writer *const w = sink->state;
+    if (w) {
+        s24_text_free(&w->text);
+        free(w);
+        sink->state = NULL;
+    }
+}
+
+static s24_status json_finish(s24_sink *sink, s24_error *err)
+{
+    writer *const w = sink->state;
+    begin_entries(sink, sink->contents.count);
+    s24_text_add(&w->text, "}", w->model);
+    s24_text_add(&w->text, "\n", 1);
+    const s24_status status = flush(sink, 0, err);
+    json_abandon(sink);
+    return status;
+}
+
+const s24_format s24_format_json = {
+    .name = "json",
+    .suffixes = ".json",
+    .probe = json_probe,
+    .open = json_open,
+    .accepts = json_accepts,
+    .create = json_create,
+    .write = json_write,
+    .finish = json_finish,
+    .abandon = json_abandon,
+};

@@ -1,0 +1,32 @@
+/*
+ * cJSON behind one strict door. cJSON accepts what is no JSON, loses what JSON has (1e999, 01, "1.", invalid UTF-8,
+ * duplicate keys, NUL in a key) and prints NaN as null; here the text is checked against RFC 8259 first, and only then
+ * given to it.
+ */
+#ifndef S24_FORMATS_JSONX_H
+#define S24_FORMATS_JSONX_H
+
+#include <cjson/cJSON.h>
+
+#include "error.h"
+
+/*
+ * Parses n bytes as exactly one JSON value. S24_ERR_DATA with the byte's offset: not JSON, numbers beyond f64, duplicate
+ * keys (compared after unescaping), "\u0000", lone surrogates, invalid UTF-8, deeper than 128. The caller frees *json
+ * with cJSON_Delete.
+ */
+s24_status s24_json_parse(const char *text, size_t n, cJSON **json, s24_error *err);
+
+/* The same checks without building anything. */
+s24_status s24_json_check(const char *text, size_t n, s24_error *err);
+
+const cJSON *s24_json_get(const cJSON *object, const char *key); /* case-sensitive; NULL: absent */
+
+/* A member that must be there with that type; NULL: *err says what is missing. */
+const char *s24_json_string(const cJSON *object, const char *key, s24_error *err);
+bool s24_json_size(const cJSON *value, size_t *out); /* an integer 0 .. 2^53; false: it is none */
+
+/* Adds a number with 17 significant digits; null where it is not finite. */
+void s24_json_add_f64(cJSON *object, const char *key, double value);
+
+#endif

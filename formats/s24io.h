@@ -1,0 +1,193 @@
+/*
+ * s24io.h - files for libs24: reading, pruning, unpacking and checking .npy, raw, JSON, safetensors and .s24 files.
+ *
+ * Names, errors and threads as in s24.h. Paths: "-" is standard input or output. Functions that write make the whole
+ * file or none: a temporary file beside the target, fsync, rename. Data flow in panels of a few MiB, so that memory does
+ * not grow with the file.
+ */
+#ifndef S24IO_H
+#define S24IO_H
+
+#include <signal.h>
+
+#include "s24.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* How to run: the caller's, only read, and in place until the call returns. Zeroed is a sensible default. */
+typedef struct s24_io {
+    bool force;       /* replace an existing output */
+    bool no_sync;     /* no fsync: faster, and not safe against a crash of the machine */
+    unsigned threads; /* 0: every CPU this process may use */
+    bool cap_isa;     /* cap the instruction set at `isa` */
+    s24_isa isa;
+    const volatile sig_atomic_t *cancel;                            /* not 0: stop, with S24_ERR_STOPPED; may be NULL */
+    void (*note)(void *user, const char *message);                  /* one line of talk; may be NULL */
+    void (*progress)(void *user, uint64_t done, uint64_t total);    /* bytes of input; from one thread at a time */
+    void *user;
+} s24_io;
+
+/* How to read an input. Zeroed: the content decides. */
+typedef struct s24_read_options {
+    const char *format;       /* "npy", "raw", "json", "safetensors", "s24"; NULL: found by content */
+    bool has_dtype;           /* `dtype` is set: of raw data, and of .npy files that leave an 8-bit float's type open */
+    s24_dtype dtype;
+    bool has_shape;           /* raw data only */
+    int rank;
+    size_t shape[S24_MAX_RANK];
+    uint64_t offset;          /* raw data: bytes before the first element */
+    bool big_endian;          /* raw data */
+    bool salvage;             /* .s24: open a damaged file, as far as either copy of its header tells */
+} s24_read_options;
+
+/* ---------------------------------------------------------------- reports */
+
+typedef enum s24_tensor_status {
+    S24_TENSOR_PRUNED,
+    S24_TENSOR_PACKED, /* was 2:4 already: nothing but zeros was left out */
+    S24_TENSOR_DENSE   /* carried as it is; reason says why */
+} s24_tensor_status;
+
+typedef struct s24_report_tensor {
+    char *name;              /* "" where the format has none */
+    s24_dtype dtype, stored;
+    int rank;
+    size_t *shape;
+    int axis;                /* -1 for a dense one */
+    s24_tensor_status status;
+    char *reason;            /* why dense, or how the axis was chosen; NULL: nothing to tell */
+    char *method;            /* NULL for a dense one */
+    s24_prune_metrics metrics;
+    uint64_t bytes_dense;    /* as in the original */
+    uint64_t bytes_stored;   /* planes, without checks and header */
+} s24_report_tensor;
+
+/* What a file holds, or what was done. */
+typedef struct s24_report {
+    char *path;              /* as given */
+    const char *format;      /* "npy", "s24"; static storage */
+    s24_report_tensor *tensors;
+    size_t count;
+    s24_sums totals;         /* over pruned and packed tensors, added in the order of names */
+    uint64_t bytes_dense, bytes_stored; /* over all tensors */
+    bool has_metrics;        /* whether metrics are set */
+} s24_report;
+
+S24_API void s24_report_free(s24_report *report); /* leaves it zeroed */
+
+/* ---------------------------------------------------------------- whole files */
+
+/* One --axis: tensors whose name matches `glob` (fnmatch(3); NULL: all). The last that matches counts. */
+typedef struct s24_axis_rule {
+    const char *glob;
+    int axis;
+} s24_axis_rule;
+
+/* Which tensors, along which axis. Zeroed: the default rule, see s24-prune(1). */
+typedef struct s24_selection {
+    const char *const *include, *const *exclude; /* globs; exclude wins */
+    size_t include_count, exclude_count;
+    bool all;                                    /* every tensor of a prunable dtype, of any rank */
+    const s24_axis_rule *axes;
+    size_t axis_count;
+} s24_selection;
+
+typedef struct s24_prune_request {
+    const char *input;
+    s24_read_options read;
+    const char *output;        /* NULL: nothing is written (a dry run) */
+    const char *to;            /* output format; NULL: "s24"; "same": the input's, dense with zeros */
+    const char *method;        /* NULL: "magnitude" */
+    const char *gradients;     /* a file with the gradients, for method "gradient" */
+    s24_dtype dtype;           /* of the stored values; S24_SAME */
+    s24_selection selection;
+    bool allow_nonfinite;
+    size_t panel_groups, panel_bytes; /* 0: the defaults; others make small test files */
+} s24_prune_request;
+
+/*
+ * Prunes a file. *report (NULL: not wanted; else zeroed or freed before) is the caller's to free. S24_ERR_NOTHING: no
+ * tensor was eligible, and nothing was written. Messages name file and tensor.
+ */
+S24_API s24_status s24_prune_file(const s24_io *io, const s24_prune_request *request, s24_report *report,
+                                  s24_error *err);
+
+typedef struct s24_decompress_request {
+    const char *input;
+    const char *output;
+    const char *to;            /* output format; NULL or "same": the format of the original */
+    const char *tensor;        /* only this one; NULL: all */
+    s24_dtype dtype;           /* of the pruned tensors in the output; S24_SAME: the original's */
+    bool salvage;              /* of a damaged file what is whole; lost elements are NaN, or 0 for integers */
+    void (*lost)(void *user, const char *message); /* salvage: one line a damaged part; may be NULL */
+    void *user;
+} s24_decompress_request;
+
+/* A .s24 back to a dense file. S24_ERR_DATA after a salvage that lost something: the output is there all the same. */
+S24_API s24_status s24_decompress_file(const s24_io *io, const s24_decompress_request *request, s24_error *err);
+
+typedef struct s24_stats_request {
+    const char *input;
+    s24_read_options read;
+    const char *original;      /* of a .s24: recompute the metrics against this dense file; NULL: the recorded ones */
+    s24_read_options original_read;
+    s24_selection selection;   /* of a dense file */
+    bool header_only;          /* tensors and their status alone, has_metrics false: inspect */
+} s24_stats_request;
+
+/*
+ * Of a .s24 what was recorded (or recomputed); of a dense file what magnitude pruning of the selected tensors would cost,
+ * status S24_TENSOR_PACKED where they are 2:4 already.
+ */
+S24_API s24_status s24_stats_file(const s24_io *io, const s24_stats_request *request, s24_report *report,
+                                  s24_error *err);
+
+/* A fault that verify found: what is wrong, where. */
+typedef struct s24_verify_fault {
+    const char *tensor;        /* NULL: the file itself */
+    bool has_place;
+    uint64_t row, group;       /* the first offending group */
+    const char *message;       /* what is wrong, one line */
+} s24_verify_fault;
+
+typedef struct s24_verify_request {
+    const char *input;
+    s24_read_options read;
+    s24_selection selection;   /* of a dense file: the tensors that must be 2:4 */
+    void (*fault)(void *user, const s24_verify_fault *fault); /* called for each, from one thread; may be NULL */
+    void (*skipped)(void *user, const char *tensor, const char *reason); /* tensors left out; may be NULL */
+    void *user;
+} s24_verify_request;
+
+/* Integrity of a .s24, 2:4 compliance of any file. S24_ERR_CHECK when there were faults. */
+S24_API s24_status s24_verify_file(const s24_io *io, const s24_verify_request *request, s24_error *err);
+
+/* ---------------------------------------------------------------- one tensor in memory */
+
+/* Loads and checks the pruned tensor `name` of a .s24 (NULL: the only one). The caller frees it with s24_tensor_free. */
+S24_API s24_status s24_tensor_load(const char *path, const char *name, s24_tensor **tensor, s24_prune_metrics *metrics,
+                                   s24_error *err);
+
+/* A dense array that the library allocated. */
+typedef struct s24_array {
+    void *data;                /* C order */
+    s24_dtype dtype;
+    int rank;
+    size_t shape[S24_MAX_RANK];
+} s24_array;
+
+/* Loads a tensor of any file that s24 reads (a pruned one is decompressed). Freed with s24_array_free. */
+S24_API s24_status s24_array_load(const char *path, const char *name, s24_array *array, s24_error *err);
+S24_API void s24_array_free(s24_array *array);
+
+/* Writes one pruned tensor as a .s24. name may be "". metrics as pruning gave them. Never replaces a file. */
+S24_API s24_status s24_tensor_save(const char *path, const char *name, const s24_tensor *tensor, const char *method,
+                                   const s24_prune_metrics *metrics, s24_error *err);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,218 @@
+/* Which format a file has, and rows of its dense tensors. */
+#include <string.h>
+
+#include "format.h"
+
+const s24_format *s24_format_by_name(const char *name)
+{
+    for (int i = 0; s24_formats[i]; i++) {
+        if (strcmp(s24_formats[i]->name, name) == 0) {
+            return s24_formats[i];
+        }
+    }
+    return NULL;
+}
+
+/* Whether `suffixes` (".raw .bin") has the n characters at `suffix` as one of its words. */
+static bool has_word(const char *suffixes, const char *suffix, size_t n)
+{
+    for (const char *s = suffixes; s && *s;) {
+        const size_t word = strcspn(s, " ");
+        if (word == n && memcmp(s, suffix, n) == 0) {
+            return true;
+        }
+        s += word + (s[word] == ' ');
+    }
+    return false;
+}
+
+const s24_format *s24_format_by_suffix(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    const char *dot = strrchr(slash ? slash : path, '.');
+    for (int i = 0; dot && s24_formats[i]; i++) {
+        if (has_word(s24_formats[i]->suffixes, dot, strlen(dot))) {
+            return s24_formats[i];
+        }
+    }
+    return NULL;
+}
+
+static s24_status find_format(s24_source *source, s24_error *err)
+{
+    const s24_format *found = NULL;
+    if (source->options->format) {
+        found = s24_format_by_name(source->options->format);
+        if (!found || !found->open) {
+            return s24_fail(err, S24_ERR_USAGE, "no such input type: %s", source->options->format);
+        }
+        source->format = found;
+        return S24_OK;
+    }
+    unsigned char head[S24_PROBE_BYTES];
+    size_t got;
+    s24_status status = s24_input_peek(source->in, head, sizeof head, &got, err);
+    if (status != S24_OK) {
+        return status;
+    }
+    if (got == 0) {
+        return s24_fail(err, S24_ERR_DATA, "is empty");
+    }
+    if (s24_plain_recognise(source->in, head, got)) {
+        found = &s24_format_s24;
+    }
+    for (int i = 0; !found && s24_formats[i]; i++) {
+        if (s24_formats[i]->probe && s24_formats[i]->probe(head, got)) {
+            found = s24_formats[i];
+        }
+    }
+    if (!found) {
+        return s24_fail(err, S24_ERR_DATA, "is no known type of weights file; raw data need --from raw --raw-dtype f32 "
+                        "--shape 4096,4096");
+    }
+    if (found->unsupported) {
+        return s24_fail(err, S24_ERR_DATA, "is %s, which s24 does not read; %s", found->name, found->advice);
+    }
+    source->format = found;
+    return S24_OK;
+}
+
+s24_status s24_source_find(s24_source **source, const s24_io *io, const char *path, const s24_read_options *options,
+                           s24_error *err)
+{
+    static const s24_read_options defaults;
+    s24_source *src = s24_calloc(1, sizeof *src, err);
+    if (!src) {
+        return S24_ERR_SYSTEM;
+    }
+    src->io = io;
+    src->options = options ? options : &defaults;
+    s24_status status = s24_input_open(&src->in, io, path, err);
+    status = status == S24_OK ? find_format(src, err) : status;
+    if (status != S24_OK) {
+        s24_source_close(src);
+        return status;
+    }
+    *source = src;
+    return S24_OK;
+}
+
+s24_status s24_source_parse(s24_source *source, s24_error *err)
+{
+    return source->format->open(source, err);
+}
+
+s24_status s24_source_open(s24_source **source, const s24_io *io, const char *path, const s24_read_options *options,
+                           s24_error *err)
+{
+    s24_source *src;
+    s24_status status = s24_source_find(&src, io, path, options, err);
+    if (status == S24_OK) {
+        status = s24_source_parse(src, err);
+        if (status != S24_OK) {
+            s24_source_close(src);
+            return status;
+        }
+        *source = src;
+    }
+    return status;
+}
+
+bool s24_source_is_model(const s24_source *source)
+{
+    return source->format->max_tensors != 1 && !(source->contents.count == 1 && !*source->contents.entries[0].name);
+}
+
+void s24_source_close(s24_source *source)
+{
+    if (source) {
+        if (source->format && source->format->close) {
+            source->format->close(source);
+        }
+        s24_contents_free(&source->contents);
+        s24_input_close(source->in);
+        free(source);
+    }
+}
+
+s24_status s24_source_expect_end(s24_source *source, s24_error *err)
+{
+    uint64_t end = 0;
+    for (size_t i = 0; i < source->contents.count; i++) {
+        const s24_entry *e = &source->contents.entries[i];
+        end = e->offset + e->bytes > end ? e->offset + e->bytes : end;
+    }
+    return source->in->stream && source->contents.count ? s24_input_expect_end(source->in, end, err) : S24_OK;
+}
+
+s24_status s24_format_accepts(const s24_format *format, const s24_contents *contents, s24_error *err)
+{
+    if (format->max_tensors && contents->count > format->max_tensors) {
+        return s24_fail(err, S24_ERR_USAGE, "%zu tensors do not fit a .%s file; write .safetensors, or choose one",
+                        contents->count, format->name);
+    }
+    for (size_t i = 0; i < contents->count && format->accepts; i++) {
+        const s24_entry *e = &contents->entries[i];
+        const s24_status status = format->accepts(e, err);
+        if (status != S24_OK) {
+            return *e->name ? s24_fail_prefix(err, status, "%s: ", e->name) : status;
+        }
+    }
+    return S24_OK;
+}
+
+/* ---------------------------------------------------------------- rows */
+
+s24_rows s24_entry_rows(const s24_entry *entry, int axis)
+{
+    return (s24_rows){.rank = entry->rank, .axis = axis, .shape = entry->shape, .fortran = entry->fortran,
+                      .bytes = s24_info(entry->dtype)->bytes};
+}
+
+bool s24_entry_transposed(const s24_entry *entry, int axis)
+{
+    const s24_rows rows = s24_entry_rows(entry, axis);
+    return !s24_rows_contiguous(&rows);
+}
+
+s24_status s24_source_hold(s24_source *source, const s24_entry *entry, int axis, s24_error *err)
+{
+    if (!source->in->stream || !s24_entry_transposed(entry, axis)) {
+        return S24_OK;
+    }
+    const s24_status status = s24_input_hold(source->in, entry->offset, entry->bytes, err);
+    return s24_fail_prefix(err, status, "%s: ", source->in->name);
+}
+
+typedef struct input_place {
+    s24_input *in;
+    uint64_t offset;
+    unsigned bytes;
+} input_place;
+
+static s24_status move_in(void *ctx, uint64_t first, size_t n, void *data, s24_error *err)
+{
+    const input_place *p = ctx;
+    return s24_input_read(p->in, p->offset + first * p->bytes, data, n * p->bytes, err);
+}
+
+static void swap_bytes(void *data, unsigned bytes, size_t n)
+{
+    unsigned char *p = data;
+    for (size_t i = 0; i < n; i++) {
+        const uint64_t x = s24_load(p, bytes, i);
+        s24_store(p, bytes, i, __builtin_bswap64(x) >> (64 - 8 * bytes));
+    }
+}
+
+s24_status s24_source_read_rows(s24_source *source, const s24_entry *entry, int axis, size_t row, size_t count,
+                                size_t col, size_t cols, void *data, void *scratch, s24_error *err)
+{
+    const s24_rows rows = s24_entry_rows(entry, axis);
+    input_place place = {.in = source->in, .offset = entry->offset, .bytes = rows.bytes};
+    const s24_status status = s24_rows_read(&rows, row, count, col, cols, data, scratch, move_in, &place, err);
+    if (status == S24_OK && entry->big_endian && rows.bytes > 1) {
+        swap_bytes(data, rows.bytes, count * cols);
+    }
+    return status;
+}

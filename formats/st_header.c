@@ -1,0 +1,500 @@
+/*
+ * The header of a safetensors file, read and written. Reading: the text is checked as JSON first, once and strictly
+ * (jsonx.h: grammar, UTF-8, escapes, duplicate keys). What is left is to walk a text that is known to be well formed
+ * and to see that it says what such a header may say. No tree of it is built.
+ */
+#include "st_header.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "dtype.h"
+#include "jsonx.h"
+
+/* ---------------------------------------------------------------- text */
+
+void s24_text_free(s24_text *text)
+{
+    free(text->text);
+    *text = (s24_text){0};
+}
+
+/* Room for n more characters and the NUL. */
+static bool text_reserve(s24_text *text, size_t n)
+{
+    size_t wanted;
+    if (text->failed) {
+        return false;
+    }
+    if (!s24_add(text->length, n, &wanted) || !s24_add(wanted, 1, &wanted)) {
+        text->failed = true;
+        return false;
+    }
+    if (wanted <= text->capacity) {
+        return true;
+    }
+    size_t capacity = text->capacity ? text->capacity : 64;
+    while (capacity < wanted) {
+        capacity *= 2;
+    }
+    char *const grown = realloc(text->text, capacity);
+    if (!grown) {
+        text->failed = true;
+        return false;
+    }
+    text->text = grown;
+    text->capacity = capacity;
+    return true;
+}
+
+void s24_text_add(s24_text *text, const char *data, size_t n)
+{
+    if (text_reserve(text, n)) {
+        memcpy(text->text + text->length, data, n);
+        text->length += n;
+        text->text[text->length] = '\0';
+    }
+}
+
+void s24_text_printf(s24_text *text, const char *format, ...)
+{
+    va_list args, again;
+    va_start(args, format);
+    va_copy(again, args);
+    const int n = vsnprintf(NULL, 0, format, args);
+    if (n < 0) {
+        text->failed = true;
+    } else if (text_reserve(text, (size_t)n)) {
+        vsnprintf(text->text + text->length, (size_t)n + 1, format, again);
+        text->length += (size_t)n;
+    }
+    va_end(again);
+    va_end(args);
+}
+
+/* Escapes what JSON demands, in the reference implementation's spelling, and nothing else. */
+void s24_text_json_string(s24_text *text, const char *value)
+{
+    static const char from[] = "\"\\\b\f\n\r\t", to[] = "\"\\bfnrt";
+    s24_text_add(text, "\"", 1);
+    for (;;) {
+        size_t plain = 0;
+        while ((unsigned char)value[plain] >= 0x20 && value[plain] != '"' && value[plain] != '\\') {
+            plain++;
+        }
+        s24_text_add(text, value, plain);
+        value += plain;
+        if (!*value) {
+            break;
+        }
+        const char *const simple = strchr(from, *value);
+        if (simple) {
+            const char escape[] = {'\\', to[simple - from]};
+            s24_text_add(text, escape, 2);
+        } else {
+            s24_text_printf(text, "\\u%04x", (unsigned)*value);
+        }
+        value++;
+    }
+    s24_text_add(text, "\"", 1);
+}
+
+/* ---------------------------------------------------------------- the scanner */
+
+enum { DTYPE, SHAPE, OFFSETS, FIELDS };
+
+static const char *const field_names[FIELDS] = {"dtype", "shape", "data_offsets"};
+
+/* What one tensor's object says. */
+typedef struct tensor {
+    unsigned seen; /* a bit a field */
+    s24_dtype dtype;
+    size_t rank, shape[S24_MAX_RANK];
+    size_t offsets[2];
+} tensor;
+
+typedef struct scan {
+    const char *text; /* known to be JSON */
+    size_t at;
+    s24_text name;    /* of the tensor, or "__metadata__"; the others are keys and values inside */
+    s24_text key, value;
+    tensor tensor;
+    s24_contents contents;
+    s24_error error;
+} scan;
+
+/* A name for a message: what JSON escapes is escaped, and a long one is cut. */
+static void shorten_name(const char *name, char *out, size_t size)
+{
+    s24_text quoted = {0};
+    s24_text_json_string(&quoted, name);
+    snprintf(out, size, "%.*s", quoted.length > 2 ? (int)(quoted.length - 2) : 0, quoted.text ? quoted.text + 1 : "");
+    s24_text_free(&quoted);
+}
+
+static s24_status refuse(scan *s, size_t at, const char *format, ...) S24_PRINTF(3, 4);
+
+/* "header, byte N: NAME: cause", NAME where one is being read. */
+static s24_status refuse(scan *s, size_t at, const char *format, ...)
+{
+    char cause[320], name[120];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(cause, sizeof cause, format, args);
+    va_end(args);
+    const bool named = s->name.length > 0;
+    shorten_name(named ? s->name.text : "", name, sizeof name);
+    return s24_fail_at(&s->error, at, "header, byte %zu: %s%s%s", at, name, named ? ": " : "", cause);
+}
+
+static char look(scan *s)
+{
+    while (memchr(" \t\n\r", s->text[s->at], 4)) {
+        s->at++;
+    }
+    return s->text[s->at];
+}
+
+static bool take(scan *s, char wanted)
+{
+    const bool there = look(s) == wanted;
+    s->at += there;
+    return there;
+}
+
+static s24_status read_string(scan *s, s24_text *out, const char *what)
+{
+    if (look(s) != '"') {
+        return refuse(s, s->at, "%s is not a string", what);
+    }
+    const char *const quoted = s->text + s->at;
+    size_t n = 1;
+    bool escaped = false;
+    for (; quoted[n] != '"'; n++) {
+        if (quoted[n] == '\\') {
+            escaped = true;
+            n++;
+        }
+    }
+    s->at += n + 1;
+    out->length = 0;
+    if (escaped) { /* rare: cJSON knows how */
+        cJSON *json = NULL;
+        const s24_status status = s24_json_parse(quoted, n + 1, &json, &s->error);
+        if (status != S24_OK) {
+            return status;
+        }
+        s24_text_add(out, json->valuestring, strlen(json->valuestring));
+        cJSON_Delete(json);
+    } else {
+        s24_text_add(out, quoted + 1, n - 1);
+    }
+    return out->failed ? s24_fail_memory(&s->error, n) : S24_OK;
+}
+
+/* An object, whose keys come into *key one by one. */
+static s24_status read_object(scan *s, const char *what, s24_text *key, s24_status (*member)(scan *s))
+{
+    if (!take(s, '{')) {
+        return refuse(s, s->at, "%s is not an object", what);
+    }
+    if (take(s, '}')) {
+        return S24_OK;
+    }
+    do {
+        s24_status status = read_string(s, key, "a key");
+        if (status != S24_OK) {
+            return status;
+        }
+        take(s, ':');
+        status = member(s);
+        if (status != S24_OK) {
+            return status;
+        }
+    } while (take(s, ','));
+    take(s, '}');
+    return S24_OK;
+}
+
+static s24_status read_size(scan *s, const char *what, size_t *out)
+{
+    look(s);
+    const size_t start = s->at;
+    size_t value = 0;
+    while (s->text[s->at] >= '0' && s->text[s->at] <= '9') {
+        const size_t digit = (size_t)(s->text[s->at++] - '0');
+        if (!s24_mul(value, 10, &value) || !s24_add(value, digit, &value)) {
+            return refuse(s, start, "a number in %s is beyond 2^63", what);
+        }
+    }
+    if (s->at == start || strchr(".eE", s->text[s->at])) {
+        return refuse(s, start, "%s is not a list of whole numbers from 0", what);
+    }
+    *out = value;
+    return S24_OK;
+}
+
+/* A list of at most `most` numbers; *count is how many. */
+static s24_status read_sizes(scan *s, const char *what, size_t *out, size_t most, size_t *count)
+{
+    *count = 0;
+    if (!take(s, '[')) {
+        return refuse(s, s->at, "%s is not a list", what);
+    }
+    if (take(s, ']')) {
+        return S24_OK;
+    }
+    do {
+        if (*count == most) {
+            return refuse(s, s->at, "%s has more than %zu numbers", what, most);
+        }
+        const s24_status status = read_size(s, what, &out[(*count)++]);
+        if (status != S24_OK) {
+            return status;
+        }
+    } while (take(s, ','));
+    take(s, ']');
+    return S24_OK;
+}
+
+/* ---------------------------------------------------------------- what the header says */
+
+static s24_status read_dtype(scan *s)
+{
+    look(s);
+    const size_t start = s->at;
+    const s24_status status = read_string(s, &s->value, field_names[DTYPE]);
+    if (status != S24_OK) {
+        return status;
+    }
+    for (int i = 0; i < S24_DTYPES; i++) {
+        if (strcmp(s->value.text, s24_dtype_infos[i].st_name) == 0) {
+            s->tensor.dtype = (s24_dtype)i;
+            return S24_OK;
+        }
+    }
+    return refuse(s, start, "unknown dtype \"%.40s\"; this version of s24 cannot read it", s->value.text);
+}
+
+static s24_status read_shape(scan *s)
+{
+    return read_sizes(s, field_names[SHAPE], s->tensor.shape, S24_MAX_RANK, &s->tensor.rank);
+}
+
+static s24_status read_offsets(scan *s)
+{
+    size_t count;
+    look(s);
+    const size_t start = s->at;
+    const s24_status status = read_sizes(s, field_names[OFFSETS], s->tensor.offsets, 2, &count);
+    if (status != S24_OK) {
+        return status;
+    }
+    if (count != 2 || s->tensor.offsets[0] > s->tensor.offsets[1]) {
+        return refuse(s, start, "data_offsets are not [BEGIN, END]");
+    }
+    return S24_OK;
+}
+
+static s24_status tensor_member(scan *s)
+{
+    static s24_status (*const readers[FIELDS])(scan *) = {read_dtype, read_shape, read_offsets};
+    for (unsigned i = 0; i < FIELDS; i++) {
+        if (strcmp(s->key.text, field_names[i]) == 0) {
+            s->tensor.seen |= 1u << i;
+            return readers[i](s);
+        }
+    }
+    return refuse(s, s->at, "unknown field \"%.40s\"; a tensor has dtype, shape and data_offsets", s->key.text);
+}
+
+static s24_status add_tensor(scan *s, size_t start)
+{
+    const tensor *const t = &s->tensor;
+    for (unsigned i = 0; i < FIELDS; i++) {
+        if (!(t->seen >> i & 1)) {
+            return refuse(s, start, "%s is missing", field_names[i]);
+        }
+    }
+    s24_error error;
+    s24_entry *const entry = s24_contents_add(&s->contents, s->name.text, t->dtype, (int)t->rank, t->shape, &error);
+    if (!entry) {
+        if (error.status != S24_ERR_DATA) {
+            s->error = error;
+            return error.status;
+        }
+        return refuse(s, start, "%s", error.message);
+    }
+    entry->offset = t->offsets[0];
+    const size_t length = t->offsets[1] - t->offsets[0];
+    if (length != entry->bytes) {
+        return refuse(s, start, "data_offsets span %zu bytes, but dtype and shape need %llu", length,
+                      (unsigned long long)entry->bytes);
+    }
+    return S24_OK;
+}
+
+static s24_status metadata_member(scan *s)
+{
+    look(s);
+    const size_t start = s->at;
+    if (look(s) != '"') {
+        return refuse(s, start, "the value of \"%.40s\" is not a string", s->key.text);
+    }
+    const s24_status status = read_string(s, &s->value, "a value");
+    return status == S24_OK ? s24_contents_add_pair(&s->contents, s->key.text, s->value.text, &s->error) : status;
+}
+
+static s24_status header_member(scan *s)
+{
+    look(s);
+    const size_t start = s->at;
+    s24_status status;
+    if (strcmp(s->name.text, "__metadata__") == 0) {
+        status = read_object(s, "it", &s->key, metadata_member);
+    } else {
+        s->tensor = (tensor){0};
+        status = read_object(s, "it", &s->key, tensor_member);
+        status = status == S24_OK ? add_tensor(s, start) : status;
+    }
+    s->name.length = 0;
+    return status;
+}
+
+static s24_status read_header(scan *s, size_t n)
+{
+    s24_error error;
+    if (n == 0 || s->text[0] != '{') {
+        return refuse(s, 0, "it does not begin with {");
+    }
+    switch (s24_json_check(s->text, n, &error)) {
+    case S24_OK: return read_object(s, "it", &s->name, header_member);
+    case S24_ERR_DATA: return s24_fail_at(&s->error, error.offset, "header, %s", error.message); /* "byte N: ..." */
+    default: s->error = error; return error.status;
+    }
+}
+
+/* ---------------------------------------------------------------- the order of the data */
+
+typedef struct place {
+    uint64_t begin, end;
+    size_t index;
+} place;
+
+/* Empty tensors before the one that begins where they lie; equals in the header's order. */
+static int compare_places(const void *a, const void *b)
+{
+    const place *const x = a, *const y = b;
+    if (x->begin != y->begin) {
+        return x->begin < y->begin ? -1 : 1;
+    }
+    if (x->end != y->end) {
+        return x->end < y->end ? -1 : 1;
+    }
+    return (x->index > y->index) - (x->index < y->index);
+}
+
+static s24_status sort_entries(s24_contents *contents, s24_error *err)
+{
+    const size_t n = contents->count;
+    place *const places = s24_calloc(n, sizeof *places, err);
+    s24_entry *const sorted = s24_calloc(n, sizeof *sorted, err);
+    if (!places || !sorted) {
+        free(places);
+        free(sorted);
+        return S24_ERR_SYSTEM;
+    }
+    for (size_t i = 0; i < n; i++) {
+        const s24_entry *const e = &contents->entries[i];
+        places[i] = (place){e->offset, e->offset + e->bytes, i};
+    }
+    qsort(places, n, sizeof *places, compare_places);
+    for (size_t i = 0; i < n; i++) {
+        sorted[i] = contents->entries[places[i].index];
+    }
+    free(places);
+    free(contents->entries);
+    contents->entries = sorted;
+    contents->capacity = n ? n : 1;
+    return S24_OK;
+}
+
+/* Offsets become the file's. The data must follow one another from 0. */
+static s24_status place_entries(s24_contents *contents, uint64_t data_start, uint64_t *data_bytes, s24_error *err)
+{
+    uint64_t end = 0;
+    for (size_t i = 0; i < contents->count; i++) {
+        s24_entry *const e = &contents->entries[i];
+        if (e->offset != end) {
+            char name[120];
+            shorten_name(e->name, name, sizeof name);
+            return s24_fail_at(err, data_start + end, "%s: its data begin at %llu, but the tensors before it end at "
+                               "%llu; data must neither overlap nor leave a hole", name,
+                               (unsigned long long)e->offset, (unsigned long long)end);
+        }
+        end += e->bytes; /* at most 2^63 - 1: it is one of the header's own numbers */
+        e->offset += data_start;
+    }
+    *data_bytes = end;
+    if (end > INT64_MAX - data_start) {
+        return s24_fail(err, S24_ERR_DATA, "the data end beyond 2^63 bytes");
+    }
+    return S24_OK;
+}
+
+s24_status s24_st_header_parse(const char *json, size_t n, uint64_t data_start, s24_contents *contents,
+                               uint64_t *data_bytes, s24_error *err)
+{
+    scan s = {.text = json};
+    s24_status status = read_header(&s, n);
+    if (status == S24_ERR_DATA && data_start >= n) {
+        s.error.offset += data_start - n; /* from the text's to the file's */
+    }
+    status = status == S24_OK ? sort_entries(&s.contents, &s.error) : status;
+    status = status == S24_OK ? place_entries(&s.contents, data_start, data_bytes, &s.error) : status;
+    s24_text_free(&s.name);
+    s24_text_free(&s.key);
+    s24_text_free(&s.value);
+    if (status == S24_OK) {
+        *contents = s.contents;
+        return S24_OK;
+    }
+    s24_contents_free(&s.contents);
+    if (err) {
+        *err = s.error;
+    }
+    return status;
+}
+
+/* ---------------------------------------------------------------- writing */
+
+static void write_entry(s24_text *text, const s24_entry *entry, uint64_t data_start)
+{
+    const unsigned long long begin = entry->offset - data_start;
+    s24_text_json_string(text, entry->name);
+    s24_text_printf(text, ":{\"dtype\":\"%s\",\"shape\":[", s24_info(entry->dtype)->st_name);
+    for (int d = 0; d < entry->rank; d++) {
+        s24_text_printf(text, d ? ",%zu" : "%zu", entry->shape[d]);
+    }
+    s24_text_printf(text, "],\"data_offsets\":[%llu,%llu]}", begin, begin + entry->bytes);
+}
+
+void s24_st_header_write(s24_text *text, const s24_contents *contents, uint64_t data_start)
+{
+    s24_text_add(text, "{", 1);
+    if (contents->pairs) {
+        s24_text_printf(text, "\"__metadata__\":{");
+        for (size_t i = 0; i < contents->pairs; i++) {
+            s24_text_add(text, ",", i > 0);
+            s24_text_json_string(text, contents->metadata[i].key);
+            s24_text_add(text, ":", 1);
+            s24_text_json_string(text, contents->metadata[i].value);
+        }
+        s24_text_add(text, "}", 1);
+    }
+    for (size_t i = 0; i < contents->count; i++) {
+        s24_text_add(text, ",", i > 0 || contents->pairs > 0);
+        write_entry(text, &contents->entries[i], data_start);
+    }
+    s24_text_add(text, "}", 1);
+}
