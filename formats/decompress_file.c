@@ -1,0 +1,354 @@
+/* A .s24 back to a dense file; of a damaged one what is whole. */
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "batch.h"
+#include "target.h"
+#include "threads.h"
+
+typedef struct unpack_buffers {
+    unsigned char *planes, *dense, *scratch;
+    bool *damaged; /* one a panel of the batch */
+} unpack_buffers;
+
+typedef struct unpack_job {
+    const s24_io *io;
+    const s24_decompress_request *request;
+    s24_source *source;
+    s24_target *target;
+    const s24_entry *entry;
+    size_t index;            /* in the target */
+    s24_unpacker unpacker;
+    s24_batches batches;
+    size_t planes_bytes;
+    unpack_buffers *buffers; /* one a worker */
+    size_t *lost;            /* damaged parts of the file so far */
+    uint64_t *done, all;
+} unpack_job;
+
+/* NaN, or 0 where there is none: what was lost must not pass for a weight. */
+static void fill_lost(s24_dtype dtype, void *data, size_t n)
+{
+    const s24_dtype_info *info = s24_info(dtype);
+    bool overflow = false;
+    const bool is_float = info->kind == S24_KIND_IEEE || info->kind == S24_KIND_FN;
+    const uint64_t bits = is_float ? s24_encode(info, (double)NAN, &overflow) : 0;
+    for (size_t i = 0; i < n; i++) {
+        s24_store(data, info->bytes, i, bits);
+    }
+}
+
+static void tell_lost(const s24_decompress_request *q, size_t *lost, const char *message)
+{
+    ++*lost;
+    if (q->lost) {
+        q->lost(q->user, message);
+    }
+}
+
+static const char *separator(const s24_entry *e)
+{
+    return *e->name ? ": " : "";
+}
+
+static s24_status unpack_one(unpack_job *job, unpack_buffers *b, size_t first, size_t index, s24_error *err)
+{
+    const s24_panel_place place = s24_panel_at(&job->batches.panels, index);
+    const s24_entry *e = job->entry;
+    const size_t cols = s24_place_cols(&place, job->batches.cols);
+    unsigned char *dense = b->dense + s24_batch_before(&job->batches, first, index) * job->unpacker.to->bytes;
+    bool *damaged = &b->damaged[index - first];
+    s24_fault fault;
+    s24_status status = s24_plain_read_panel(job->source, e, index, b->planes, damaged, err);
+    if (status != S24_OK) {
+        return s24_fail_prefix(err, status, "%s: %s%s", job->source->in->name, e->name, separator(e));
+    }
+    const size_t values_bytes = place.rows * 2 * place.groups * job->unpacker.from->bytes;
+    if (!*damaged && !s24_unpack_panel(&job->unpacker, place.rows, cols, b->planes, b->planes + values_bytes, dense,
+                                       &fault)) {
+        status = s24_fault_report(&fault, &place, e->rank, e->shape, e->axis, job->unpacker.to->name, err);
+        return s24_fail_prefix(err, status, "%s: %s%s", job->source->in->name, e->name, separator(e));
+    }
+    if (*damaged) {
+        fill_lost(job->unpacker.to->id, dense, place.rows * cols);
+    }
+    return S24_OK;
+}
+
+static s24_status write_batch(unpack_job *job, unpack_buffers *b, size_t batch, s24_error *err)
+{
+    size_t first, count;
+    const s24_panel_place place = s24_batch_at(&job->batches, batch, &first, &count);
+    const s24_status status = s24_sink_write_rows(job->target->sink, job->index, job->entry->axis, place.row, place.rows,
+                                                  4 * place.group, s24_place_cols(&place, job->batches.cols), b->dense,
+                                                  b->scratch, err);
+    return s24_fail_prefix(err, status, "%s: ", s24_target_name(job->target));
+}
+
+static s24_status stage_work(void *ctx, unsigned worker, size_t batch, s24_error *err)
+{
+    unpack_job *job = ctx;
+    unpack_buffers *b = &job->buffers[worker];
+    size_t first, count;
+    s24_status status = s24_io_stopped(job->io, err);
+    s24_batch_at(&job->batches, batch, &first, &count);
+    for (size_t i = first; i < first + count && status == S24_OK; i++) {
+        status = unpack_one(job, b, first, i, err);
+    }
+    if (status == S24_OK && s24_sink_positional(job->target->sink, job->index)) {
+        status = write_batch(job, b, batch, err);
+    }
+    return status;
+}
+
+static s24_status stage_commit(void *ctx, unsigned worker, size_t batch, s24_error *err)
+{
+    unpack_job *job = ctx;
+    unpack_buffers *b = &job->buffers[worker];
+    size_t first, count;
+    s24_status status = S24_OK;
+    s24_batch_at(&job->batches, batch, &first, &count);
+    if (!s24_sink_positional(job->target->sink, job->index)) {
+        status = write_batch(job, b, batch, err);
+    }
+    for (size_t i = first; i < first + count && status == S24_OK; i++) {
+        const s24_panel_place p = s24_panel_at(&job->batches.panels, i);
+        *job->done += p.rows * 4 * p.groups * job->unpacker.to->bytes;
+        if (b->damaged[i - first]) {
+            char message[512];
+            snprintf(message, sizeof message, "%s: %s%srows %zu to %zu%s are lost", job->source->in->name,
+                     job->entry->name, separator(job->entry), p.row, p.row + p.rows - 1,
+                     job->batches.panels.runs_per_row > 1 ? " (a part of them)" : "");
+            tell_lost(job->request, job->lost, message);
+        }
+    }
+    if (job->io->progress) {
+        job->io->progress(job->io->user, *job->done, job->all);
+    }
+    return status;
+}
+
+static s24_status buffers_new(unpack_job *job, unsigned threads, s24_error *err)
+{
+    const s24_batches *bs = &job->batches;
+    const size_t dense_bytes = bs->elements * job->unpacker.to->bytes;
+    job->buffers = s24_calloc(threads, sizeof *job->buffers, err);
+    for (unsigned i = 0; job->buffers && i < threads; i++) {
+        unpack_buffers *b = &job->buffers[i];
+        b->planes = s24_alloc(job->planes_bytes, err);
+        b->dense = s24_alloc(dense_bytes, err);
+        b->scratch = s24_alloc(bs->per_batch > 1 || job->entry->axis != job->entry->rank - 1 ? dense_bytes : 0, err);
+        b->damaged = s24_calloc(bs->per_batch, sizeof *b->damaged, err);
+        if (!b->planes || !b->dense || !b->scratch || !b->damaged) {
+            return S24_ERR_SYSTEM;
+        }
+    }
+    return job->buffers ? S24_OK : S24_ERR_SYSTEM;
+}
+
+static void buffers_free(unpack_buffers *buffers, unsigned threads)
+{
+    for (unsigned i = 0; buffers && i < threads; i++) {
+        free(buffers[i].planes);
+        free(buffers[i].dense);
+        free(buffers[i].scratch);
+        free(buffers[i].damaged);
+    }
+    free(buffers);
+}
+
+static void warn_checks(unpack_job *job)
+{
+    char message[512];
+    if (s24_plain_of(job->source)->checks_damaged) {
+        snprintf(message, sizeof message, "%s: %s%sits checks are damaged; panels that still match theirs are kept",
+                 job->source->in->name, job->entry->name, separator(job->entry));
+        tell_lost(job->request, job->lost, message);
+    }
+}
+
+static s24_status unpack_tensor(unpack_job *job, s24_error *err)
+{
+    static const s24_stages stages = {.work = stage_work, .commit = stage_commit};
+    const s24_entry *out = s24_target_entry(job->target, job->index);
+    const s24_panels panels = s24_plain_panels(s24_plain_of(job->source), job->entry);
+    job->batches = s24_batches_of(&panels, job->entry->geometry.cols, job->unpacker.to->bytes,
+                                  s24_entry_transposed(out, job->entry->axis));
+    job->planes_bytes = s24_batch_planes_bytes(&job->batches, job->unpacker.from->bytes);
+    s24_status status = s24_plain_begin(job->source, job->entry, err);
+    if (status != S24_OK) {
+        return s24_fail_prefix(err, status, "%s: ", job->source->in->name);
+    }
+    warn_checks(job);
+    unsigned threads = job->io->threads ? job->io->threads : s24_threads_available();
+    threads = threads < job->batches.count ? threads : job->batches.count ? (unsigned)job->batches.count : 1;
+    status = buffers_new(job, threads, err);
+    status = status == S24_OK ? s24_run(&stages, job, job->batches.count, threads, err) : status;
+    buffers_free(job->buffers, threads);
+    if (status == S24_OK) {
+        status = s24_sink_end_entry(job->target->sink, job->index, job->entry->axis, err);
+        s24_fail_prefix(err, status, "%s: ", s24_target_name(job->target));
+    }
+    return status;
+}
+
+/* A carried tensor: its panels, checked. */
+static s24_status copy_tensor(unpack_job *job, s24_error *err)
+{
+    const s24_plain *plain = s24_plain_of(job->source);
+    const s24_entry *e = job->entry, *out = s24_target_entry(job->target, job->index);
+    const s24_format *format = job->target->sink->format;
+    const unsigned bytes = s24_info(e->dtype)->bytes;
+    unsigned char *data = s24_alloc(plain->panel_bytes, err);
+    s24_status status = data ? s24_plain_begin(job->source, e, err) : S24_ERR_SYSTEM;
+    if (status == S24_OK) {
+        warn_checks(job);
+    }
+    for (size_t i = 0; i < s24_plain_carried_panels(plain, e) && status == S24_OK; i++) {
+        const uint64_t at = (uint64_t)i * plain->panel_bytes;
+        size_t n;
+        bool damaged;
+        status = s24_plain_read_carried(job->source, e, i, data, &n, &damaged, err);
+        if (status != S24_OK) {
+            s24_fail_prefix(err, status, "%s: %s%s", job->source->in->name, e->name, separator(e));
+            break;
+        }
+        if (damaged) {
+            char message[512];
+            snprintf(message, sizeof message, "%s: %s%sbytes %llu to %llu are lost", job->source->in->name, e->name,
+                     separator(e), (unsigned long long)at, (unsigned long long)(at + n - 1));
+            tell_lost(job->request, job->lost, message);
+            memset(data, 0, n);
+            if (bytes) {
+                fill_lost(e->dtype, data, n / bytes);
+            }
+        }
+        status = format->write ? format->write(job->target->sink, job->index, (size_t)(at / bytes), n / bytes, data, err)
+                               : s24_output_write(job->target->sink->out, out->offset + at, data, n, err);
+        s24_fail_prefix(err, status, "%s: ", s24_target_name(job->target));
+    }
+    free(data);
+    return status;
+}
+
+/* ---------------------------------------------------------------- the whole file */
+
+/* The tensors of the output; S24_ERR_USAGE for a --tensor that is not there. */
+static s24_status plan_output(const s24_source *source, const s24_decompress_request *q, s24_contents *plan,
+                              s24_error *err)
+{
+    for (size_t i = 0; i < source->contents.count; i++) {
+        const s24_entry *e = &source->contents.entries[i];
+        if (q->tensor && strcmp(q->tensor, e->name) != 0) {
+            continue;
+        }
+        const s24_dtype dtype = e->packed && q->dtype != S24_SAME ? q->dtype : e->dtype;
+        if (e->packed && !s24_dtype_convertible(e->stored, dtype)) {
+            return s24_fail(err, S24_ERR_USAGE, "%s: %s%scannot become %s without scales", source->in->name, e->name,
+                            separator(e), s24_dtype_name(dtype));
+        }
+        if (!s24_contents_add(plan, e->name, dtype, e->rank, e->shape, err)) {
+            return S24_ERR_SYSTEM;
+        }
+    }
+    if (q->tensor && plan->count == 0) {
+        return s24_fail(err, S24_ERR_USAGE, "%s: no tensor %s; s24 inspect lists the names", source->in->name, q->tensor);
+    }
+    for (size_t i = 0; i < source->contents.pairs && !q->tensor; i++) {
+        const s24_pair *pair = &source->contents.metadata[i];
+        const s24_status status = s24_contents_add_pair(plan, pair->key, pair->value, err);
+        if (status != S24_OK) {
+            return status;
+        }
+    }
+    return S24_OK;
+}
+
+static s24_status open_sink(s24_source *source, const s24_io *io, const s24_decompress_request *q, s24_target *target,
+                            s24_error *err)
+{
+    const char *to = q->to && strcmp(q->to, "same") != 0 ? q->to : s24_plain_of(source)->container;
+    const s24_format *format = s24_format_by_name(to);
+    s24_contents plan = {0};
+    s24_output *out = NULL;
+    s24_input *const inputs[] = {source->in};
+    if (!format || !format->create) {
+        return s24_fail(err, S24_ERR_USAGE, "%s cannot be written dense; choose --to npy, safetensors, json or raw", to);
+    }
+    s24_status status = plan_output(source, q, &plan, err);
+    if (status != S24_OK) {
+        s24_contents_free(&plan);
+        return status;
+    }
+    status = s24_format_accepts(format, &plan, err);
+    status = status == S24_OK ? s24_output_open(&out, io, q->output, inputs, 1, err) : status;
+    if (status == S24_OK) {
+        status = s24_sink_open(&target->sink, format, out, &plan, err);
+    } else {
+        s24_contents_free(&plan);
+    }
+    return s24_fail_prefix(err, status, "%s: ", strcmp(q->output, "-") ? q->output : "standard output");
+}
+
+static s24_status unpack_all(s24_source *source, const s24_io *io, const s24_decompress_request *q, s24_target *target,
+                             size_t *lost, s24_error *err)
+{
+    uint64_t done = 0, all = 0;
+    size_t index = 0;
+    s24_status status = S24_OK;
+    for (size_t i = 0; i < target->sink->contents.count; i++) {
+        all += target->sink->contents.entries[i].bytes;
+    }
+    for (size_t i = 0; i < source->contents.count && status == S24_OK; i++) {
+        const s24_entry *e = &source->contents.entries[i];
+        if (q->tensor && strcmp(q->tensor, e->name) != 0) {
+            continue;
+        }
+        unpack_job job = {.io = io, .request = q, .source = source, .target = target, .entry = e, .index = index,
+                          .lost = lost, .done = &done, .all = all};
+        if (e->packed) {
+            const s24_dtype to = s24_target_entry(target, index)->dtype;
+            job.unpacker = s24_unpacker_of(e->stored, to, io->cap_isa ? io->isa : S24_ISA_BEST);
+        }
+        status = e->packed ? unpack_tensor(&job, err) : copy_tensor(&job, err);
+        index++;
+    }
+    /* What follows the tensors must be whole, too; a salvage has told what is lost of them already. */
+    if (status == S24_OK && !q->salvage) {
+        status = s24_plain_end(source, err);
+        s24_fail_prefix(err, status, "%s: ", source->in->name);
+    }
+    return status;
+}
+
+s24_status s24_decompress_file(const s24_io *io, const s24_decompress_request *q, s24_error *err)
+{
+    const s24_read_options read = {.salvage = q->salvage};
+    const char *input = strcmp(q->input, "-") ? q->input : "standard input";
+    s24_source *source = NULL;
+    s24_target target = {0};
+    size_t lost = 0;
+    s24_status status = s24_source_open(&source, io, q->input, &read, err);
+    if (status != S24_OK) {
+        return s24_fail_prefix(err, status, "%s: ", input);
+    }
+    if (source->format != &s24_format_s24) {
+        status = s24_fail(err, S24_ERR_DATA, "%s: is no .s24 file but .%s; s24 prune makes one", input,
+                          source->format->name);
+    }
+    status = status == S24_OK ? open_sink(source, io, q, &target, err) : status;
+    status = status == S24_OK ? unpack_all(source, io, q, &target, &lost, err) : status;
+    if (status == S24_OK) {
+        status = s24_target_commit(&target, err);
+        s24_fail_prefix(err, status, "%s: ", strcmp(q->output, "-") ? q->output : "standard output");
+    } else {
+        s24_target_abort(&target);
+    }
+    if (status == S24_OK && lost) {
+        status = s24_fail(err, S24_ERR_DATA, "%s: damaged: %zu part%s lost; the rest was recovered", input, lost,
+                          lost == 1 ? " is" : "s are");
+    }
+    s24_source_close(source);
+    return status;
+}

@@ -1,0 +1,240 @@
+/* One tensor between a file and memory: for programs that compute with it. */
+#include <string.h>
+
+#include "plain.h"
+
+static const s24_io quiet_io;
+
+static const s24_entry *find_entry(const s24_source *source, const char *name, s24_error *err)
+{
+    const s24_contents *c = &source->contents;
+    if (!name && c->count == 1) {
+        return &c->entries[0];
+    }
+    for (size_t i = 0; name && i < c->count; i++) {
+        if (strcmp(c->entries[i].name, name) == 0) {
+            return &c->entries[i];
+        }
+    }
+    if (name) {
+        s24_fail(err, S24_ERR_USAGE, "no tensor %s in it", name);
+    } else {
+        s24_fail(err, S24_ERR_USAGE, "it has %zu tensors: name one", c->count);
+    }
+    return NULL;
+}
+
+static s24_status load_panels(s24_source *source, const s24_entry *e, s24_tensor *t, s24_error *err)
+{
+    const s24_panels panels = s24_plain_panels(s24_plain_of(source), e);
+    s24_status status = s24_plain_begin(source, e, err);
+    const s24_panel_place first = s24_panel_at(&panels, 0);
+    const s24_plain_place largest = s24_plain_panel_place(e, &first);
+    unsigned char *planes = s24_alloc(largest.values_bytes + largest.positions_bytes, err);
+    status = planes ? status : S24_ERR_SYSTEM;
+    for (size_t i = 0; i < panels.count && status == S24_OK; i++) {
+        const s24_panel_place place = s24_panel_at(&panels, i);
+        const s24_plain_place p = s24_plain_panel_place(e, &place);
+        s24_fault fault;
+        bool damaged;
+        status = s24_plain_read_panel(source, e, i, planes, &damaged, err);
+        if (status == S24_OK && !s24_plain_canonical(e, &place, planes, planes + p.values_bytes, &fault)) {
+            status = s24_fault_report(&fault, &place, e->rank, e->shape, e->axis, "", err);
+        }
+        if (status == S24_OK) {
+            memcpy((unsigned char *)t->values + (p.values - e->offset), planes, p.values_bytes);
+            memcpy(t->positions + (p.positions - e->positions), planes + p.values_bytes, p.positions_bytes);
+        }
+    }
+    free(planes);
+    return status;
+}
+
+static s24_status load_entry(s24_source *source, const s24_entry *e, s24_tensor **tensor, s24_error *err)
+{
+    s24_tensor *t;
+    s24_status status = s24_tensor_new(&t, e->stored, e->rank, e->shape, e->axis, err);
+    if (status != S24_OK) {
+        return status;
+    }
+    t->source_dtype = e->dtype;
+    status = load_panels(source, e, t, err);
+    if (status != S24_OK) {
+        s24_tensor_free(t);
+        return status;
+    }
+    *tensor = t;
+    return S24_OK;
+}
+
+s24_status s24_tensor_load(const char *path, const char *name, s24_tensor **tensor, s24_prune_metrics *metrics,
+                           s24_error *err)
+{
+    s24_source *source;
+    s24_tensor *t = NULL;
+    s24_status status = s24_source_open(&source, &quiet_io, path, NULL, err);
+    if (status != S24_OK) {
+        return s24_fail_prefix(err, status, "%s: ", path);
+    }
+    const s24_entry *e = find_entry(source, name, err);
+    if (!e) {
+        status = S24_ERR_USAGE;
+    } else if (source->format != &s24_format_s24 || !e->packed) {
+        status = s24_fail(err, S24_ERR_USAGE, "%s is not pruned; s24_array_load loads it", e->name);
+    } else {
+        status = load_entry(source, e, &t, err);
+    }
+    status = status == S24_OK ? s24_plain_end(source, err) : status;
+    if (status == S24_OK) {
+        const s24_prune_metrics m = s24_metrics_from_sums(&e->sums);
+        t->sparsity_percent = e->sums.total_count ? m.sparsity_percent : 0;
+        *tensor = t;
+        if (metrics) {
+            *metrics = m;
+        }
+    } else {
+        s24_tensor_free(t);
+    }
+    s24_source_close(source);
+    return s24_fail_prefix(err, status, "%s: ", path);
+}
+
+/* ---------------------------------------------------------------- dense */
+
+void s24_array_free(s24_array *array)
+{
+    free(array->data);
+    *array = (s24_array){0};
+}
+
+static s24_status load_dense(s24_source *source, const s24_entry *e, void *data, s24_error *err)
+{
+    s24_geometry g;
+    const int last = e->rank ? e->rank - 1 : 0;
+    const s24_status status = s24_geometry_init(&g, S24_F64, e->rank, e->shape, last, NULL, err);
+    if (status != S24_OK || e->bytes == 0) {
+        return status;
+    }
+    void *scratch = s24_alloc(s24_entry_transposed(e, last) ? (size_t)e->bytes : 0, err);
+    const s24_status read = scratch ? s24_source_read_rows(source, e, last, 0, g.rows, 0, g.cols, data, scratch, err)
+                                    : S24_ERR_SYSTEM;
+    free(scratch);
+    return read;
+}
+
+static s24_status load_carried(s24_source *source, const s24_entry *e, void *data, s24_error *err)
+{
+    const s24_plain *plain = s24_plain_of(source);
+    s24_status status = s24_plain_begin(source, e, err);
+    for (size_t i = 0; i < s24_plain_carried_panels(plain, e) && status == S24_OK; i++) {
+        size_t n;
+        bool damaged;
+        status = s24_plain_read_carried(source, e, i, (unsigned char *)data + i * plain->panel_bytes, &n, &damaged, err);
+    }
+    return status;
+}
+
+static s24_status load_unpacked(s24_source *source, const s24_entry *e, void *data, s24_error *err)
+{
+    s24_tensor *t;
+    s24_status status = load_entry(source, e, &t, err);
+    if (status == S24_OK) {
+        status = s24_decompress(t, e->dtype, data, err);
+        s24_tensor_free(t);
+    }
+    return status;
+}
+
+s24_status s24_array_load(const char *path, const char *name, s24_array *array, s24_error *err)
+{
+    s24_source *source;
+    s24_status status = s24_source_open(&source, &quiet_io, path, NULL, err);
+    if (status != S24_OK) {
+        return s24_fail_prefix(err, status, "%s: ", path);
+    }
+    const s24_entry *e = find_entry(source, name, err);
+    uint64_t bytes = 0;
+    void *data = NULL;
+    status = e ? s24_dense_bytes(e->dtype, e->rank, e->shape, &bytes, err) : S24_ERR_USAGE;
+    if (status == S24_OK && source->format != &s24_format_s24 && bytes > source->in->size) {
+        status = s24_fail(err, S24_ERR_DATA, "is shorter than its header says"); /* before that much is allocated */
+    }
+    if (status == S24_OK) {
+        data = s24_alloc((size_t)bytes, err);
+        status = !data ? S24_ERR_SYSTEM : source->format != &s24_format_s24 ? load_dense(source, e, data, err)
+                 : e->packed ? load_unpacked(source, e, data, err) : load_carried(source, e, data, err);
+    }
+    if (status == S24_OK) {
+        *array = (s24_array){.data = data, .dtype = e->dtype, .rank = e->rank};
+        memcpy(array->shape, e->shape, (size_t)e->rank * sizeof *e->shape);
+    } else {
+        free(data);
+    }
+    s24_source_close(source);
+    return s24_fail_prefix(err, status, "%s: ", path);
+}
+
+/* ---------------------------------------------------------------- writing */
+
+static s24_status plan_tensor(s24_plain *plain, const char *name, const s24_tensor *t, const char *method,
+                              const s24_prune_metrics *metrics, s24_error *err)
+{
+    s24_plain_init(plain);
+    plain->tool = strdup("s24 " S24_VERSION);
+    plain->container = strdup("npy");
+    s24_entry *e = s24_contents_add(&plain->contents, name, t->source_dtype, t->rank, t->shape, err);
+    if (!e) {
+        return S24_ERR_SYSTEM;
+    }
+    e->packed = true;
+    e->stored = t->dtype;
+    e->axis = t->axis;
+    e->geometry = t->geometry;
+    e->sums = metrics->sums;
+    e->method = strdup(method);
+    return e->method && plain->tool && plain->container ? S24_OK : s24_fail_memory(err, 0);
+}
+
+static s24_status save_panels(s24_plain_writer *w, const s24_tensor *t, s24_error *err)
+{
+    const s24_entry *e = &w->plain.contents.entries[0];
+    const s24_panels panels = s24_plain_panels(&w->plain, e);
+    const s24_panel_place first = s24_panel_at(&panels, 0);
+    const s24_plain_place largest = s24_plain_panel_place(e, &first);
+    unsigned char *planes = s24_alloc(largest.values_bytes + largest.positions_bytes, err);
+    s24_status status = planes ? s24_plain_writer_begin(w, e, err) : S24_ERR_SYSTEM;
+    for (size_t i = 0; i < panels.count && status == S24_OK; i++) {
+        const s24_panel_place place = s24_panel_at(&panels, i);
+        const s24_plain_place p = s24_plain_panel_place(e, &place);
+        memcpy(planes, (unsigned char *)t->values + (p.values - e->offset), p.values_bytes);
+        memcpy(planes + p.values_bytes, t->positions + (p.positions - e->positions), p.positions_bytes);
+        status = s24_plain_writer_panel(w, e, i, planes, err);
+        status = status == S24_OK ? s24_plain_writer_commit_panel(w, e, i, planes, err) : status;
+    }
+    free(planes);
+    return status == S24_OK ? s24_plain_writer_end(w, e, err) : status;
+}
+
+s24_status s24_tensor_save(const char *path, const char *name, const s24_tensor *tensor, const char *method,
+                           const s24_prune_metrics *metrics, s24_error *err)
+{
+    s24_plain plain;
+    s24_output *out = NULL;
+    s24_plain_writer *writer;
+    s24_status status = plan_tensor(&plain, name, tensor, method, metrics, err);
+    status = status == S24_OK ? s24_output_open(&out, &quiet_io, path, NULL, 0, err) : status;
+    if (status != S24_OK) {
+        s24_plain_free(&plain);
+        return s24_fail_prefix(err, status, "%s: ", path);
+    }
+    status = s24_plain_writer_open(&writer, &plain, out, err);
+    if (status == S24_OK) {
+        status = save_panels(writer, tensor, err);
+        if (status == S24_OK) {
+            status = s24_plain_writer_commit(writer, err);
+        } else {
+            s24_plain_writer_abort(writer);
+        }
+    }
+    return s24_fail_prefix(err, status, "%s: ", path);
+}

@@ -1,0 +1,375 @@
+/* The layout of a plain .s24 file: which bytes lie where. No I/O; reader and writer share it. */
+#include "plain.h"
+
+#include <math.h>
+#include <string.h>
+#include <xxhash.h>
+
+#include "st_header.h"
+
+#define ALIGN 64
+
+uint32_t s24_get_u32(const unsigned char *p)
+{
+    return (uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
+}
+
+uint64_t s24_get_u64(const unsigned char *p)
+{
+    return s24_get_u32(p) | (uint64_t)s24_get_u32(p + 4) << 32;
+}
+
+void s24_put_u32(unsigned char *p, uint32_t x)
+{
+    for (int i = 0; i < 4; i++) {
+        p[i] = (unsigned char)(x >> (8 * i));
+    }
+}
+
+void s24_put_u64(unsigned char *p, uint64_t x)
+{
+    s24_put_u32(p, (uint32_t)x);
+    s24_put_u32(p + 4, (uint32_t)(x >> 32));
+}
+
+void s24_plain_init(s24_plain *plain)
+{
+    *plain = (s24_plain){.panel_groups = S24_PANEL_GROUPS, .panel_bytes = S24_PANEL_BYTES};
+}
+
+static void free_layout(s24_plain *plain)
+{
+    free(plain->header);
+    plain->header = NULL;
+    s24_contents_free(&plain->stored);
+}
+
+void s24_plain_free(s24_plain *plain)
+{
+    free_layout(plain);
+    s24_contents_free(&plain->contents);
+    free(plain->tool);
+    free(plain->container);
+    free(plain->checks);
+    s24_plain_init(plain);
+}
+
+/* ---------------------------------------------------------------- panels */
+
+s24_panels s24_plain_panels(const s24_plain *plain, const s24_entry *entry)
+{
+    return s24_panels_of(&entry->geometry, plain->panel_groups);
+}
+
+size_t s24_plain_carried_panels(const s24_plain *plain, const s24_entry *entry)
+{
+    return (size_t)(entry->bytes / plain->panel_bytes + (entry->bytes % plain->panel_bytes != 0));
+}
+
+static size_t panel_count(const s24_plain *plain, const s24_entry *entry)
+{
+    return entry->packed ? s24_plain_panels(plain, entry).count : s24_plain_carried_panels(plain, entry);
+}
+
+s24_plain_place s24_plain_panel_place(const s24_entry *entry, const s24_panel_place *place)
+{
+    const s24_geometry *g = &entry->geometry;
+    const unsigned bytes = s24_info(entry->stored)->bytes;
+    return (s24_plain_place){
+        .values = entry->offset + (place->row * g->row_values + 2 * place->group) * bytes,
+        .positions = entry->positions + place->row * g->row_positions + place->group / 2,
+        .values_bytes = place->rows * 2 * place->groups * bytes,
+        .positions_bytes = place->rows * ((place->groups + 1) / 2),
+    };
+}
+
+uint64_t s24_plain_check(const s24_plain *plain, uint64_t offset, const void *data, size_t n)
+{
+    return XXH3_64bits_withSeed(data, n, plain->hash + offset);
+}
+
+bool s24_plain_canonical(const s24_entry *entry, const s24_panel_place *place, const void *values,
+                         const uint8_t *positions, s24_fault *fault)
+{
+    const size_t row_bytes = (place->groups + 1) / 2;
+    const unsigned bytes = s24_info(entry->stored)->bytes;
+    const size_t last = entry->geometry.cols - 4 * (entry->geometry.groups - 1); /* elements of a row's last group */
+    const bool at_end = place->group + place->groups == entry->geometry.groups;
+    for (size_t r = 0; r < place->rows; r++) {
+        for (size_t g = 0; g < 2 * row_bytes; g++) {
+            const unsigned nibble = positions[r * row_bytes + g / 2] >> (g % 2 * 4) & 15;
+            const bool padding = g == place->groups;
+            bool ok = padding ? nibble == 0 : (nibble & 3) < nibble >> 2;
+            /* Of the row's last group: a slot whose position lies beyond the row holds zero bits. */
+            for (unsigned i = 0; ok && !padding && at_end && g + 1 == place->groups && i < 2; i++) {
+                const unsigned position = i ? nibble >> 2 : nibble & 3;
+                ok = position < last || s24_load(values, bytes, (r * place->groups + g) * 2 + i) == 0;
+            }
+            if (!ok) {
+                *fault = (s24_fault){.kind = S24_FAULT_POSITIONS, .row = r, .col = 4 * g};
+                return false;
+            }
+        }
+    }
+    return true;
+}
+
+/* ---------------------------------------------------------------- metrics */
+
+/* The slots are f64: counts are exact up to 2^53, which is beyond any file. */
+void s24_plain_put_sums(const s24_sums *s, unsigned char slots[8 * S24_METRICS_SLOTS])
+{
+    const double slot[S24_METRICS_SLOTS] = {
+        (double)s->total_count, (double)s->pruned_count, (double)s->zero_count, (double)s->nonfinite_kept,
+        (double)s->nonfinite_pruned, (double)s->negative_zero_count, (double)s->broken_groups, s->kept_abs,
+        s->pruned_abs, s->kept_sq, s->pruned_sq, s->quant_abs, s->quant_sq, s->max_abs_error, 0, 0,
+    };
+    for (int i = 0; i < S24_METRICS_SLOTS; i++) {
+        uint64_t bits;
+        memcpy(&bits, &slot[i], 8);
+        s24_put_u64(slots + 8 * i, bits);
+    }
+}
+
+bool s24_plain_get_sums(s24_sums *s, const unsigned char slots[8 * S24_METRICS_SLOTS])
+{
+    uint64_t *const counts[] = {&s->total_count, &s->pruned_count, &s->zero_count, &s->nonfinite_kept,
+                                &s->nonfinite_pruned, &s->negative_zero_count, &s->broken_groups};
+    double *const sums[] = {&s->kept_abs, &s->pruned_abs, &s->kept_sq, &s->pruned_sq, &s->quant_abs, &s->quant_sq,
+                            &s->max_abs_error};
+    for (int i = 0; i < S24_METRICS_SLOTS; i++) {
+        const uint64_t bits = s24_get_u64(slots + 8 * i);
+        double x;
+        memcpy(&x, &bits, 8);
+        if (i < 7) {
+            if (!(x >= 0 && x < 0x1p53 && x == floor(x))) {
+                return false;
+            }
+            *counts[i] = (uint64_t)x;
+        } else if (i < 14) {
+            if (!(x >= 0)) { /* sums of magnitudes; an f64 tensor's squares may overflow to infinity */
+                return false;
+            }
+            *sums[i - 7] = x;
+        } else if (bits != 0) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* ---------------------------------------------------------------- header */
+
+/* The text of __metadata__ "s24.tensors": what the stored planes do not tell. */
+static void describe_tensors(const s24_contents *contents, s24_text *text)
+{
+    s24_text_add(text, "[", 1);
+    for (size_t i = 0; i < contents->count; i++) {
+        const s24_entry *e = &contents->entries[i];
+        s24_text_printf(text, "%s{\"name\":", i ? "," : "");
+        s24_text_json_string(text, e->name);
+        s24_text_printf(text, ",\"dtype\":\"%s\",\"shape\":[", s24_dtype_name(e->dtype));
+        for (int d = 0; d < e->rank; d++) {
+            s24_text_printf(text, "%s%zu", d ? "," : "", e->shape[d]);
+        }
+        s24_text_printf(text, "]");
+        if (e->packed) {
+            s24_text_printf(text, ",\"axis\":%d,\"method\":", e->axis);
+            s24_text_json_string(text, e->method);
+        }
+        if (e->fortran) {
+            s24_text_printf(text, ",\"order\":\"F\"");
+        }
+        if (e->big_endian) {
+            s24_text_printf(text, ",\"endian\":\"big\"");
+        }
+        if (e->reason) {
+            s24_text_printf(text, ",\"reason\":");
+            s24_text_json_string(text, e->reason);
+        }
+        s24_text_add(text, "}", 1);
+    }
+    s24_text_add(text, "]", 1);
+}
+
+static void describe_file(const s24_plain *plain, s24_text *text)
+{
+    s24_text_printf(text, "{\"tool\":");
+    s24_text_json_string(text, plain->tool);
+    s24_text_printf(text, ",\"container\":");
+    s24_text_json_string(text, plain->container);
+    s24_text_add(text, "}", 1);
+}
+
+static s24_status add_text_pair(s24_contents *stored, const char *key, s24_text *text, s24_error *err)
+{
+    const s24_status status = text->failed ? s24_fail_memory(err, text->length)
+                                           : s24_contents_add_pair(stored, key, text->text, err);
+    s24_text_free(text);
+    return status;
+}
+
+/* Our keys first, so that the file shows itself in its first bytes; then the user's, out of the way of ours. */
+static s24_status add_metadata(s24_plain *plain, s24_error *err)
+{
+    s24_text layout = {0}, file = {0}, tensors = {0};
+    s24_text_printf(&layout, "{\"panel_groups\":%zu,\"panel_bytes\":%zu}", plain->panel_groups, plain->panel_bytes);
+    describe_file(plain, &file);
+    describe_tensors(&plain->contents, &tensors);
+    s24_status status = s24_contents_add_pair(&plain->stored, "s24", "1", err);
+    const s24_status statuses[] = {add_text_pair(&plain->stored, "s24.layout", &layout, err),
+                                   add_text_pair(&plain->stored, "s24.file", &file, err),
+                                   add_text_pair(&plain->stored, "s24.tensors", &tensors, err)};
+    for (size_t i = 0; i < sizeof statuses / sizeof *statuses; i++) {
+        status = status == S24_OK ? statuses[i] : status;
+    }
+    for (size_t i = 0; i < plain->contents.pairs && status == S24_OK; i++) {
+        const s24_pair *pair = &plain->contents.metadata[i];
+        s24_text key = {0};
+        s24_text_printf(&key, "%s%s", strncmp(pair->key, "s24", 3) == 0 ? "s24.user." : "", pair->key);
+        status = key.failed ? s24_fail_memory(err, 0) : s24_contents_add_pair(&plain->stored, key.text, pair->value, err);
+        s24_text_free(&key);
+    }
+    return status;
+}
+
+/* A stored tensor `name` + `suffix` behind everything before it. */
+static s24_status add_stored(s24_plain *plain, const char *name, const char *suffix, s24_dtype dtype, int rank,
+                             const size_t *shape, uint64_t *offset, uint64_t *at, s24_error *err)
+{
+    s24_text full = {0};
+    s24_text_printf(&full, "%s%s", name, suffix);
+    s24_entry *e = full.failed ? NULL : s24_contents_add(&plain->stored, full.text, dtype, rank, shape, err);
+    if (full.failed) {
+        s24_fail_memory(err, strlen(name));
+    }
+    s24_text_free(&full);
+    if (!e) {
+        return S24_ERR_SYSTEM;
+    }
+    size_t end;
+    if (!s24_add((size_t)*at, (size_t)e->bytes, &end)) {
+        return s24_fail(err, S24_ERR_DATA, "the file would be too large");
+    }
+    e->offset = *at;
+    *offset = *at;
+    *at = end;
+    return S24_OK;
+}
+
+/* A u64 a panel, zeros, a u64 over this section, up to the next multiple of 64. */
+static s24_status add_checks(s24_plain *plain, const char *name, s24_entry *entry, uint64_t *at, s24_error *err)
+{
+    const uint64_t need = *at + 8 * (uint64_t)panel_count(plain, entry) + 8;
+    const uint64_t end = (need + ALIGN - 1) / ALIGN * ALIGN;
+    const size_t shape[1] = {(size_t)(end - *at)};
+    entry->checks_bytes = shape[0];
+    return add_stored(plain, name, ".s24.checks", S24_U8, 1, shape, &entry->checks, at, err);
+}
+
+static s24_status add_tensor(s24_plain *plain, s24_entry *e, uint64_t *at, s24_error *err)
+{
+    s24_status status;
+    if (e->packed) {
+        const size_t values[2] = {e->geometry.rows, e->geometry.row_values};
+        const size_t positions[2] = {e->geometry.rows, e->geometry.row_positions};
+        status = add_stored(plain, e->name, ".s24.values", e->stored, 2, values, &e->offset, at, err);
+        status = status == S24_OK
+            ? add_stored(plain, e->name, ".s24.positions", S24_U8, 2, positions, &e->positions, at, err) : status;
+    } else {
+        const char *suffix = strstr(e->name, ".s24.") ? ".s24.dense" : "";
+        status = add_stored(plain, e->name, suffix, e->dtype, e->rank, e->shape, &e->offset, at, err);
+    }
+    return status == S24_OK ? add_checks(plain, e->name, e, at, err) : status;
+}
+
+/* All stored tensors; the header itself has header_bytes bytes. */
+static s24_status add_all(s24_plain *plain, s24_error *err)
+{
+    const size_t record[1] = {S24_RECORD_BYTES}, copy[1] = {plain->header_bytes};
+    uint64_t at = plain->header_bytes, head;
+    size_t pruned = 0;
+    s24_status status = add_metadata(plain, err);
+    status = status == S24_OK ? add_stored(plain, "", ".s24.head", S24_U8, 1, record, &head, &at, err) : status;
+    for (size_t i = 0; i < plain->contents.count && status == S24_OK; i++) {
+        pruned += plain->contents.entries[i].packed;
+        status = add_tensor(plain, &plain->contents.entries[i], &at, err);
+    }
+    const size_t metrics[2] = {pruned, S24_METRICS_SLOTS};
+    plain->metrics = (s24_entry){.dtype = S24_F64, .bytes = 8 * S24_METRICS_SLOTS * (uint64_t)pruned};
+    status = status == S24_OK
+        ? add_stored(plain, ".s24.metrics", "", S24_F64, 2, metrics, &plain->metrics.offset, &at, err) : status;
+    status = status == S24_OK ? add_checks(plain, ".s24.metrics", &plain->metrics, &at, err) : status;
+    status = status == S24_OK ? add_stored(plain, ".s24.header", "", S24_U8, 1, copy, &plain->copy, &at, err) : status;
+    status = status == S24_OK ? add_stored(plain, ".s24.tail", "", S24_U8, 1, record, &plain->tail, &at, err) : status;
+    plain->file_size = at;
+    return status;
+}
+
+/* The header's bytes for the stored tensors at hand, padded with spaces. */
+static s24_status make_header(s24_plain *plain, s24_text *text, s24_error *err)
+{
+    static const char spaces[ALIGN + 1] = "                                                                ";
+    text->length = 0;
+    s24_text_add(text, "\0\0\0\0\0\0\0\0", 8);
+    s24_st_header_write(text, &plain->stored, plain->header_bytes);
+    s24_text_add(text, spaces, (ALIGN - text->length % ALIGN) % ALIGN);
+    if (text->failed) {
+        return s24_fail_memory(err, text->length);
+    }
+    if (text->length - 8 > S24_ST_HEADER_MAX) {
+        return s24_fail(err, S24_ERR_DATA, "too many tensors: the header would be beyond safetensors' 100,000,000 bytes");
+    }
+    s24_put_u64((unsigned char *)text->text, text->length - 8);
+    return S24_OK;
+}
+
+s24_status s24_plain_lay_out(s24_plain *plain, s24_error *err)
+{
+    /*
+     * The header holds its own length (as the shape of its copy). Begin with none and lay out again with the length that
+     * came out, until it stays: lengths only grow, by a digit of that number, so this ends after three rounds.
+     */
+    s24_text text = {0};
+    s24_status status;
+    plain->header_bytes = 0;
+    for (;;) {
+        free_layout(plain);
+        status = add_all(plain, err);
+        status = status == S24_OK ? make_header(plain, &text, err) : status;
+        if (status != S24_OK || text.length == plain->header_bytes) {
+            break;
+        }
+        plain->header_bytes = text.length;
+    }
+    if (status != S24_OK) {
+        s24_text_free(&text);
+        return status;
+    }
+    plain->header = text.text;
+    plain->hash = XXH3_64bits(plain->header, plain->header_bytes);
+    return S24_OK;
+}
+
+s24_status s24_plain_lay_out_as(s24_plain *plain, char *header, size_t header_bytes, s24_error *err)
+{
+    free_layout(plain);
+    plain->header = header;
+    plain->header_bytes = header_bytes;
+    plain->hash = XXH3_64bits(header, header_bytes);
+    return add_all(plain, err);
+}
+
+void s24_plain_record(const s24_plain *plain, const char *magic, unsigned char record[S24_RECORD_BYTES])
+{
+    memset(record, 0, S24_RECORD_BYTES);
+    memcpy(record, magic, 8); /* with its NUL */
+    s24_put_u32(record + 8, S24_PLAIN_VERSION);
+    s24_put_u32(record + 12, 0);
+    s24_put_u64(record + 16, plain->header_bytes);
+    s24_put_u64(record + 24, plain->file_size);
+    s24_put_u64(record + 32, plain->hash);
+    s24_put_u64(record + 40, plain->copy);
+    s24_put_u64(record + 48, 0);
+    s24_put_u64(record + 56, XXH3_64bits(record, 56));
+}

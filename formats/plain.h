@@ -1,0 +1,142 @@
+/*
+ * The plain .s24 file; man/s24.5 is its specification. One description, s24_plain, is computed from shapes, dtypes and
+ * options alone: the writer makes it from its plan, the reader makes it again from what the header says and compares.
+ */
+#ifndef S24_FORMATS_PLAIN_H
+#define S24_FORMATS_PLAIN_H
+
+#include "format.h"
+
+#define S24_PLAIN_VERSION 1
+#define S24_PANEL_BYTES 262144     /* a panel of a carried tensor */
+#define S24_RECORD_BYTES 64        /* head and tail */
+#define S24_METRICS_SLOTS 16
+
+typedef struct s24_plain {
+    s24_contents contents;   /* the tensors of the input, in its order; offsets set by s24_plain_lay_out */
+    size_t panel_groups;     /* groups a panel of a pruned tensor */
+    size_t panel_bytes;      /* bytes a panel of a carried one */
+    char *tool;              /* "s24 0.1.0" */
+    char *container;         /* the format that the tensors came from */
+
+    char *header;            /* the file's first header_bytes bytes */
+    size_t header_bytes;
+    uint64_t hash;           /* XXH3-64 of the header */
+    s24_contents stored;     /* what the header lists: planes, checks, metrics, copy, tail */
+    s24_entry metrics;       /* offsets of .s24.metrics and its checks */
+    uint64_t copy, tail, file_size;
+
+    uint64_t *checks;        /* of the tensor at hand */
+    bool lenient;            /* reading what may be damaged: go on, and tell */
+    bool checks_damaged;     /* the checks of the tensor at hand do not match their own check */
+} s24_plain;
+
+void s24_plain_init(s24_plain *plain);
+void s24_plain_free(s24_plain *plain);
+
+/* Computes header, hash and all offsets from contents, panel sizes, tool and container. */
+s24_status s24_plain_lay_out(s24_plain *plain, s24_error *err);
+
+/*
+ * The same for a header that exists: contents, panel sizes, tool and container as read from it; takes over `header`
+ * (header_bytes bytes), also on failure, and computes where everything must lie.
+ */
+s24_status s24_plain_lay_out_as(s24_plain *plain, char *header, size_t header_bytes, s24_error *err);
+
+/* Panels of a pruned entry, and of a carried one (or of the metrics). */
+s24_panels s24_plain_panels(const s24_plain *plain, const s24_entry *entry);
+size_t s24_plain_carried_panels(const s24_plain *plain, const s24_entry *entry);
+
+/*
+ * Where the parts of a panel of a pruned entry begin in the file, and how long they are. In memory a panel's values and
+ * positions lie behind one another ("planes"), which is what its check is over.
+ */
+typedef struct s24_plain_place {
+    uint64_t values, positions;
+    size_t values_bytes, positions_bytes;
+} s24_plain_place;
+
+s24_plain_place s24_plain_panel_place(const s24_entry *entry, const s24_panel_place *place);
+
+/* The check of the n bytes of a panel that begins at `offset` of the file: of a pruned tensor values, then positions. */
+uint64_t s24_plain_check(const s24_plain *plain, uint64_t offset, const void *data, size_t n);
+
+/* The 64 bytes of head (magic "S24HEAD") or tail ("S24TAIL"). */
+void s24_plain_record(const s24_plain *plain, const char *magic, unsigned char record[S24_RECORD_BYTES]);
+
+/* Little-endian words. */
+uint32_t s24_get_u32(const unsigned char *p);
+uint64_t s24_get_u64(const unsigned char *p);
+void s24_put_u32(unsigned char *p, uint32_t x);
+void s24_put_u64(unsigned char *p, uint64_t x);
+
+/* The recorded sums: their f64 slots in .s24.metrics, and back. */
+void s24_plain_put_sums(const s24_sums *sums, unsigned char slots[8 * S24_METRICS_SLOTS]);
+bool s24_plain_get_sums(s24_sums *sums, const unsigned char slots[8 * S24_METRICS_SLOTS]);
+
+/* Whether the values and positions of a panel are canonical: valid nibbles, zero pad nibbles and pad slots. */
+bool s24_plain_canonical(const s24_entry *entry, const s24_panel_place *place, const void *values,
+                         const uint8_t *positions, s24_fault *fault);
+
+/* ---------------------------------------------------------------- reading; the source's state is its s24_plain */
+
+static inline s24_plain *s24_plain_of(const s24_source *source)
+{
+    return source->state;
+}
+
+/*
+ * Before a tensor's panels are read: its checks are loaded; of a stream the whole tensor is held. Entries in order.
+ * Damaged checks are an error, or with plain->lenient set plain->checks_damaged.
+ */
+s24_status s24_plain_begin(s24_source *source, const s24_entry *entry, s24_error *err);
+
+/*
+ * Reads and checks one panel of the entry begun. Any thread. A panel that does not match its check is an error that
+ * names its rows; with plain->lenient it sets *damaged, and so does one whose bytes are gone.
+ */
+s24_status s24_plain_read_panel(s24_source *source, const s24_entry *entry, size_t panel, void *planes, bool *damaged,
+                                s24_error *err);
+
+/* The same for a panel of a carried entry: its bytes. *n: how many. */
+s24_status s24_plain_read_carried(s24_source *source, const s24_entry *entry, size_t panel, void *data, size_t *n,
+                                  bool *damaged, s24_error *err);
+
+/*
+ * After the last tensor (or, of a regular file, at any time): reads and checks metrics, header copy and tail, fills the
+ * entries' sums, and makes sure that nothing follows.
+ */
+s24_status s24_plain_end(s24_source *source, s24_error *err);
+
+/* ---------------------------------------------------------------- writing */
+
+typedef struct s24_plain_writer {
+    s24_plain plain;
+    s24_output *out;
+    s24_spool positions;     /* a stream: the positions of the tensor at hand */
+} s24_plain_writer;
+
+/* Takes over plain (contents, panel sizes, tool, container set) and out, also on failure. Writes the header. */
+s24_status s24_plain_writer_open(s24_plain_writer **writer, s24_plain *plain, s24_output *out, s24_error *err);
+
+/* Tensors in order: begin, every panel, end. */
+s24_status s24_plain_writer_begin(s24_plain_writer *writer, const s24_entry *entry, s24_error *err);
+
+/* A panel, from any thread: its check, and in a regular file its bytes. */
+s24_status s24_plain_writer_panel(s24_plain_writer *writer, const s24_entry *entry, size_t panel, const void *planes,
+                                  s24_error *err);
+
+/* The same panel again, by one thread in the order of panels: a stream gets it now. */
+s24_status s24_plain_writer_commit_panel(s24_plain_writer *writer, const s24_entry *entry, size_t panel,
+                                         const void *planes, s24_error *err);
+
+/* A panel of a carried entry, in order. */
+s24_status s24_plain_writer_carried(s24_plain_writer *writer, const s24_entry *entry, size_t panel, const void *data,
+                                    size_t n, s24_error *err);
+s24_status s24_plain_writer_end(s24_plain_writer *writer, const s24_entry *entry, s24_error *err);
+
+/* Metrics, copy, tail; then the file appears. Both free the writer. */
+s24_status s24_plain_writer_commit(s24_plain_writer *writer, s24_error *err);
+void s24_plain_writer_abort(s24_plain_writer *writer); /* NULL is fine */
+
+#endif

@@ -1,0 +1,583 @@
+/*
+ * Reading a plain .s24 file. Nothing of the header is believed before its hash matches the head's, and no data before
+ * their panel's check does. The header is then read twice: as what it says of the tensors, and as where it says the
+ * planes lie; both must agree with the layout that plain.c computes.
+ */
+#include "plain.h"
+
+#include <string.h>
+#include <xxhash.h>
+
+#include "jsonx.h"
+#include "st_header.h"
+
+#define DAMAGED "is damaged: "
+#define RECOVER "; s24 decompress --salvage recovers what is whole"
+
+/* ---------------------------------------------------------------- recognising */
+
+static bool contains(const unsigned char *data, size_t n, const char *text)
+{
+    const size_t length = strlen(text);
+    for (size_t i = 0; i + length <= n; i++) {
+        if (memcmp(data + i, text, length) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+bool s24_plain_recognise(s24_input *in, const unsigned char *head, size_t n)
+{
+    static const char *const marks[] = {"\"s24\":\"1\"", "\"s24.layout\":", "\"s24.tensors\":", "\".s24.head\""};
+    for (size_t i = 0; i < sizeof marks / sizeof *marks; i++) {
+        if (contains(head, n, marks[i])) {
+            return true;
+        }
+    }
+    unsigned char record[S24_RECORD_BYTES];
+    if (in->size == S24_UNKNOWN || in->size < sizeof record) {
+        return false;
+    }
+    if (s24_input_read(in, in->size - sizeof record, record, sizeof record, NULL) == S24_OK &&
+        memcmp(record, "S24TAIL", 8) == 0) {
+        return true;
+    }
+    const uint64_t at = n >= 8 ? s24_get_u64(head) : S24_ST_HEADER_MAX + 1;
+    return at <= S24_ST_HEADER_MAX && at + 8 + sizeof record <= in->size &&
+           s24_input_read(in, at + 8, record, sizeof record, NULL) == S24_OK && memcmp(record, "S24HEAD", 8) == 0;
+}
+
+/* ---------------------------------------------------------------- header and its records */
+
+typedef struct record {
+    uint64_t header_bytes, file_size, hash, copy;
+} record;
+
+static s24_status parse_record(const unsigned char *bytes, const char *magic, const char *what, uint64_t offset,
+                               record *r, s24_error *err)
+{
+    if (memcmp(bytes, magic, 8) != 0 || s24_get_u64(bytes + 56) != XXH3_64bits(bytes, 56)) {
+        return s24_fail_at(err, offset, DAMAGED "its %s does not match its own check" RECOVER, what);
+    }
+    if (s24_get_u32(bytes + 8) != S24_PLAIN_VERSION) {
+        return s24_fail_at(err, offset, "is version %u of the .s24 format; this s24 reads version %d: use a newer one",
+                           s24_get_u32(bytes + 8), S24_PLAIN_VERSION);
+    }
+    if (s24_get_u32(bytes + 12) != 0 || s24_get_u64(bytes + 48) != 0) {
+        return s24_fail_at(err, offset, "uses features (flags %#x) that this s24 does not know: use a newer one",
+                           s24_get_u32(bytes + 12));
+    }
+    *r = (record){.header_bytes = s24_get_u64(bytes + 16), .file_size = s24_get_u64(bytes + 24),
+                  .hash = s24_get_u64(bytes + 32), .copy = s24_get_u64(bytes + 40)};
+    return S24_OK;
+}
+
+static bool header_length_plausible(uint64_t header_bytes)
+{
+    return header_bytes >= 64 && header_bytes % 64 == 0 && header_bytes - 8 <= S24_ST_HEADER_MAX;
+}
+
+/* The header as it should be: at the front, confirmed by the head behind it. */
+static s24_status read_header(s24_input *in, char **header, record *head, s24_error *err)
+{
+    unsigned char length[8], bytes[S24_RECORD_BYTES];
+    s24_status status = s24_input_read(in, 0, length, sizeof length, err);
+    if (status != S24_OK) {
+        return status;
+    }
+    const uint64_t n = s24_get_u64(length) + 8;
+    if (!header_length_plausible(n)) {
+        return s24_fail_at(err, 0, DAMAGED "its header's length, %llu, cannot be" RECOVER, (unsigned long long)n - 8);
+    }
+    char *text;
+    status = s24_input_read_new(in, 8, &text, (size_t)n - 8, err);
+    if (status != S24_OK) {
+        return status;
+    }
+    char *whole = realloc(text, (size_t)n);
+    if (!whole) {
+        free(text);
+        return s24_fail_memory(err, (size_t)n);
+    }
+    memmove(whole + 8, whole, (size_t)n - 8);
+    memcpy(whole, length, 8);
+    status = s24_input_read(in, n, bytes, sizeof bytes, err);
+    status = status == S24_OK ? parse_record(bytes, "S24HEAD", "head", n, head, err) : status;
+    if (status == S24_OK && (head->header_bytes != n || XXH3_64bits(whole, (size_t)n) != head->hash)) {
+        status = s24_fail_at(err, 0, DAMAGED "its header does not match its check" RECOVER);
+    }
+    if (status != S24_OK) {
+        free(whole);
+        return status;
+    }
+    *header = whole;
+    return S24_OK;
+}
+
+/* For a damaged file: n bytes at `offset` that match the hash, or NULL. */
+static char *matching_header(s24_input *in, uint64_t offset, const record *r)
+{
+    char *header;
+    if (!header_length_plausible(r->header_bytes) ||
+        s24_input_read_new(in, offset, &header, (size_t)r->header_bytes, NULL) != S24_OK) {
+        return NULL;
+    }
+    if (XXH3_64bits(header, (size_t)r->header_bytes) == r->hash) {
+        return header;
+    }
+    free(header);
+    return NULL;
+}
+
+/* A record at `offset`, and a header that it vouches for, at the front or in the copy. */
+static char *header_by_record(s24_input *in, uint64_t offset, const char *magic, record *r)
+{
+    unsigned char bytes[S24_RECORD_BYTES];
+    if (s24_input_read(in, offset, bytes, sizeof bytes, NULL) != S24_OK ||
+        parse_record(bytes, magic, "", offset, r, NULL) != S24_OK) {
+        return NULL;
+    }
+    char *header = matching_header(in, 0, r);
+    return header ? header : matching_header(in, r->copy, r);
+}
+
+/*
+ * Salvage: the tail is at the end; the head behind the header. Where the front's length is damaged and the tail is cut
+ * off, the head is still at a multiple of 64 within the first bytes.
+ */
+static s24_status find_header(s24_input *in, char **header, record *r, s24_error *err)
+{
+    s24_status status = s24_input_hold_all(in, err);
+    if (status != S24_OK) {
+        return status;
+    }
+    char *found = in->size >= S24_RECORD_BYTES ? header_by_record(in, in->size - S24_RECORD_BYTES, "S24TAIL", r) : NULL;
+    for (uint64_t at = 64; !found && at < S24_ST_HEADER_MAX && at + S24_RECORD_BYTES <= in->size; at += 64) {
+        unsigned char magic[8];
+        if (s24_input_read(in, at, magic, sizeof magic, NULL) == S24_OK && memcmp(magic, "S24HEAD", 8) == 0) {
+            found = header_by_record(in, at, "S24HEAD", r);
+        }
+    }
+    if (!found) {
+        return s24_fail(err, S24_ERR_DATA, "is damaged beyond recovery: neither its header nor the copy is whole");
+    }
+    *header = found;
+    return S24_OK;
+}
+
+/* ---------------------------------------------------------------- what the header says */
+
+static s24_status bad_header(s24_error *err, const char *what)
+{
+    return s24_fail(err, S24_ERR_DATA, "its header is no .s24 header: %s", what);
+}
+
+static const char *metadata_get(const s24_contents *stored, const char *key)
+{
+    for (size_t i = 0; i < stored->pairs; i++) {
+        if (strcmp(stored->metadata[i].key, key) == 0) {
+            return stored->metadata[i].value;
+        }
+    }
+    return NULL;
+}
+
+/* Keys beginning "s24" are ours, but for s24.user.*; an unknown one may change what the file means. */
+static s24_status take_user_metadata(s24_plain *plain, const s24_contents *stored, s24_error *err)
+{
+    static const char *const ours[] = {"s24", "s24.layout", "s24.file", "s24.tensors", "s24.needs", "s24.may"};
+    for (size_t i = 0; i < stored->pairs; i++) {
+        const char *key = stored->metadata[i].key;
+        bool own = false;
+        for (size_t k = 0; k < sizeof ours / sizeof *ours; k++) {
+            own = own || strcmp(key, ours[k]) == 0;
+        }
+        if (own) {
+            continue;
+        }
+        if (strncmp(key, "s24.user.", 9) == 0) {
+            key += 9;
+        } else if (strncmp(key, "s24", 3) == 0) {
+            return s24_fail(err, S24_ERR_DATA, "its metadata key %s is unknown to this s24: use a newer one", key);
+        }
+        const s24_status status = s24_contents_add_pair(&plain->contents, key, stored->metadata[i].value, err);
+        if (status != S24_OK) {
+            return status;
+        }
+    }
+    return S24_OK;
+}
+
+static s24_status parse_member(const s24_contents *stored, const char *key, cJSON **json, s24_error *err)
+{
+    const char *text = metadata_get(stored, key);
+    if (!text) {
+        return s24_fail(err, S24_ERR_DATA, "its header is no .s24 header: metadata %s is missing", key);
+    }
+    const s24_status status = s24_json_parse(text, strlen(text), json, err);
+    return status == S24_ERR_DATA ? s24_fail(err, status, "its header is no .s24 header: %s is no JSON", key) : status;
+}
+
+static s24_status parse_layout(s24_plain *plain, const s24_contents *stored, s24_error *err)
+{
+    cJSON *json;
+    s24_status status = parse_member(stored, "s24.layout", &json, err);
+    if (status != S24_OK) {
+        return status;
+    }
+    const bool ok = s24_json_size(s24_json_get(json, "panel_groups"), &plain->panel_groups) &&
+                    s24_json_size(s24_json_get(json, "panel_bytes"), &plain->panel_bytes) &&
+                    plain->panel_groups >= 2 && plain->panel_groups % 2 == 0 && plain->panel_groups <= 1u << 24 &&
+                    plain->panel_bytes >= 64 && plain->panel_bytes % 64 == 0 && plain->panel_bytes <= 1u << 26;
+    cJSON_Delete(json);
+    return ok ? S24_OK : bad_header(err, "s24.layout makes no sense");
+}
+
+static s24_status parse_file(s24_plain *plain, const s24_contents *stored, s24_error *err)
+{
+    cJSON *json;
+    s24_status status = parse_member(stored, "s24.file", &json, err);
+    if (status != S24_OK) {
+        return status;
+    }
+    const char *tool = s24_json_string(json, "tool", err);
+    const char *container = tool ? s24_json_string(json, "container", err) : NULL;
+    if (container) {
+        plain->tool = strdup(tool);
+        plain->container = strdup(container);
+        status = plain->tool && plain->container ? S24_OK : s24_fail_memory(err, 0);
+    } else {
+        status = bad_header(err, "s24.file lacks tool or container");
+    }
+    cJSON_Delete(json);
+    return status;
+}
+
+static bool optional_string(const cJSON *object, const char *key, const char **value)
+{
+    const cJSON *item = s24_json_get(object, key);
+    *value = item ? item->valuestring : NULL;
+    return !item || cJSON_IsString(item);
+}
+
+/* The dtype of the values plane of the tensor: the header's next stored tensor. */
+static s24_status stored_dtype(const s24_contents *stored, size_t at, const char *name, s24_dtype *dtype, s24_error *err)
+{
+    const size_t n = strlen(name);
+    if (at < stored->count && strncmp(stored->entries[at].name, name, n) == 0 &&
+        strcmp(stored->entries[at].name + n, ".s24.values") == 0 && s24_dtype_prunable(stored->entries[at].dtype)) {
+        *dtype = stored->entries[at].dtype;
+        return S24_OK;
+    }
+    return bad_header(err, "a pruned tensor's values are not where they belong");
+}
+
+/* One object of s24.tensors. *at: the stored tensor that it begins with. */
+static s24_status parse_tensor(s24_plain *plain, const s24_contents *stored, const cJSON *object, size_t *at,
+                               s24_error *err)
+{
+    const char *name = s24_json_string(object, "name", err), *method, *order, *endian, *reason;
+    const char *dtype_name = name ? s24_json_string(object, "dtype", err) : NULL;
+    const cJSON *dims = s24_json_get(object, "shape"), *item;
+    s24_dtype dtype;
+    size_t shape[S24_MAX_RANK], axis = 0;
+    int rank = 0;
+    if (!dtype_name || !s24_dtype_parse(dtype_name, &dtype) || !cJSON_IsArray(dims) ||
+        !optional_string(object, "method", &method) || !optional_string(object, "order", &order) ||
+        !optional_string(object, "endian", &endian) || !optional_string(object, "reason", &reason)) {
+        return bad_header(err, "a tensor in s24.tensors lacks something or has the wrong type");
+    }
+    cJSON_ArrayForEach(item, dims) {
+        if (rank == S24_MAX_RANK || !s24_json_size(item, &shape[rank++])) {
+            return bad_header(err, "a shape in s24.tensors makes no sense");
+        }
+    }
+    s24_entry *e = s24_contents_add(&plain->contents, name, dtype, rank, shape, err);
+    if (!e) {
+        return err ? err->status : S24_ERR_DATA;
+    }
+    e->fortran = order && strcmp(order, "F") == 0;
+    e->big_endian = endian && strcmp(endian, "big") == 0;
+    e->packed = method != NULL;
+    e->method = method ? strdup(method) : NULL;
+    e->reason = reason ? strdup(reason) : NULL;
+    if ((method && !e->method) || (reason && !e->reason)) {
+        return s24_fail_memory(err, 0);
+    }
+    if (!e->packed) {
+        *at += 2; /* data, checks */
+        return S24_OK;
+    }
+    if (!s24_json_size(s24_json_get(object, "axis"), &axis) || axis > S24_MAX_RANK || !s24_dtype_prunable(dtype)) {
+        return bad_header(err, "a pruned tensor in s24.tensors has no axis or a dtype that cannot be pruned");
+    }
+    s24_status status = stored_dtype(stored, *at, name, &e->stored, err);
+    *at += 3; /* values, positions, checks */
+    return status == S24_OK
+        ? s24_geometry_init(&e->geometry, e->stored, rank, e->shape, (int)axis, &e->axis, err) : status;
+}
+
+static s24_status parse_tensors(s24_plain *plain, const s24_contents *stored, s24_error *err)
+{
+    cJSON *json = NULL, *object;
+    size_t at = 1; /* after .s24.head */
+    s24_status status = parse_member(stored, "s24.tensors", &json, err);
+    if (status == S24_OK && !cJSON_IsArray(json)) {
+        status = bad_header(err, "s24.tensors is no list");
+    } else if (status == S24_OK) {
+        cJSON_ArrayForEach(object, json) {
+            status = status == S24_OK ? parse_tensor(plain, stored, object, &at, err) : status;
+        }
+    }
+    cJSON_Delete(json);
+    return status;
+}
+
+/* Every stored tensor is what, and where, the layout says. */
+static s24_status compare_layout(const s24_contents *computed, const s24_contents *stored, s24_error *err)
+{
+    for (size_t i = 0; i < computed->count && i < stored->count; i++) {
+        const s24_entry *a = &computed->entries[i], *b = &stored->entries[i];
+        if (strcmp(a->name, b->name) != 0 || a->dtype != b->dtype || a->rank != b->rank || a->offset != b->offset ||
+            a->bytes != b->bytes || memcmp(a->shape, b->shape, (size_t)a->rank * sizeof *a->shape) != 0) {
+            return s24_fail(err, S24_ERR_DATA, "its header is no .s24 header: %s is not what s24.tensors says", b->name);
+        }
+    }
+    return computed->count == stored->count ? S24_OK : bad_header(err, "it has tensors too many or too few");
+}
+
+static s24_status check_features(const s24_contents *stored, s24_error *err)
+{
+    const char *mark = metadata_get(stored, "s24"), *needs = metadata_get(stored, "s24.needs");
+    if (!mark || strcmp(mark, "1") != 0) {
+        return bad_header(err, "metadata s24 is not \"1\"");
+    }
+    if (needs && *needs) {
+        return s24_fail(err, S24_ERR_DATA, "needs features that this s24 does not know (%s): use a newer one", needs);
+    }
+    return S24_OK;
+}
+
+static s24_status understand(s24_plain *plain, char *header, const record *r, s24_error *err)
+{
+    s24_contents stored = {0};
+    uint64_t end;
+    s24_status status = s24_st_header_parse(header + 8, (size_t)r->header_bytes - 8, r->header_bytes, &stored, &end, err);
+    status = status == S24_OK ? check_features(&stored, err) : status;
+    status = status == S24_OK ? parse_layout(plain, &stored, err) : status;
+    status = status == S24_OK ? parse_file(plain, &stored, err) : status;
+    status = status == S24_OK ? parse_tensors(plain, &stored, err) : status;
+    status = status == S24_OK ? take_user_metadata(plain, &stored, err) : status;
+    if (status != S24_OK) {
+        free(header);
+    } else {
+        status = s24_plain_lay_out_as(plain, header, (size_t)r->header_bytes, err);
+        status = status == S24_OK ? compare_layout(&plain->stored, &stored, err) : status;
+    }
+    if (status == S24_OK && (r->file_size != plain->file_size || r->copy != plain->copy)) {
+        status = bad_header(err, "its head contradicts it");
+    }
+    s24_contents_free(&stored);
+    return status;
+}
+
+static s24_status check_size(const s24_plain *plain, const s24_input *in, s24_error *err)
+{
+    if (in->size == S24_UNKNOWN || in->size == plain->file_size || plain->lenient) {
+        return S24_OK;
+    }
+    return s24_fail_at(err, in->size < plain->file_size ? in->size : plain->file_size,
+                       DAMAGED "it has %llu bytes and should have %llu%s", (unsigned long long)in->size,
+                       (unsigned long long)plain->file_size, in->size < plain->file_size ? RECOVER : "");
+}
+
+static s24_status plain_open(s24_source *source, s24_error *err)
+{
+    s24_plain *plain = s24_calloc(1, sizeof *plain, err);
+    if (!plain) {
+        return S24_ERR_SYSTEM;
+    }
+    s24_plain_init(plain);
+    source->state = plain;
+    plain->lenient = source->options->salvage;
+    char *header = NULL;
+    record r;
+    s24_status status = plain->lenient ? find_header(source->in, &header, &r, err)
+                                       : read_header(source->in, &header, &r, err);
+    status = status == S24_OK ? understand(plain, header, &r, err) : status;
+    status = status == S24_OK ? check_size(plain, source->in, err) : status;
+    if (status == S24_OK) { /* the source lists them; the plain keeps what it needs besides */
+        source->contents = plain->contents;
+        plain->contents = (s24_contents){0};
+    }
+    return status;
+}
+
+static void plain_close(s24_source *source)
+{
+    if (source->state) {
+        s24_plain_free(source->state);
+        free(source->state);
+    }
+}
+
+const s24_format s24_format_s24 = {.name = "s24", .suffixes = ".s24", .open = plain_open, .close = plain_close};
+
+/* ---------------------------------------------------------------- data */
+
+s24_status s24_plain_begin(s24_source *source, const s24_entry *entry, s24_error *err)
+{
+    s24_plain *plain = s24_plain_of(source);
+    const size_t n = (size_t)entry->checks_bytes;
+    const uint64_t end = entry->checks + n;
+    free(plain->checks);
+    plain->checks = NULL;
+    plain->checks_damaged = false;
+    s24_status status = source->options->salvage ? S24_OK /* all is held */
+                                                : s24_input_hold(source->in, entry->offset, end - entry->offset, err);
+    if (status != S24_OK) {
+        return status;
+    }
+    char *section;
+    status = s24_input_read_new(source->in, entry->checks, &section, n, err);
+    if (status == S24_ERR_DATA && plain->lenient) { /* cut off: no panel will match */
+        section = s24_calloc(n, 1, err);
+        status = section ? S24_OK : S24_ERR_SYSTEM;
+        plain->checks_damaged = true;
+    }
+    if (status != S24_OK) {
+        return status;
+    }
+    const unsigned char *bytes = (const unsigned char *)section;
+    if (s24_get_u64(bytes + n - 8) != s24_plain_check(plain, entry->checks, bytes, n - 8)) {
+        plain->checks_damaged = true;
+        if (!plain->lenient) {
+            free(section);
+            return s24_fail_at(err, entry->checks, DAMAGED "the checks of tensor %s do not match their own" RECOVER,
+                               entry->name);
+        }
+    }
+    plain->checks = (uint64_t *)(void *)section; /* malloc's alignment */
+    for (size_t i = 0; i < n / 8; i++) {
+        plain->checks[i] = s24_get_u64(bytes + 8 * i);
+    }
+    return S24_OK;
+}
+
+/* Reads the pieces of a panel into `data`, behind one another, and compares. */
+static s24_status read_checked(s24_source *source, size_t panel, const s24_plain_place *p, void *data, bool *damaged,
+                               s24_error *err)
+{
+    const s24_plain *plain = s24_plain_of(source);
+    unsigned char *second = (unsigned char *)data + p->values_bytes;
+    *damaged = false;
+    s24_status status = s24_input_read(source->in, p->values, data, p->values_bytes, err);
+    if (status == S24_OK && p->positions_bytes) {
+        status = s24_input_read(source->in, p->positions, second, p->positions_bytes, err);
+    }
+    if (status == S24_ERR_DATA && plain->lenient) {
+        *damaged = true;
+        return S24_OK;
+    }
+    if (status == S24_OK) {
+        *damaged = s24_plain_check(plain, p->values, data, p->values_bytes + p->positions_bytes) != plain->checks[panel];
+    }
+    return status;
+}
+
+s24_status s24_plain_read_panel(s24_source *source, const s24_entry *entry, size_t panel, void *planes, bool *damaged,
+                                s24_error *err)
+{
+    const s24_plain *plain = s24_plain_of(source);
+    const s24_panels panels = s24_plain_panels(plain, entry);
+    const s24_panel_place place = s24_panel_at(&panels, panel);
+    const s24_plain_place p = s24_plain_panel_place(entry, &place);
+    const s24_status status = read_checked(source, panel, &p, planes, damaged, err);
+    if (status == S24_OK && *damaged && !plain->lenient) {
+        return s24_fail_at(err, p.values, "rows %zu to %zu do not match their check: damaged" RECOVER, place.row,
+                           place.row + place.rows - 1);
+    }
+    return status;
+}
+
+s24_status s24_plain_read_carried(s24_source *source, const s24_entry *entry, size_t panel, void *data, size_t *n,
+                                  bool *damaged, s24_error *err)
+{
+    const s24_plain *plain = s24_plain_of(source);
+    const uint64_t from = (uint64_t)panel * plain->panel_bytes, left = entry->bytes - from;
+    *n = left < plain->panel_bytes ? (size_t)left : plain->panel_bytes;
+    const s24_plain_place p = {.values = entry->offset + from, .values_bytes = *n};
+    const s24_status status = read_checked(source, panel, &p, data, damaged, err);
+    if (status == S24_OK && *damaged && !plain->lenient) {
+        return s24_fail_at(err, p.values, "bytes %llu to %llu do not match their check: damaged" RECOVER,
+                           (unsigned long long)from, (unsigned long long)(from + *n - 1));
+    }
+    return status;
+}
+
+/* ---------------------------------------------------------------- the end of the file */
+
+static s24_status read_metrics(s24_source *source, s24_error *err)
+{
+    s24_plain *plain = s24_plain_of(source);
+    const s24_entry *m = &plain->metrics;
+    unsigned char *slots = s24_alloc((size_t)m->bytes + plain->panel_bytes, err);
+    s24_status status = slots ? s24_plain_begin(source, m, err) : S24_ERR_SYSTEM;
+    bool damaged = false;
+    size_t at = 0;
+    for (size_t i = 0; i < s24_plain_carried_panels(plain, m) && status == S24_OK && !damaged; i++) {
+        size_t n = 0;
+        status = s24_plain_read_carried(source, m, i, slots + at, &n, &damaged, err);
+        at += n;
+    }
+    at = 0;
+    for (size_t i = 0; i < source->contents.count && status == S24_OK && !damaged; i++) {
+        s24_entry *e = &source->contents.entries[i];
+        if (e->packed) {
+            if (!s24_plain_get_sums(&e->sums, slots + at) || e->sums.total_count != e->geometry.num_elements) {
+                status = s24_fail_at(err, m->offset + at, "the recorded metrics make no sense");
+            }
+            at += 8 * S24_METRICS_SLOTS;
+        }
+    }
+    free(slots);
+    return status;
+}
+
+static s24_status check_copy(s24_source *source, s24_error *err)
+{
+    const s24_plain *plain = s24_plain_of(source);
+    unsigned char buffer[4096];
+    s24_status status = S24_OK;
+    for (size_t at = 0; at < plain->header_bytes && status == S24_OK;) {
+        const size_t left = plain->header_bytes - at, n = left < sizeof buffer ? left : sizeof buffer;
+        status = s24_input_read(source->in, plain->copy + at, buffer, n, err);
+        if (status == S24_OK && memcmp(buffer, plain->header + at, n) != 0) {
+            status = s24_fail_at(err, plain->copy + at, DAMAGED "the copy of its header is not the header");
+        }
+        at += n;
+    }
+    return status;
+}
+
+static s24_status check_record(s24_source *source, const char *magic, uint64_t offset, s24_error *err)
+{
+    const s24_plain *plain = s24_plain_of(source);
+    unsigned char bytes[S24_RECORD_BYTES], expected[S24_RECORD_BYTES];
+    s24_plain_record(plain, magic, expected);
+    const s24_status status = s24_input_read(source->in, offset, bytes, sizeof bytes, err);
+    if (status == S24_OK && memcmp(bytes, expected, sizeof bytes) != 0) {
+        return s24_fail_at(err, offset, DAMAGED "its tail does not match");
+    }
+    return status;
+}
+
+s24_status s24_plain_end(s24_source *source, s24_error *err)
+{
+    const s24_plain *plain = s24_plain_of(source);
+    s24_status status = read_metrics(source, err);
+    status = status == S24_OK ? check_copy(source, err) : status;
+    status = status == S24_OK ? check_record(source, "S24TAIL", plain->tail, err) : status;
+    return status == S24_OK ? s24_input_expect_end(source->in, plain->file_size, err) : status;
+}

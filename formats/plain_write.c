@@ -1,0 +1,170 @@
+/* Writing a plain .s24 file, in one pass: header, head, tensors in order, metrics, copy, tail. */
+#include <string.h>
+
+#include "plain.h"
+
+#define COPY_BYTES (1u << 20)
+
+static void writer_free(s24_plain_writer *w)
+{
+    s24_spool_free(&w->positions);
+    s24_plain_free(&w->plain);
+    free(w);
+}
+
+void s24_plain_writer_abort(s24_plain_writer *w)
+{
+    if (w) {
+        s24_output_abort(w->out);
+        writer_free(w);
+    }
+}
+
+s24_status s24_plain_writer_open(s24_plain_writer **writer, s24_plain *plain, s24_output *out, s24_error *err)
+{
+    s24_plain_writer *w = s24_calloc(1, sizeof *w, err);
+    if (!w) {
+        s24_plain_free(plain);
+        s24_output_abort(out);
+        return S24_ERR_SYSTEM;
+    }
+    w->plain = *plain;
+    w->out = out;
+    s24_plain_init(plain);
+    s24_spool_init(&w->positions, out->io);
+    unsigned char head[S24_RECORD_BYTES];
+    s24_status status = s24_plain_lay_out(&w->plain, err);
+    status = status == S24_OK ? s24_output_write(out, 0, w->plain.header, w->plain.header_bytes, err) : status;
+    if (status == S24_OK) {
+        s24_plain_record(&w->plain, "S24HEAD", head);
+        status = s24_output_write(out, w->plain.header_bytes, head, sizeof head, err);
+    }
+    if (status != S24_OK) {
+        s24_plain_writer_abort(w);
+        return status;
+    }
+    *writer = w;
+    return S24_OK;
+}
+
+s24_status s24_plain_writer_begin(s24_plain_writer *w, const s24_entry *entry, s24_error *err)
+{
+    free(w->plain.checks);
+    w->plain.checks = s24_calloc((size_t)entry->checks_bytes, 1, err);
+    return w->plain.checks ? S24_OK : S24_ERR_SYSTEM;
+}
+
+s24_status s24_plain_writer_panel(s24_plain_writer *w, const s24_entry *entry, size_t panel, const void *planes,
+                                  s24_error *err)
+{
+    const s24_panels panels = s24_plain_panels(&w->plain, entry);
+    const s24_panel_place place = s24_panel_at(&panels, panel);
+    const s24_plain_place p = s24_plain_panel_place(entry, &place);
+    w->plain.checks[panel] = s24_plain_check(&w->plain, p.values, planes, p.values_bytes + p.positions_bytes);
+    if (w->out->stream) {
+        return S24_OK;
+    }
+    const s24_status status = s24_output_write(w->out, p.values, planes, p.values_bytes, err);
+    const unsigned char *positions = (const unsigned char *)planes + p.values_bytes;
+    return status == S24_OK ? s24_output_write(w->out, p.positions, positions, p.positions_bytes, err) : status;
+}
+
+s24_status s24_plain_writer_commit_panel(s24_plain_writer *w, const s24_entry *entry, size_t panel, const void *planes,
+                                         s24_error *err)
+{
+    if (!w->out->stream) {
+        return S24_OK;
+    }
+    const s24_panels panels = s24_plain_panels(&w->plain, entry);
+    const s24_panel_place place = s24_panel_at(&panels, panel);
+    const s24_plain_place p = s24_plain_panel_place(entry, &place);
+    const s24_status status = s24_output_write(w->out, p.values, planes, p.values_bytes, err);
+    const unsigned char *positions = (const unsigned char *)planes + p.values_bytes;
+    return status == S24_OK ? s24_spool_append(&w->positions, positions, p.positions_bytes, err) : status;
+}
+
+s24_status s24_plain_writer_carried(s24_plain_writer *w, const s24_entry *entry, size_t panel, const void *data,
+                                    size_t n, s24_error *err)
+{
+    const uint64_t offset = entry->offset + (uint64_t)panel * w->plain.panel_bytes;
+    w->plain.checks[panel] = s24_plain_check(&w->plain, offset, data, n);
+    return s24_output_write(w->out, offset, data, n, err);
+}
+
+/* The positions that a stream has been waiting for. */
+static s24_status send_positions(s24_plain_writer *w, const s24_entry *entry, s24_error *err)
+{
+    unsigned char *buffer = s24_alloc(COPY_BYTES, err);
+    s24_status status = buffer ? S24_OK : S24_ERR_SYSTEM;
+    for (uint64_t at = 0; at < w->positions.length && status == S24_OK;) {
+        const uint64_t left = w->positions.length - at;
+        const size_t n = left < COPY_BYTES ? (size_t)left : COPY_BYTES;
+        status = s24_spool_read(&w->positions, at, buffer, n, err);
+        status = status == S24_OK ? s24_output_write(w->out, entry->positions + at, buffer, n, err) : status;
+        at += n;
+    }
+    free(buffer);
+    s24_spool_free(&w->positions);
+    return status;
+}
+
+s24_status s24_plain_writer_end(s24_plain_writer *w, const s24_entry *entry, s24_error *err)
+{
+    s24_status status = w->positions.length ? send_positions(w, entry, err) : S24_OK;
+    if (status != S24_OK) {
+        return status;
+    }
+    /* In place: word by word, so that the file is little-endian on any machine. The zeros are there already. */
+    unsigned char *section = (unsigned char *)w->plain.checks;
+    const size_t n = (size_t)entry->checks_bytes;
+    for (size_t i = 0; i + 8 < n; i += 8) {
+        s24_put_u64(section + i, w->plain.checks[i / 8]);
+    }
+    s24_put_u64(section + n - 8, s24_plain_check(&w->plain, entry->checks, section, n - 8));
+    return s24_output_write(w->out, entry->checks, section, n, err);
+}
+
+static s24_status write_metrics(s24_plain_writer *w, s24_error *err)
+{
+    const s24_entry *m = &w->plain.metrics;
+    const size_t slot_bytes = 8 * S24_METRICS_SLOTS;
+    unsigned char *slots = s24_calloc((size_t)m->bytes, 1, err);
+    if (!slots) {
+        return S24_ERR_SYSTEM;
+    }
+    size_t at = 0;
+    for (size_t i = 0; i < w->plain.contents.count; i++) {
+        if (w->plain.contents.entries[i].packed) {
+            s24_plain_put_sums(&w->plain.contents.entries[i].sums, slots + at);
+            at += slot_bytes;
+        }
+    }
+    s24_status status = s24_plain_writer_begin(w, m, err);
+    for (size_t i = 0; i < s24_plain_carried_panels(&w->plain, m) && status == S24_OK; i++) {
+        const size_t from = i * w->plain.panel_bytes, left = (size_t)m->bytes - from;
+        const size_t n = left < w->plain.panel_bytes ? left : w->plain.panel_bytes;
+        status = s24_plain_writer_carried(w, m, i, slots + from, n, err);
+    }
+    free(slots);
+    return status == S24_OK ? s24_plain_writer_end(w, m, err) : status;
+}
+
+s24_status s24_plain_writer_commit(s24_plain_writer *w, s24_error *err)
+{
+    unsigned char tail[S24_RECORD_BYTES];
+    s24_status status = write_metrics(w, err);
+    if (status == S24_OK) {
+        status = s24_output_write(w->out, w->plain.copy, w->plain.header, w->plain.header_bytes, err);
+    }
+    if (status == S24_OK) {
+        s24_plain_record(&w->plain, "S24TAIL", tail);
+        status = s24_output_write(w->out, w->plain.tail, tail, sizeof tail, err);
+    }
+    if (status != S24_OK) {
+        s24_plain_writer_abort(w);
+        return status;
+    }
+    s24_output *out = w->out;
+    writer_free(w);
+    return s24_output_commit(out, err);
+}

@@ -1,0 +1,469 @@
+/*
+ * Pruning a file: source -> batches of panels -> target. Memory is about (threads) batches, however large the tensor.
+ */
+#include <string.h>
+
+#include "batch.h"
+#include "prune.h"
+#include "summary.h"
+#include "select.h"
+#include "target.h"
+#include "threads.h"
+
+/* One tensor on its way. */
+typedef struct prune_job {
+    const s24_io *io;
+    s24_source *source, *gradients;
+    const s24_entry *entry, *gradient; /* gradient: NULL where the method takes none */
+    s24_target *target;
+    size_t index;
+    s24_entry *planned;      /* in the target; NULL in a dry run */
+    s24_pruner pruner;
+    s24_unpacker unpacker;   /* for a dense target */
+    size_t panel_groups;
+    s24_batches batches;
+    size_t planes_bytes;     /* at most, of one panel */
+    struct prune_buffers *buffers; /* one a worker */
+    s24_sums total;
+    uint64_t *done, all;     /* bytes of input, for progress */
+} prune_job;
+
+typedef struct prune_buffers {
+    unsigned char *dense, *aux, *scratch, *planes, *unpacked;
+    s24_sums *sums; /* one a panel of the batch */
+} prune_buffers;
+
+static s24_status read_batch(prune_job *job, s24_source *source, const s24_entry *entry, unsigned worker, size_t batch,
+                             void *data, s24_error *err)
+{
+    size_t first, count;
+    const s24_panel_place place = s24_batch_at(&job->batches, batch, &first, &count);
+    const size_t cols = s24_place_cols(&place, job->entry->geometry.cols);
+    const s24_status status = s24_source_read_rows(source, entry, job->entry->axis, place.row, place.rows,
+                                                   4 * place.group, cols, data, job->buffers[worker].scratch, err);
+    return s24_fail_prefix(err, status, "%s: ", source->in->name);
+}
+
+/* Streams are read here, in order. */
+static s24_status stage_read(void *ctx, unsigned worker, size_t batch, s24_error *err)
+{
+    prune_job *job = ctx;
+    prune_buffers *b = &job->buffers[worker];
+    s24_status status = s24_io_stopped(job->io, err);
+    if (status == S24_OK && job->source->in->stream) {
+        status = read_batch(job, job->source, job->entry, worker, batch, b->dense, err);
+    }
+    if (status == S24_OK && job->gradient && job->gradients->in->stream) {
+        status = read_batch(job, job->gradients, job->gradient, worker, batch, b->aux, err);
+    }
+    return status;
+}
+
+static s24_status report_fault(const prune_job *job, const s24_fault *fault, const s24_panel_place *place, s24_error *err)
+{
+    const s24_entry *e = job->entry;
+    s24_status status = s24_fault_report(fault, place, e->rank, e->shape, e->axis, job->pruner.to->name, err);
+    const bool aux = fault->kind == S24_FAULT_AUX_NONFINITE;
+    return s24_fail_prefix(err, status, "%s: %s%s", aux ? job->gradients->in->name : job->source->in->name, e->name,
+                           *e->name ? ": " : "");
+}
+
+static s24_status prune_one(prune_job *job, prune_buffers *b, size_t first, size_t index, s24_error *err)
+{
+    const s24_panel_place place = s24_panel_at(&job->batches.panels, index);
+    const size_t before = s24_batch_before(&job->batches, first, index), slot = index - first;
+    unsigned char *planes = b->planes + slot * job->planes_bytes;
+    const size_t values_bytes = place.rows * 2 * place.groups * job->pruner.to->bytes;
+    const s24_panel panel = {
+        .rows = place.rows,
+        .cols = s24_place_cols(&place, job->entry->geometry.cols),
+        .dense = b->dense + before * job->pruner.from->bytes,
+        .aux = job->gradient ? b->aux + before * job->pruner.aux->bytes : NULL,
+        .values = planes,
+        .positions = planes + values_bytes,
+    };
+    s24_fault fault;
+    if (!s24_prune_panel(&job->pruner, &panel, &b->sums[slot], &fault)) {
+        return report_fault(job, &fault, &place, err);
+    }
+    if (job->target->writer) {
+        const s24_status status = s24_plain_writer_panel(job->target->writer, job->planned, index, planes, err);
+        return s24_fail_prefix(err, status, "%s: ", s24_target_name(job->target));
+    }
+    if (job->target->sink) {
+        unsigned char *to = b->unpacked + before * job->unpacker.to->bytes;
+        s24_unpack_panel(&job->unpacker, panel.rows, panel.cols, panel.values, panel.positions, to, &fault);
+    }
+    return S24_OK;
+}
+
+static s24_status write_dense(prune_job *job, prune_buffers *b, size_t batch, s24_error *err)
+{
+    size_t first, count;
+    const s24_panel_place place = s24_batch_at(&job->batches, batch, &first, &count);
+    const size_t cols = s24_place_cols(&place, job->entry->geometry.cols);
+    const s24_status status = s24_sink_write_rows(job->target->sink, job->index, job->entry->axis, place.row, place.rows,
+                                                  4 * place.group, cols, b->unpacked, b->scratch, err);
+    return s24_fail_prefix(err, status, "%s: ", s24_target_name(job->target));
+}
+
+static s24_status stage_work(void *ctx, unsigned worker, size_t batch, s24_error *err)
+{
+    prune_job *job = ctx;
+    prune_buffers *b = &job->buffers[worker];
+    size_t first, count;
+    s24_status status = S24_OK;
+    s24_batch_at(&job->batches, batch, &first, &count);
+    if (!job->source->in->stream) {
+        status = read_batch(job, job->source, job->entry, worker, batch, b->dense, err);
+    }
+    if (status == S24_OK && job->gradient && !job->gradients->in->stream) {
+        status = read_batch(job, job->gradients, job->gradient, worker, batch, b->aux, err);
+    }
+    for (size_t i = first; i < first + count && status == S24_OK; i++) {
+        status = prune_one(job, b, first, i, err);
+    }
+    if (status == S24_OK && job->target->sink && s24_sink_positional(job->target->sink, job->index)) {
+        status = write_dense(job, b, batch, err);
+    }
+    return status;
+}
+
+static s24_status stage_commit(void *ctx, unsigned worker, size_t batch, s24_error *err)
+{
+    prune_job *job = ctx;
+    prune_buffers *b = &job->buffers[worker];
+    size_t first, count;
+    s24_status status = S24_OK;
+    const s24_panel_place place = s24_batch_at(&job->batches, batch, &first, &count);
+    if (job->target->sink && !s24_sink_positional(job->target->sink, job->index)) {
+        status = write_dense(job, b, batch, err);
+    }
+    for (size_t i = first; i < first + count && status == S24_OK; i++) {
+        if (job->target->writer) {
+            status = s24_plain_writer_commit_panel(job->target->writer, job->planned, i,
+                                                   b->planes + (i - first) * job->planes_bytes, err);
+            s24_fail_prefix(err, status, "%s: ", s24_target_name(job->target));
+        }
+        s24_sums_add(&job->total, &b->sums[i - first]);
+    }
+    *job->done += place.rows * s24_place_cols(&place, job->entry->geometry.cols) * job->pruner.from->bytes;
+    if (job->io->progress) {
+        job->io->progress(job->io->user, *job->done, job->all);
+    }
+    return status;
+}
+
+/* ---------------------------------------------------------------- buffers */
+
+static void buffers_free(prune_buffers *buffers, unsigned threads)
+{
+    for (unsigned i = 0; buffers && i < threads; i++) {
+        prune_buffers *b = &buffers[i];
+        free(b->dense);
+        free(b->aux);
+        free(b->scratch);
+        free(b->planes);
+        free(b->unpacked);
+        free(b->sums);
+    }
+    free(buffers);
+}
+
+static bool allocate(unsigned char **p, bool wanted, size_t bytes, s24_error *err)
+{
+    return !wanted || (*p = s24_alloc(bytes, err)) != NULL;
+}
+
+static s24_status buffers_new(prune_job *job, unsigned threads, bool transposed, s24_error *err)
+{
+    const size_t elements = job->batches.elements, panels = job->batches.per_batch;
+    const size_t widest = job->gradient && job->pruner.aux->bytes > job->pruner.from->bytes ? job->pruner.aux->bytes
+                                                                                            : job->pruner.from->bytes;
+    job->buffers = s24_calloc(threads, sizeof *job->buffers, err);
+    for (unsigned i = 0; job->buffers && i < threads; i++) {
+        prune_buffers *b = &job->buffers[i];
+        b->sums = s24_calloc(panels, sizeof *b->sums, err);
+        if (!b->sums || !allocate(&b->dense, true, elements * job->pruner.from->bytes, err) ||
+            !allocate(&b->aux, job->gradient != NULL, elements * (job->gradient ? job->pruner.aux->bytes : 1), err) ||
+            !allocate(&b->scratch, transposed, elements * (widest > 8 ? widest : 8), err) ||
+            !allocate(&b->planes, true, panels * job->planes_bytes, err) ||
+            !allocate(&b->unpacked, job->target->sink != NULL, elements * job->pruner.to->bytes, err)) {
+            return S24_ERR_SYSTEM;
+        }
+    }
+    return job->buffers ? S24_OK : S24_ERR_SYSTEM;
+}
+
+static s24_status prune_tensor(prune_job *job, unsigned threads, s24_error *err)
+{
+    static const s24_stages stages = {.read = stage_read, .work = stage_work, .commit = stage_commit};
+    const s24_entry *e = job->entry;
+    const bool moved = s24_entry_transposed(e, e->axis) ||
+                       (job->gradient && s24_entry_transposed(job->gradient, e->axis));
+    const s24_panels panels = s24_panels_of(&e->geometry, job->panel_groups);
+    job->batches = s24_batches_of(&panels, e->geometry.cols, job->pruner.from->bytes, moved);
+    job->planes_bytes = s24_batch_planes_bytes(&job->batches, job->pruner.to->bytes);
+    s24_status status = s24_source_hold(job->source, e, e->axis, err);
+    if (status == S24_OK && job->gradient) {
+        status = s24_source_hold(job->gradients, job->gradient, e->axis, err);
+    }
+    if (status == S24_OK && job->target->writer) {
+        status = s24_plain_writer_begin(job->target->writer, job->planned, err);
+    }
+    const size_t jobs = job->batches.count;
+    threads = threads < jobs ? threads : jobs ? (unsigned)jobs : 1;
+    status = status == S24_OK ? buffers_new(job, threads, moved, err) : status;
+    status = status == S24_OK ? s24_run(&stages, job, jobs, threads, err) : status;
+    buffers_free(job->buffers, threads);
+    if (status == S24_OK && job->target->writer) {
+        job->planned->sums = job->total;
+        status = s24_plain_writer_end(job->target->writer, job->planned, err);
+        s24_fail_prefix(err, status, "%s: ", s24_target_name(job->target));
+    } else if (status == S24_OK && job->target->sink) {
+        status = s24_sink_end_entry(job->target->sink, job->index, e->axis, err);
+        s24_fail_prefix(err, status, "%s: ", s24_target_name(job->target));
+    }
+    return status;
+}
+
+/* ---------------------------------------------------------------- the whole file */
+
+typedef struct prune_run {
+    const s24_io *io;
+    const s24_prune_request *request;
+    const s24_method *method;
+    s24_source *source, *gradients;
+    s24_target target;
+    uint64_t done, all;
+} prune_run;
+
+static s24_status find_method(prune_run *run, s24_error *err)
+{
+    const s24_prune_request *q = run->request;
+    run->method = s24_method_find(q->method ? q->method : "magnitude");
+    if (!run->method) {
+        return s24_fail(err, S24_ERR_USAGE, "no such method: %s", q->method);
+    }
+    if (!run->method->aux != !q->gradients) {
+        return q->gradients ? s24_fail(err, S24_ERR_USAGE, "method %s takes no gradients; use --method gradient",
+                                       run->method->name)
+                            : s24_fail(err, S24_ERR_USAGE, "method %s needs --%s FILE", run->method->name,
+                                       run->method->aux);
+    }
+    return S24_OK;
+}
+
+static s24_status open_gradients(prune_run *run, s24_error *err)
+{
+    static const s24_read_options by_content;
+    const s24_prune_request *q = run->request;
+    if (run->source->format == &s24_format_s24) {
+        return s24_fail(err, S24_ERR_USAGE, "%s: is a .s24 file: pruned already; s24 decompress gives it back dense",
+                        run->source->in->name);
+    }
+    if (!q->gradients) {
+        return S24_OK;
+    }
+    const bool raw = run->source->format == &s24_format_raw;
+    const s24_status status = s24_source_open(&run->gradients, run->io, q->gradients, raw ? &q->read : &by_content, err);
+    return s24_fail_prefix(err, status, "%s: ", q->gradients);
+}
+
+/* The gradient of an entry: the same name; NULL: *err says what is wrong. */
+static const s24_entry *find_gradient(const prune_run *run, const s24_entry *e, s24_error *err)
+{
+    const s24_contents *c = &run->gradients->contents;
+    const bool lone = !s24_source_is_model(run->gradients) && !s24_source_is_model(run->source);
+    for (size_t i = 0; i < c->count; i++) {
+        const s24_entry *g = &c->entries[i];
+        if (!lone && strcmp(g->name, e->name) != 0) {
+            continue;
+        }
+        if (!s24_dtype_prunable(g->dtype)) {
+            s24_fail(err, S24_ERR_DATA, "%s: %s: gradients of dtype %s are no numbers to score by", run->gradients->in->name,
+                     g->name, s24_dtype_name(g->dtype));
+            return NULL;
+        }
+        if (g->rank != e->rank || memcmp(g->shape, e->shape, (size_t)e->rank * sizeof *e->shape) != 0) {
+            s24_fail(err, S24_ERR_DATA, "%s: %s: gradients have another shape than the weights", run->gradients->in->name,
+                     g->name);
+            return NULL;
+        }
+        return g;
+    }
+    s24_fail(err, S24_ERR_DATA, "%s: no gradients for tensor %s", run->gradients->in->name, e->name);
+    return NULL;
+}
+
+/* A copy of the source's list as the target's plan. */
+static s24_status copy_contents(const prune_run *run, bool dense, s24_contents *plan, s24_error *err)
+{
+    const s24_contents *from = &run->source->contents;
+    for (size_t i = 0; i < from->count; i++) {
+        const s24_entry *e = &from->entries[i];
+        const s24_dtype dtype = dense && e->packed ? e->stored : e->dtype;
+        s24_entry *copy = s24_contents_add(plan, e->name, dtype, e->rank, e->shape, err);
+        if (!copy) {
+            return S24_ERR_SYSTEM;
+        }
+        copy->fortran = e->fortran;
+        copy->big_endian = e->big_endian;
+        copy->packed = e->packed && !dense;
+        copy->stored = e->stored;
+        copy->axis = e->axis;
+        copy->geometry = e->geometry;
+        copy->method = copy->packed ? strdup(run->method->name) : NULL;
+        copy->reason = e->reason ? strdup(e->reason) : NULL;
+        if ((copy->packed && !copy->method) || (e->reason && !copy->reason)) {
+            return s24_fail_memory(err, 0);
+        }
+    }
+    for (size_t i = 0; i < from->pairs; i++) {
+        const s24_status status = s24_contents_add_pair(plan, from->metadata[i].key, from->metadata[i].value, err);
+        if (status != S24_OK) {
+            return status;
+        }
+    }
+    return S24_OK;
+}
+
+static s24_status find_target_format(const prune_run *run, const s24_format **format, s24_error *err)
+{
+    const char *to = run->request->to ? run->request->to : "s24";
+    *format = strcmp(to, "same") == 0 ? run->source->format : s24_format_by_name(to);
+    if (!*format || (*format != &s24_format_s24 && !(*format)->create)) {
+        return s24_fail(err, S24_ERR_USAGE, "no such output type: %s", to);
+    }
+    return S24_OK;
+}
+
+static s24_status open_target(prune_run *run, s24_error *err)
+{
+    const s24_prune_request *q = run->request;
+    const s24_format *format;
+    s24_status status = find_target_format(run, &format, err);
+    if (status != S24_OK || !q->output) {
+        return status;
+    }
+    s24_contents plan = {0};
+    s24_output *out = NULL;
+    s24_input *const inputs[] = {run->source->in, run->gradients ? run->gradients->in : NULL};
+    const bool dense = format != &s24_format_s24;
+    status = copy_contents(run, dense, &plan, err);
+    status = status == S24_OK && dense ? s24_format_accepts(format, &plan, err) : status;
+    status = status == S24_OK ? s24_output_open(&out, run->io, q->output, inputs, 2, err) : status;
+    if (status != S24_OK) {
+        s24_contents_free(&plan);
+    } else if (dense) {
+        status = s24_sink_open(&run->target.sink, format, out, &plan, err);
+    } else {
+        s24_plain plain;
+        s24_plain_init(&plain);
+        plain.contents = plan;
+        plain.panel_groups = q->panel_groups ? q->panel_groups : plain.panel_groups;
+        plain.panel_bytes = q->panel_bytes ? q->panel_bytes : plain.panel_bytes;
+        plain.tool = strdup("s24 " S24_VERSION);
+        plain.container = strdup(run->source->format->name);
+        status = s24_plain_writer_open(&run->target.writer, &plain, out, err);
+    }
+    return s24_fail_prefix(err, status, "%s: ", strcmp(q->output, "-") ? q->output : "standard output");
+}
+
+static s24_status process_entry(prune_run *run, size_t index, s24_error *err)
+{
+    s24_entry *e = &run->source->contents.entries[index];
+    if (!e->packed) {
+        run->done += e->bytes;
+        return run->request->output ? s24_target_carry(&run->target, run->source, index, err) : S24_OK;
+    }
+    prune_job job = {.io = run->io, .source = run->source, .gradients = run->gradients, .entry = e,
+                     .target = &run->target, .index = index, .planned = s24_target_entry(&run->target, index),
+                     .done = &run->done, .all = run->all};
+    if (run->method->aux && !(job.gradient = find_gradient(run, e, err))) {
+        return S24_ERR_DATA;
+    }
+    const s24_isa isa = run->io->cap_isa ? run->io->isa : S24_ISA_BEST;
+    job.pruner = s24_pruner_of(run->method, e->dtype, e->stored, job.gradient ? job.gradient->dtype : S24_F64,
+                               run->request->allow_nonfinite, isa);
+    job.unpacker = s24_unpacker_of(e->stored, e->stored, isa);
+    job.panel_groups = run->request->panel_groups ? run->request->panel_groups : S24_PANEL_GROUPS;
+    const s24_status status = prune_tensor(&job, run->io->threads ? run->io->threads : s24_threads_available(), err);
+    e->sums = job.total;
+    if (status == S24_OK && job.total.negative_zero_count) {
+        s24_io_note(run->io, "%s: %s%s%llu elements -0.0 became +0.0", run->source->in->name, e->name, *e->name ? ": " : "",
+                    (unsigned long long)job.total.negative_zero_count);
+    }
+    return status;
+}
+
+static s24_status expect_ends(prune_run *run, s24_error *err)
+{
+    s24_source *const sources[] = {run->source, run->gradients};
+    for (int i = 0; i < 2 && sources[i]; i++) {
+        const s24_status status = s24_source_expect_end(sources[i], err);
+        if (status != S24_OK) {
+            return s24_fail_prefix(err, status, "%s: ", sources[i]->in->name);
+        }
+    }
+    return S24_OK;
+}
+
+static s24_status run_all(prune_run *run, s24_error *err)
+{
+    s24_contents *c = &run->source->contents;
+    size_t selected = 0;
+    s24_status status = s24_select(c, s24_source_is_model(run->source), &run->request->selection, run->request->dtype, err);
+    if (status != S24_OK) {
+        return s24_fail_prefix(err, status, "%s: ", run->source->in->name);
+    }
+    for (size_t i = 0; i < c->count; i++) {
+        selected += c->entries[i].packed;
+        run->all += c->entries[i].bytes;
+    }
+    if (selected == 0) {
+        return s24_fail(err, S24_ERR_NOTHING, "%s: no tensor is eligible; s24 inspect says why, --include and --all "
+                        "select more", run->source->in->name);
+    }
+    status = open_target(run, err);
+    for (size_t i = 0; i < c->count && status == S24_OK; i++) {
+        status = process_entry(run, i, err);
+    }
+    return status == S24_OK ? expect_ends(run, err) : status;
+}
+
+s24_status s24_prune_source(const s24_io *io, const s24_prune_request *request, s24_source *source, s24_report *report,
+                            s24_error *err)
+{
+    prune_run run = {.io = io, .request = request, .source = source};
+    s24_status status = find_method(&run, err);
+    status = status == S24_OK ? open_gradients(&run, err) : status;
+    status = status == S24_OK ? run_all(&run, err) : status;
+    if (status == S24_OK && report) {
+        status = s24_report_fill(report, request->input, run.source, run.method->name, err);
+    }
+    if (status == S24_OK) {
+        status = s24_target_commit(&run.target, err);
+        if (status != S24_OK) {
+            s24_fail_prefix(err, status, "%s: ", strcmp(request->output, "-") ? request->output : "standard output");
+            if (report) {
+                s24_report_free(report);
+            }
+        }
+    } else {
+        s24_target_abort(&run.target);
+    }
+    s24_source_close(run.gradients);
+    s24_source_close(run.source);
+    return status;
+}
+
+s24_status s24_prune_file(const s24_io *io, const s24_prune_request *request, s24_report *report, s24_error *err)
+{
+    s24_source *source;
+    const s24_status status = s24_source_open(&source, io, request->input, &request->read, err);
+    if (status != S24_OK) {
+        return s24_fail_prefix(err, status, "%s: ", strcmp(request->input, "-") ? request->input : "standard input");
+    }
+    return s24_prune_source(io, request, source, report, err);
+}

@@ -1,0 +1,142 @@
+#include "select.h"
+
+#include <fnmatch.h>
+#include <stdio.h>
+#include <string.h>
+
+/* Tensors of a model that lose more by 2:4 than they gain, or are no matrices: by their names. */
+static const char *const default_excludes[] = {
+    "*embed*", "*wte*", "*wpe*", "*lm_head*", "*norm*", "*ln_*", "*bias",
+};
+
+static bool matches(const char *glob, const char *name)
+{
+    return fnmatch(glob, name, 0) == 0;
+}
+
+static const char *first_match(const char *const *globs, size_t count, const char *name)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (matches(globs[i], name)) {
+            return globs[i];
+        }
+    }
+    return NULL;
+}
+
+static s24_status set_reason(s24_entry *e, s24_error *err, const char *format, ...) S24_PRINTF(3, 4);
+static s24_status set_reason(s24_entry *e, s24_error *err, const char *format, ...)
+{
+    char text[256];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    free(e->reason);
+    e->reason = strdup(text);
+    return e->reason ? S24_OK : s24_fail_memory(err, strlen(text) + 1);
+}
+
+/* The axis of the last rule that matches; *given: there was one. */
+static int rule_axis(const s24_selection *selection, const char *name, bool *given)
+{
+    int axis = S24_AXIS_AUTO;
+    *given = false;
+    for (size_t i = 0; i < selection->axis_count; i++) {
+        const s24_axis_rule *rule = &selection->axes[i];
+        if (!rule->glob || matches(rule->glob, name)) {
+            axis = rule->axis;
+            *given = axis != S24_AXIS_AUTO;
+        }
+    }
+    return axis;
+}
+
+static s24_status take(s24_entry *e, int axis, bool given, s24_dtype stored, s24_error *err)
+{
+    e->stored = stored == S24_SAME ? e->dtype : stored;
+    if (!s24_dtype_convertible(e->dtype, e->stored)) {
+        return s24_fail(err, S24_ERR_USAGE, "%s cannot be stored as %s without scales; leave --dtype out or choose a "
+                        "wider one", s24_dtype_name(e->dtype), s24_dtype_name(e->stored));
+    }
+    const s24_status status = s24_geometry_init(&e->geometry, e->stored, e->rank, e->shape, axis, &e->axis, err);
+    e->packed = status == S24_OK;
+    if (status != S24_OK || (e->rank < 3 && !given)) {
+        return status;
+    }
+    return set_reason(e, err, given ? "axis %d: given" : e->axis == 1 ? "axis %d: input channels of a convolution"
+                                                                       : "axis %d: the last", e->axis);
+}
+
+/* Why the default rule of a model leaves an entry out; false: it does not. */
+static bool left_out(s24_entry *e, int axis, s24_error *err, s24_status *status)
+{
+    s24_geometry g;
+    *status = S24_OK;
+    const char *glob = first_match(default_excludes, sizeof default_excludes / sizeof *default_excludes, e->name);
+    if (e->rank < 2) {
+        *status = set_reason(e, err, "rank %d: no matrix", e->rank);
+    } else if (glob) {
+        *status = set_reason(e, err, "name matches %s", glob);
+    } else if (s24_geometry_init(&g, e->dtype, e->rank, e->shape, axis, NULL, err) != S24_OK) {
+        *status = err ? err->status : S24_ERR_DATA;
+    } else if (g.cols % 4) {
+        *status = set_reason(e, err, "%zu elements along its axis: no multiple of 4", g.cols);
+    } else if (g.num_elements == 0) {
+        *status = set_reason(e, err, "empty");
+    } else {
+        return false;
+    }
+    return true;
+}
+
+static s24_status select_one(s24_entry *e, bool whole_model, const s24_selection *s, s24_dtype stored, s24_error *err)
+{
+    bool given;
+    s24_status status;
+    const int axis = rule_axis(s, e->name, &given);
+    const char *excluded = first_match(s->exclude, s->exclude_count, e->name);
+    e->packed = false;
+    if (excluded) {
+        return set_reason(e, err, "excluded by %s", excluded);
+    }
+    if (!s24_dtype_prunable(e->dtype)) {
+        return set_reason(e, err, "dtype %s", s24_dtype_name(e->dtype));
+    }
+    const bool is_float = s24_info(e->dtype)->kind != S24_KIND_INT;
+    const bool wanted = !whole_model || (s->all && is_float) || first_match(s->include, s->include_count, e->name);
+    if (!wanted && left_out(e, axis, err, &status)) {
+        return status;
+    }
+    return take(e, axis, given, stored, err);
+}
+
+/* A pattern that names nothing is a slip of the pen, and would silently prune less than was asked for. */
+static s24_status check_globs(const s24_contents *contents, const s24_selection *s, s24_error *err)
+{
+    for (size_t g = 0; g < s->include_count; g++) {
+        bool found = false;
+        for (size_t i = 0; i < contents->count && !found; i++) {
+            found = matches(s->include[g], contents->entries[i].name);
+        }
+        if (!found) {
+            return s24_fail(err, S24_ERR_USAGE, "no tensor's name matches --include %s; s24 inspect lists the names",
+                            s->include[g]);
+        }
+    }
+    return S24_OK;
+}
+
+s24_status s24_select(s24_contents *contents, bool whole_model, const s24_selection *selection, s24_dtype stored,
+                      s24_error *err)
+{
+    s24_status status = whole_model ? check_globs(contents, selection, err) : S24_OK;
+    for (size_t i = 0; i < contents->count && status == S24_OK; i++) {
+        s24_entry *e = &contents->entries[i];
+        status = select_one(e, whole_model, selection, stored, err);
+        if (status != S24_OK && *e->name) {
+            s24_fail_prefix(err, status, "%s: ", e->name);
+        }
+    }
+    return status;
+}

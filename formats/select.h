@@ -1,0 +1,16 @@
+/* Which tensors of a file are pruned, along which axis, and why not the others. */
+#ifndef S24_FORMATS_SELECT_H
+#define S24_FORMATS_SELECT_H
+
+#include "format.h"
+
+/*
+ * Decides for every entry of `contents`: sets packed, axis, geometry (for values stored as `stored`; S24_SAME: the
+ * entry's dtype) and reason. whole_model: the default rule of a model applies; otherwise a lone tensor is pruned whatever
+ * its shape. S24_ERR_USAGE: an axis that a selected tensor does not have, a glob of --include that matches nothing, a
+ * dtype that cannot be.
+ */
+s24_status s24_select(s24_contents *contents, bool whole_model, const s24_selection *selection, s24_dtype stored,
+                      s24_error *err);
+
+#endif

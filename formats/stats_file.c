@@ -1,0 +1,260 @@
+/* What a file holds and what pruning did, or would do, to it. */
+#include <string.h>
+
+#include "batch.h"
+#include "plain.h"
+#include "prune.h"
+#include "summary.h"
+#include "select.h"
+#include "threads.h"
+
+/* ---------------------------------------------------------------- recomputing: original against .s24 */
+
+typedef struct measure_buffers {
+    unsigned char *dense, *scratch, *planes;
+    s24_sums *sums;
+} measure_buffers;
+
+typedef struct measure_job {
+    const s24_io *io;
+    s24_source *packed, *original;
+    const s24_entry *entry, *dense;
+    s24_batches batches;
+    measure_buffers *buffers;
+    s24_sums total;
+} measure_job;
+
+static s24_status read_original(measure_job *job, unsigned worker, size_t batch, s24_error *err)
+{
+    size_t first, count;
+    const s24_panel_place place = s24_batch_at(&job->batches, batch, &first, &count);
+    const s24_status status = s24_source_read_rows(job->original, job->dense, job->entry->axis, place.row, place.rows,
+                                                   4 * place.group, s24_place_cols(&place, job->batches.cols),
+                                                   job->buffers[worker].dense, job->buffers[worker].scratch, err);
+    return s24_fail_prefix(err, status, "%s: ", job->original->in->name);
+}
+
+static s24_status measure_read(void *ctx, unsigned worker, size_t batch, s24_error *err)
+{
+    measure_job *job = ctx;
+    const s24_status status = s24_io_stopped(job->io, err);
+    return status == S24_OK && job->original->in->stream ? read_original(job, worker, batch, err) : status;
+}
+
+static s24_status measure_one(measure_job *job, measure_buffers *b, size_t first, size_t index, s24_error *err)
+{
+    const s24_panel_place place = s24_panel_at(&job->batches.panels, index);
+    const s24_plain_place p = s24_plain_panel_place(job->entry, &place);
+    const s24_dtype_info *from = s24_info(job->dense->dtype);
+    bool damaged;
+    s24_fault fault;
+    s24_status status = s24_plain_read_panel(job->packed, job->entry, index, b->planes, &damaged, err);
+    if (status != S24_OK) {
+        return s24_fail_prefix(err, status, "%s: ", job->packed->in->name);
+    }
+    const s24_panel panel = {
+        .rows = place.rows,
+        .cols = s24_place_cols(&place, job->batches.cols),
+        .dense = b->dense + s24_batch_before(&job->batches, first, index) * from->bytes,
+        .values = b->planes,
+        .positions = b->planes + p.values_bytes,
+    };
+    if (!s24_measure_panel(from, s24_info(job->entry->stored), &panel, &b->sums[index - first], &fault)) {
+        status = s24_fault_report(&fault, &place, job->entry->rank, job->entry->shape, job->entry->axis, "", err);
+        return s24_fail_prefix(err, status, "%s: ", job->packed->in->name);
+    }
+    return S24_OK;
+}
+
+static s24_status measure_work(void *ctx, unsigned worker, size_t batch, s24_error *err)
+{
+    measure_job *job = ctx;
+    size_t first, count;
+    s24_status status = job->original->in->stream ? S24_OK : read_original(job, worker, batch, err);
+    s24_batch_at(&job->batches, batch, &first, &count);
+    for (size_t i = first; i < first + count && status == S24_OK; i++) {
+        status = measure_one(job, &job->buffers[worker], first, i, err);
+    }
+    return status;
+}
+
+static s24_status measure_commit(void *ctx, unsigned worker, size_t batch, s24_error *err)
+{
+    measure_job *job = ctx;
+    size_t first, count;
+    (void)err;
+    s24_batch_at(&job->batches, batch, &first, &count);
+    for (size_t i = 0; i < count; i++) {
+        s24_sums_add(&job->total, &job->buffers[worker].sums[i]);
+    }
+    return S24_OK;
+}
+
+static s24_status measure_buffers_new(measure_job *job, unsigned threads, s24_error *err)
+{
+    const size_t bytes = job->batches.elements * s24_info(job->dense->dtype)->bytes;
+    const size_t planes = s24_batch_planes_bytes(&job->batches, s24_info(job->entry->stored)->bytes);
+    job->buffers = s24_calloc(threads, sizeof *job->buffers, err);
+    for (unsigned i = 0; job->buffers && i < threads; i++) {
+        measure_buffers *b = &job->buffers[i];
+        b->dense = s24_alloc(bytes, err);
+        b->scratch = s24_alloc(bytes, err);
+        b->planes = s24_alloc(planes, err);
+        b->sums = s24_calloc(job->batches.per_batch, sizeof *b->sums, err);
+        if (!b->dense || !b->scratch || !b->planes || !b->sums) {
+            return S24_ERR_SYSTEM;
+        }
+    }
+    return job->buffers ? S24_OK : S24_ERR_SYSTEM;
+}
+
+static void measure_buffers_free(measure_buffers *buffers, unsigned threads)
+{
+    for (unsigned i = 0; buffers && i < threads; i++) {
+        free(buffers[i].dense);
+        free(buffers[i].scratch);
+        free(buffers[i].planes);
+        free(buffers[i].sums);
+    }
+    free(buffers);
+}
+
+static s24_status measure_tensor(measure_job *job, s24_error *err)
+{
+    static const s24_stages stages = {.read = measure_read, .work = measure_work, .commit = measure_commit};
+    const s24_panels panels = s24_plain_panels(s24_plain_of(job->packed), job->entry);
+    unsigned threads = job->io->threads ? job->io->threads : s24_threads_available();
+    job->batches = s24_batches_of(&panels, job->entry->geometry.cols, s24_info(job->dense->dtype)->bytes,
+                                  s24_entry_transposed(job->dense, job->entry->axis));
+    threads = threads < job->batches.count ? threads : job->batches.count ? (unsigned)job->batches.count : 1;
+    s24_status status = s24_source_hold(job->original, job->dense, job->entry->axis, err);
+    if (status == S24_OK) {
+        status = s24_plain_begin(job->packed, job->entry, err);
+        s24_fail_prefix(err, status, "%s: ", job->packed->in->name);
+    }
+    status = status == S24_OK ? measure_buffers_new(job, threads, err) : status;
+    status = status == S24_OK ? s24_run(&stages, job, job->batches.count, threads, err) : status;
+    measure_buffers_free(job->buffers, threads);
+    return status;
+}
+
+/* The dense tensor that a pruned one came from: the same name, or the only one there is. */
+static const s24_entry *find_original(const s24_source *original, const s24_source *packed, const s24_entry *e,
+                                      s24_error *err)
+{
+    const s24_contents *c = &original->contents;
+    const bool lone = c->count == 1 && packed->contents.count == 1;
+    for (size_t i = 0; i < c->count; i++) {
+        const s24_entry *d = &c->entries[i];
+        if (!lone && strcmp(d->name, e->name) != 0) {
+            continue;
+        }
+        if (!s24_dtype_prunable(d->dtype) || d->rank != e->rank ||
+            memcmp(d->shape, e->shape, (size_t)e->rank * sizeof *e->shape) != 0) {
+            s24_fail(err, S24_ERR_DATA, "%s: %s%shas another shape or dtype than the pruned tensor", original->in->name,
+                     d->name, *d->name ? ": " : "");
+            return NULL;
+        }
+        return d;
+    }
+    s24_fail(err, S24_ERR_DATA, "%s: no tensor %s to compare with", original->in->name, e->name);
+    return NULL;
+}
+
+static s24_status recompute(const s24_io *io, s24_source *packed, const s24_stats_request *q, s24_error *err)
+{
+    s24_source *original;
+    s24_status status = s24_source_open(&original, io, q->original, &q->original_read, err);
+    if (status != S24_OK) {
+        return s24_fail_prefix(err, status, "%s: ", strcmp(q->original, "-") ? q->original : "standard input");
+    }
+    if (original->format == &s24_format_s24) {
+        status = s24_fail(err, S24_ERR_USAGE, "%s: is a .s24 file; --original takes the dense one", q->original);
+    }
+    for (size_t i = 0; i < packed->contents.count && status == S24_OK; i++) {
+        s24_entry *e = &packed->contents.entries[i];
+        if (!e->packed) {
+            continue;
+        }
+        measure_job job = {.io = io, .packed = packed, .original = original, .entry = e};
+        job.dense = find_original(original, packed, e, err);
+        status = job.dense ? measure_tensor(&job, err) : S24_ERR_DATA;
+        e->sums = job.total;
+    }
+    if (status == S24_OK) {
+        status = s24_source_expect_end(original, err);
+        s24_fail_prefix(err, status, "%s: ", original->in->name);
+    }
+    s24_source_close(original);
+    return status;
+}
+
+/* ---------------------------------------------------------------- the file */
+
+static s24_status stats_s24(const s24_io *io, s24_source *source, const s24_stats_request *q, s24_error *err)
+{
+    /* The recorded metrics are read and checked in any case; of a pipe they come after the tensors. */
+    s24_status status = q->original ? recompute(io, source, q, err) : S24_OK;
+    s24_sums *recomputed = q->original ? s24_calloc(source->contents.count, sizeof *recomputed, err) : NULL;
+    for (size_t i = 0; recomputed && i < source->contents.count; i++) {
+        recomputed[i] = source->contents.entries[i].sums;
+    }
+    if (status == S24_OK) {
+        status = s24_plain_end(source, err);
+        s24_fail_prefix(err, status, "%s: ", source->in->name);
+    }
+    for (size_t i = 0; recomputed && i < source->contents.count; i++) {
+        source->contents.entries[i].sums = recomputed[i];
+    }
+    free(recomputed);
+    return status;
+}
+
+/* A dense file: what a dry run of prune says. Takes over the source. */
+static s24_status stats_dense(const s24_io *io, const s24_stats_request *q, s24_source *source, s24_report *report,
+                              s24_error *err)
+{
+    const s24_prune_request dry = {.input = q->input, .dtype = S24_SAME, .selection = q->selection,
+                                   .allow_nonfinite = true};
+    return s24_prune_source(io, &dry, source, report, err);
+}
+
+static s24_status inspect(s24_source *source, const s24_stats_request *q, s24_report *report, s24_error *err)
+{
+    s24_status status = S24_OK;
+    if (source->format != &s24_format_s24) {
+        status = s24_select(&source->contents, s24_source_is_model(source), &q->selection, S24_SAME, err);
+        s24_fail_prefix(err, status, "%s: ", source->in->name);
+    }
+    status = status == S24_OK ? s24_report_fill(report, q->input, source, NULL, err) : status;
+    if (status == S24_OK) {
+        report->has_metrics = false;
+        for (size_t i = 0; i < report->count; i++) {
+            s24_report_tensor *t = &report->tensors[i];
+            t->status = t->status == S24_TENSOR_DENSE ? S24_TENSOR_DENSE : S24_TENSOR_PRUNED;
+        }
+    }
+    return status;
+}
+
+s24_status s24_stats_file(const s24_io *io, const s24_stats_request *q, s24_report *report, s24_error *err)
+{
+    s24_source *source;
+    s24_status status = s24_source_open(&source, io, q->input, &q->read, err);
+    if (status != S24_OK) {
+        return s24_fail_prefix(err, status, "%s: ", strcmp(q->input, "-") ? q->input : "standard input");
+    }
+    const bool packed = source->format == &s24_format_s24;
+    if (q->header_only) {
+        status = inspect(source, q, report, err);
+    } else if (packed) {
+        status = stats_s24(io, source, q, err);
+        status = status == S24_OK ? s24_report_fill(report, q->input, source, NULL, err) : status;
+    } else if (q->original) {
+        status = s24_fail(err, S24_ERR_USAGE, "%s: is no .s24 file; --original goes with one", source->in->name);
+    } else {
+        return stats_dense(io, q, source, report, err);
+    }
+    s24_source_close(source);
+    return status;
+}

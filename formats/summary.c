@@ -1,0 +1,87 @@
+#include "summary.h"
+
+#include <string.h>
+
+void s24_report_free(s24_report *report)
+{
+    for (size_t i = 0; i < report->count; i++) {
+        free(report->tensors[i].name);
+        free(report->tensors[i].shape);
+        free(report->tensors[i].reason);
+        free(report->tensors[i].method);
+    }
+    free(report->tensors);
+    free(report->path);
+    *report = (s24_report){0};
+}
+
+static bool copy_text(char **to, const char *from)
+{
+    *to = from ? strdup(from) : NULL;
+    return !from || *to;
+}
+
+static s24_status fill_tensor(s24_report_tensor *t, const s24_entry *e, const char *method, s24_error *err)
+{
+    const bool packed = e->packed;
+    const uint64_t values = packed ? e->geometry.values_bytes + (uint64_t)e->geometry.positions_bytes : 0;
+    *t = (s24_report_tensor){.dtype = e->dtype, .stored = packed ? e->stored : e->dtype, .rank = e->rank,
+                             .axis = packed ? e->axis : -1, .status = S24_TENSOR_DENSE, .bytes_dense = e->bytes};
+    t->bytes_stored = packed ? values : e->bytes;
+    if (packed) {
+        t->metrics = s24_metrics_from_sums(&e->sums);
+        const bool measured = e->sums.total_count == e->geometry.num_elements;
+        t->status = measured && e->sums.broken_groups == 0 ? S24_TENSOR_PACKED : S24_TENSOR_PRUNED;
+        t->bytes_dense = (uint64_t)e->geometry.num_elements * s24_info(e->dtype)->bytes;
+    }
+    t->shape = s24_calloc((size_t)e->rank, sizeof *t->shape, err);
+    if (!t->shape || !copy_text(&t->name, e->name) || !copy_text(&t->reason, e->reason) ||
+        !copy_text(&t->method, packed ? e->method ? e->method : method : NULL)) {
+        return s24_fail_memory(err, 0);
+    }
+    memcpy(t->shape, e->shape, (size_t)e->rank * sizeof *t->shape);
+    return S24_OK;
+}
+
+static int by_name(const void *a, const void *b)
+{
+    return strcmp((*(const s24_report_tensor *const *)a)->name, (*(const s24_report_tensor *const *)b)->name);
+}
+
+/* f64 sums depend on their order: that of the names does not depend on how a model was split into files. */
+static s24_status add_totals(s24_report *report, s24_error *err)
+{
+    const s24_report_tensor **sorted = s24_calloc(report->count, sizeof *sorted, err);
+    if (!sorted) {
+        return S24_ERR_SYSTEM;
+    }
+    for (size_t i = 0; i < report->count; i++) {
+        sorted[i] = &report->tensors[i];
+        report->bytes_dense += report->tensors[i].bytes_dense;
+        report->bytes_stored += report->tensors[i].bytes_stored;
+    }
+    qsort(sorted, report->count, sizeof *sorted, by_name);
+    for (size_t i = 0; i < report->count; i++) {
+        s24_sums_add(&report->totals, &sorted[i]->metrics.sums);
+    }
+    free(sorted);
+    return S24_OK;
+}
+
+s24_status s24_report_fill(s24_report *report, const char *path, const s24_source *source, const char *method,
+                           s24_error *err)
+{
+    *report = (s24_report){.format = source->format->name, .has_metrics = true};
+    report->path = strdup(path);
+    report->tensors = s24_calloc(source->contents.count, sizeof *report->tensors, err);
+    s24_status status = report->path && report->tensors ? S24_OK : s24_fail_memory(err, 0);
+    for (size_t i = 0; i < source->contents.count && status == S24_OK; i++) {
+        report->count = i + 1; /* what was begun is freed */
+        status = fill_tensor(&report->tensors[i], &source->contents.entries[i], method, err);
+    }
+    status = status == S24_OK ? add_totals(report, err) : status;
+    if (status != S24_OK) {
+        s24_report_free(report);
+    }
+    return status;
+}

@@ -1,0 +1,14 @@
+/* Reports: what a source holds, or what was done with it. */
+#ifndef S24_FORMATS_SUMMARY_H
+#define S24_FORMATS_SUMMARY_H
+
+#include "format.h"
+
+/*
+ * From a source's entries: those packed with their sums, the others carried. method: of the packed ones, where the entries
+ * do not name it.
+ */
+s24_status s24_report_fill(s24_report *report, const char *path, const s24_source *source, const char *method,
+                           s24_error *err);
+
+#endif

@@ -1,0 +1,114 @@
+#include "target.h"
+
+#include <string.h>
+
+s24_entry *s24_target_entry(const s24_target *target, size_t index)
+{
+    if (target->writer) {
+        return &target->writer->plain.contents.entries[index];
+    }
+    return target->sink ? &target->sink->contents.entries[index] : NULL;
+}
+
+const char *s24_target_name(const s24_target *target)
+{
+    const s24_output *out = target->writer ? target->writer->out : target->sink ? target->sink->out : NULL;
+    return out ? out->name : "";
+}
+
+/* Whole elements a step, so that a step can be counted in elements: 64 is a multiple of every element's bits. */
+static s24_status read_step(s24_source *source, const s24_entry *e, uint64_t at, size_t n, void *data, void *scratch,
+                            s24_error *err)
+{
+    const unsigned bytes = s24_info(e->dtype)->bytes;
+    if (bytes == 0 || (!e->fortran && !e->big_endian)) {
+        return s24_input_read(source->in, e->offset + at, data, n, err);
+    }
+    /* As rows along the last axis: what is one row of the file may be several steps, and the reverse. */
+    s24_geometry g;
+    const s24_status status = s24_geometry_init(&g, S24_F64, e->rank, e->shape, e->rank ? -1 : 0, NULL, err);
+    if (status != S24_OK) {
+        return status;
+    }
+    size_t first = (size_t)(at / bytes), count = n / bytes;
+    unsigned char *to = data;
+    while (count) {
+        const size_t row = first / g.cols, col = first % g.cols;
+        const size_t rows = col == 0 && count >= g.cols ? count / g.cols : 1;
+        const size_t part = rows > 1 || count >= g.cols - col ? g.cols - col : count;
+        const s24_status s = s24_source_read_rows(source, e, e->rank ? e->rank - 1 : 0, row, rows, col, part, to,
+                                                  scratch, err);
+        if (s != S24_OK) {
+            return s;
+        }
+        to += rows * part * bytes;
+        first += rows * part;
+        count -= rows * part;
+    }
+    return S24_OK;
+}
+
+static s24_status write_step(s24_target *target, size_t index, size_t step, uint64_t at, const void *data, size_t n,
+                             s24_error *err)
+{
+    const s24_entry *e = s24_target_entry(target, index);
+    if (target->writer) {
+        return s24_plain_writer_carried(target->writer, e, step, data, n, err);
+    }
+    const unsigned bytes = s24_info(e->dtype)->bytes;
+    if (target->sink->format->write) {
+        return target->sink->format->write(target->sink, index, (size_t)(at / bytes), n / bytes, data, err);
+    }
+    return s24_output_write(target->sink->out, e->offset + at, data, n, err);
+}
+
+s24_status s24_target_carry(s24_target *target, s24_source *source, size_t index, s24_error *err)
+{
+    const s24_entry *from = &source->contents.entries[index];
+    const size_t step_bytes = target->writer ? target->writer->plain.panel_bytes : S24_PANEL_BYTES;
+    unsigned char *data = s24_alloc(2 * step_bytes, err);
+    s24_status status = data ? S24_OK : S24_ERR_SYSTEM;
+    if (status == S24_OK && (from->fortran || from->big_endian)) {
+        status = s24_input_hold(source->in, from->offset, from->bytes, err);
+    }
+    if (status == S24_OK && target->writer) {
+        status = s24_plain_writer_begin(target->writer, s24_target_entry(target, index), err);
+    }
+    size_t step = 0;
+    for (uint64_t at = 0; at < from->bytes && status == S24_OK; at += step_bytes, step++) {
+        const size_t n = from->bytes - at < step_bytes ? (size_t)(from->bytes - at) : step_bytes;
+        status = read_step(source, from, at, n, data, data + step_bytes, err);
+        if (status != S24_OK) {
+            s24_fail_prefix(err, status, "%s: ", source->in->name);
+            break;
+        }
+        status = write_step(target, index, step, at, data, n, err);
+        if (status != S24_OK) {
+            s24_fail_prefix(err, status, "%s: ", s24_target_name(target));
+        }
+    }
+    if (status == S24_OK && target->writer) {
+        status = s24_plain_writer_end(target->writer, s24_target_entry(target, index), err);
+    }
+    free(data);
+    return status;
+}
+
+s24_status s24_target_commit(s24_target *target, s24_error *err)
+{
+    s24_status status = S24_OK;
+    if (target->writer) {
+        status = s24_plain_writer_commit(target->writer, err);
+    } else if (target->sink) {
+        status = s24_sink_commit(target->sink, err);
+    }
+    *target = (s24_target){0};
+    return status;
+}
+
+void s24_target_abort(s24_target *target)
+{
+    s24_plain_writer_abort(target->writer);
+    s24_sink_abort(target->sink);
+    *target = (s24_target){0};
+}
