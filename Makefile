@@ -27,7 +27,15 @@ FORMATS_SRC := $(sort $(wildcard formats/*.c))
 CLI_SRC := $(sort $(wildcard cli/*.c))
 UNIT_SRC := $(sort $(wildcard tests/unit/*.c))
 EXAMPLE_SRC := $(sort $(wildcard tests/examples/*.c))
+FUZZ_SRC := $(sort $(wildcard tests/fuzz/*.c))
+SCRIPTS := .ci/run $(shell grep -lE '^.!/bin/sh' -r tests 2>/dev/null)
+MAN1 := $(sort $(wildcard man/*.1))
+MAN3 := $(sort $(wildcard man/*.3))
+MAN5 := $(sort $(wildcard man/*.5))
 
+# Where the results go. The sanitized builds of the check-* targets have a directory of their own.
+OUT := build
+SANITIZE :=
 CONFIG := $(CC) $(CPPFLAGS) $(CFLAGS) $(LDFLAGS) $(LDLIBS) $(S24_CFLAGS) $(S24_CPPFLAGS) $(SANITIZE)
 OBJ := build/obj-$(shell printf '%s' '$(CONFIG)' | cksum | cut -d' ' -f1)
 
@@ -47,7 +55,7 @@ say = $(if $(Q),@printf '  %-6s %s\n' '$(1)' '$(patsubst $(OBJ)/%,%,$@)')
 COMPILE = $(CC) $(S24_CPPFLAGS) $(CPPFLAGS) $(S24_CFLAGS) $(CFLAGS) $(SANITIZE) -MMD -MP
 LINK = $(CC) $(S24_CFLAGS) $(CFLAGS) $(SANITIZE) $(LDFLAGS)
 
-all: build/s24 build/libs24.a build/libs24.so
+all: $(OUT)/s24 $(OUT)/libs24.a $(OUT)/libs24.so
 
 # Each layer sees only the headers of those below it: cli -> formats -> lib.
 $(OBJ)/lib/%.o: INCLUDES := -Ilib
@@ -73,13 +81,15 @@ $(OBJ)/s24: $(CLI_OBJ) $(OBJ)/libs24.a
 	$(call say,LD)
 	$(Q)$(LINK) -o $@ $^ $(LDLIBS) $(S24_LDLIBS)
 
-build/s24 build/libs24.a: build/%: $(OBJ)/% FORCE
+$(OUT)/s24 $(OUT)/libs24.a: $(OUT)/%: $(OBJ)/% FORCE
+	@mkdir -p $(OUT)
 	@cmp -s $< $@ || cp -f $< $@
 
-build/libs24.so: $(OBJ)/libs24.so.$(VERSION) FORCE
-	@cmp -s $< build/libs24.so.$(VERSION) || cp -f $< build/libs24.so.$(VERSION)
-	@ln -sf libs24.so.$(VERSION) build/libs24.so.$(SOVERSION)
-	@ln -sf libs24.so.$(VERSION) build/libs24.so
+$(OUT)/libs24.so: $(OBJ)/libs24.so.$(VERSION) FORCE
+	@mkdir -p $(OUT)
+	@cmp -s $< $(OUT)/libs24.so.$(VERSION) || cp -f $< $(OUT)/libs24.so.$(VERSION)
+	@ln -sf libs24.so.$(VERSION) $(OUT)/libs24.so.$(SOVERSION)
+	@ln -sf libs24.so.$(VERSION) $(OUT)/libs24.so
 
 FORCE:
 
@@ -100,9 +110,132 @@ $(OBJ)/tests/examples/%: tests/examples/%.c $(OBJ)/libs24.a
 unit: $(UNIT_BIN)
 	@for t in $(UNIT_BIN); do $$t || exit 1; done
 
+cli-tests: $(OUT)/s24
+	@tests/cli/run $(OUT)/s24
+
+# Against numpy, where it is installed; against the specification, with a decoder that shares no code.
+oracle: $(OUT)/s24
+	@tests/oracle/run $(OUT)/s24
+	@tests/golden/run
+
+demo: $(OUT)/s24 $(OBJ)/tests/examples/digits
+	@tests/examples/demo $(OUT)/s24 $(OBJ)/tests/examples/digits tests/data/digits
+
+# The demo's figures are the reference of tests/data/digits/README.md.
+demo-check: $(OUT)/s24 $(OBJ)/tests/examples/digits
+	@tests/examples/demo $(OUT)/s24 $(OBJ)/tests/examples/digits tests/data/digits | grep -q '346 right' && echo 'demo: 346 right'
+
+man-lint:
+	@mandoc -T lint -W warning $(MAN1) $(MAN3) $(MAN5)
+
+man-examples: all
+	@for t in tests/man/*.sh; do $$t $(OUT) || exit 1; done
+
+check test: all unit cli-tests oracle demo-check man-lint man-examples
+
+SANITIZED = +$(MAKE) --no-print-directory OUT=build/$(1) SANITIZE='$(2)' unit cli-tests demo-check
+check-asan:
+	$(call SANITIZED,asan,-fsanitize=address -fno-omit-frame-pointer)
+check-ubsan:
+	$(call SANITIZED,ubsan,-fsanitize=undefined -fno-sanitize-recover=undefined)
+check-tsan:
+	$(call SANITIZED,tsan,-fsanitize=thread)
+
+# Includes run one way (the compiler sees to that: INCLUDES above), lib/ does no I/O, never ends the process and has no
+# mutable globals, and the shared library shows what the public headers declare and nothing else.
+check-layers: $(OUT)/libs24.so
+	@tests/tools/layers $(OUT)/libs24.so $(LIB_OBJ)
+
+lint: man-lint
+	@for cc in gcc clang; do command -v $$cc >/dev/null || continue; echo "  LINT   $$cc"; \
+	    for layer in lib formats cli; do case $$layer in lib) i=-Ilib;; formats) i='-Ilib -Iformats';; \
+	    *) i='-Ilib -Iformats -Icli';; esac; \
+	    $$cc $(S24_CPPFLAGS) $(S24_CFLAGS) -O2 -Werror -fsyntax-only $$i $$layer/*.c || exit 1; done; \
+	    $$cc $(S24_CPPFLAGS) $(S24_CFLAGS) -O2 -Werror -fsyntax-only -Ilib -Iformats -Icli -Itests $(UNIT_SRC) \
+	    $(EXAMPLE_SRC) $(FUZZ_SRC) || exit 1; done
+	@echo '  LINT   cppcheck'; cppcheck -q --std=c11 --enable=warning,portability,performance --inline-suppr \
+	    --suppress=missingIncludeSystem --suppress=normalCheckLevelMaxBranches --error-exitcode=1 -Ilib -Iformats -Icli \
+	    lib formats cli
+	@echo '  LINT   shellcheck'; shellcheck $(SCRIPTS)
+
+# Measures, never tests: whole commands against cp, products against OpenBLAS. BENCH_MIB: how much.
+BENCH_MIB := 1024
+$(OBJ)/tests/bench/gauss: tests/bench/gauss.c
+	@mkdir -p $(@D)
+	$(call say,CC)
+	$(Q)$(COMPILE) -o $@ $< -lm
+
+bench: $(OUT)/s24 $(OBJ)/tests/bench/gauss
+	@tests/bench/files $(OUT)/s24 $(OBJ)/tests/bench/gauss $(BENCH_MIB)
+	@for dtype in f32 f16; do for threads in 1 2; do $(OUT)/s24 -T $$threads matmul-bench --m 4096 --k 4096 \
+	    --dtype $$dtype --n 1,8,32,128,1024 || exit 1; done; done
+
+# libFuzzer, with clang: FUZZ_TIME seconds a target.
+FUZZ_TIME := 10
+fuzz:
+	@tests/tools/fuzz '$(FUZZ_TIME)' '$(S24_CPPFLAGS)' $(FUZZ_SRC)
+
+coverage:
+	+$(MAKE) --no-print-directory OUT=build/coverage CFLAGS='-O0 -g --coverage' unit cli-tests
+	lcov -q --capture --directory build --rc lcov_branch_coverage=1 -o build/coverage/lcov.info
+	lcov -q --extract build/coverage/lcov.info '*/lib/*' '*/formats/*' --rc lcov_branch_coverage=1 -o build/coverage/lcov.info
+	lcov --list build/coverage/lcov.info --rc lcov_branch_coverage=1
+
+# ---------------------------------------------------------------- what the project needs, on Debian
+
+DEPS := gcc libc6-dev make pkg-config libcjson-dev zlib1g-dev libxxhash-dev check mandoc python3-numpy libopenblas0-pthread \
+    clang cppcheck shellcheck
+
+deps:
+	@tests/tools/deps $(DEPS)
+
+# ---------------------------------------------------------------- installing
+
+install: all
+	install -d '$(DESTDIR)$(BINDIR)' '$(DESTDIR)$(LIBDIR)' '$(DESTDIR)$(INCLUDEDIR)' '$(DESTDIR)$(PKGCONFIGDIR)' \
+	    '$(DESTDIR)$(MANDIR)/man1' '$(DESTDIR)$(MANDIR)/man3' '$(DESTDIR)$(MANDIR)/man5'
+	install -m 755 $(OUT)/s24 '$(DESTDIR)$(BINDIR)/s24'
+	install -m 644 $(OUT)/libs24.a '$(DESTDIR)$(LIBDIR)/libs24.a'
+	install -m 755 $(OUT)/libs24.so.$(VERSION) '$(DESTDIR)$(LIBDIR)/libs24.so.$(VERSION)'
+	ln -sf libs24.so.$(VERSION) '$(DESTDIR)$(LIBDIR)/libs24.so.$(SOVERSION)'
+	ln -sf libs24.so.$(VERSION) '$(DESTDIR)$(LIBDIR)/libs24.so'
+	install -m 644 lib/s24.h formats/s24io.h '$(DESTDIR)$(INCLUDEDIR)'
+	install -m 644 $(MAN1) '$(DESTDIR)$(MANDIR)/man1'
+	install -m 644 $(MAN3) '$(DESTDIR)$(MANDIR)/man3'
+	install -m 644 $(MAN5) '$(DESTDIR)$(MANDIR)/man5'
+	@printf '%s\n' 'prefix=$(PREFIX)' 'libdir=$(LIBDIR)' 'includedir=$(INCLUDEDIR)' '' 'Name: s24' \
+	    'Description: 2:4 structured sparsity: pruning, storage, products' 'Version: $(VERSION)' \
+	    'Libs: -L$${libdir} -ls24' 'Libs.private: $(S24_LDLIBS) -pthread' 'Cflags: -I$${includedir}' \
+	    >'$(DESTDIR)$(PKGCONFIGDIR)/s24.pc'
+
+uninstall:
+	rm -f '$(DESTDIR)$(BINDIR)/s24' '$(DESTDIR)$(LIBDIR)'/libs24.* '$(DESTDIR)$(PKGCONFIGDIR)/s24.pc' \
+	    '$(DESTDIR)$(INCLUDEDIR)/s24.h' '$(DESTDIR)$(INCLUDEDIR)/s24io.h' \
+	    $(MAN1:man/%='$(DESTDIR)$(MANDIR)/man1/%') $(MAN3:man/%='$(DESTDIR)$(MANDIR)/man3/%') \
+	    $(MAN5:man/%='$(DESTDIR)$(MANDIR)/man5/%')
+
+# Installs into a directory of its own, builds the example against that, static and shared, and uninstalls again.
+installcheck: all
+	@tests/tools/installcheck '$(MAKE)' '$(CC)'
+
+dist:
+	@mkdir -p build
+	git archive --prefix=s24-$(VERSION)/ -o build/s24-$(VERSION).tar.gz HEAD
+
+help:
+	@echo 'make                 build/s24, build/libs24.a, build/libs24.so'
+	@echo 'make deps            install what building and testing need (Debian, apt-get)'
+	@echo 'make demo            prune a trained network, show what it cost, run it'
+	@echo 'make test            all tests (= check); check-asan check-ubsan check-tsan: under sanitizers'
+	@echo 'make check-layers    the architecture; lint: compilers, cppcheck, shellcheck, mandoc'
+	@echo 'make bench           measure; fuzz FUZZ_TIME=seconds; coverage'
+	@echo 'make install         PREFIX=/usr/local DESTDIR=; uninstall, installcheck'
+	@echo 'make dist clean'
+
 clean:
 	rm -rf build
 
-.PHONY: all unit clean FORCE
+.PHONY: all unit cli-tests oracle demo demo-check man-lint man-examples check test check-asan check-ubsan check-tsan \
+    check-layers lint bench fuzz coverage deps install uninstall installcheck dist help clean FORCE
 .DELETE_ON_ERROR:
 -include $(LIB_OBJ:.o=.d) $(FORMATS_OBJ:.o=.d) $(CLI_OBJ:.o=.d) $(UNIT_BIN:=.d) $(EXAMPLE_BIN:=.d)
