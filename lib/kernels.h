@@ -54,8 +54,36 @@ typedef size_t s24_unpack_kernel(const void *values, const uint8_t *positions, s
 
 /*     instruction set, from, to, function */
 #if S24_X86
-#define S24_PRUNE_KERNELS(X)
-#define S24_UNPACK_KERNELS(X)
+#define S24_PRUNE_KERNELS(X) \
+    X(AVX512, F64, F64, s24_prune_avx512_f64) \
+    X(AVX512, F32, F32, s24_prune_avx512_f32) \
+    X(AVX512, F32, F16, s24_prune_avx512_f32_f16) \
+    X(AVX512, F32, BF16, s24_prune_avx512_f32_bf16) \
+    X(AVX512, F16, F16, s24_prune_avx512_f16) \
+    X(AVX512, BF16, BF16, s24_prune_avx512_bf16) \
+    X(AVX512, F8E4M3, F8E4M3, s24_prune_avx512_f8e4m3) \
+    X(AVX512, F8E5M2, F8E5M2, s24_prune_avx512_f8e5m2) \
+    X(AVX512, I8, I8, s24_prune_avx512_i8) \
+    X(AVX2, F64, F64, s24_prune_avx2_f64) \
+    X(AVX2, F32, F32, s24_prune_avx2_f32) \
+    X(AVX2, F32, F16, s24_prune_avx2_f32_f16) \
+    X(AVX2, F32, BF16, s24_prune_avx2_f32_bf16) \
+    X(AVX2, F16, F16, s24_prune_avx2_f16) \
+    X(AVX2, BF16, BF16, s24_prune_avx2_bf16) \
+    X(AVX2, F8E4M3, F8E4M3, s24_prune_avx2_f8e4m3) \
+    X(AVX2, F8E5M2, F8E5M2, s24_prune_avx2_f8e5m2) \
+    X(AVX2, I8, I8, s24_prune_avx2_i8)
+#define S24_UNPACK_KERNELS(X) \
+    X(AVX512, F32, F32, s24_unpack_avx512_f32) \
+    X(AVX512, F16, F16, s24_unpack_avx512_f16) \
+    X(AVX512, BF16, BF16, s24_unpack_avx512_bf16) \
+    X(AVX512, F16, F32, s24_unpack_avx512_f16_f32) \
+    X(AVX512, BF16, F32, s24_unpack_avx512_bf16_f32) \
+    X(AVX2, F32, F32, s24_unpack_avx2_f32) \
+    X(AVX2, F16, F16, s24_unpack_avx2_f16) \
+    X(AVX2, BF16, BF16, s24_unpack_avx2_bf16) \
+    X(AVX2, F16, F32, s24_unpack_avx2_f16_f32) \
+    X(AVX2, BF16, F32, s24_unpack_avx2_bf16_f32)
 #else
 #define S24_PRUNE_KERNELS(X)
 #define S24_UNPACK_KERNELS(X)

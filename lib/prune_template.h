@@ -1,0 +1,533 @@
+/*
+ * The body of the magnitude-pruning kernels of x86, instantiated by kernels_avx2.c and kernels_avx512.c between their
+ * VECTOR_BEGIN and VECTOR_END. The two differ in how they select; each defines before it includes this file
+ *
+ *   select_keep(from, src, quads)   the keep bits of 1 or 4 quads, one an element, element 0 lowest, then anything
+ *
+ * A quad is 16 elements, four groups: it has eight kept and eight pruned values, one for each lane of s24_lanes. The
+ * keep bits of two groups are a byte, and pick a row of a table of shuffles; two of those are joined.
+ *
+ *     a  B  C  d | E  f  g  H     i  j  K  L | M  n  O  p      capitals: the two greatest of each group
+ *     B  C  E  H   a  d  f  g     K  L  M  O   i  j  n  p      split: keep bits 1001 0110 and 0101 1100, from the right
+ *     B  C  E  H   K  L  M  O     a  d  f  g   i  j  n  p      kept, pruned: lanes 0 to 7 of each
+ *
+ * (vpcompress does the same, and is slower on Zen 4, where it is microcode: nothing else starts beside it.)
+ *
+ * The work is done in three loops over a block of quads: select, split, sum up. What they hand on is in the L1 cache.
+ * So none of them waits for another's results, there are registers enough for what each holds, even AVX2's 16, and
+ * converting f32 to f64 on the way from memory saves the shuffle that it takes between registers.
+ *
+ * No element here but f64 is wider than f32, so |w| is handed on as f32. Its square is exact in f64, and a fused
+ * multiply-add rounds where multiply, then add, does.
+ *
+ * Zeros have to be counted, and most matrices have next to none. So the loops only keep the least |w| that is pruned,
+ * and where that could have become a zero they look again at the block, and count bits. (No kept one is less.)
+ *
+ * Non-finite elements need no test of their own. Infinity and NaN turn the f64 sums of |w| into infinity or NaN, which
+ * finite elements narrower than f64 cannot, and a value that overflows in narrowing does the same to the sum of
+ * |w - v|: one look at the sums at the end tells. (f64 sums can overflow by themselves; then the generic code is asked
+ * once more than needed.) f8e4m3, in which NaN looks like any other number, is widened with that in mind.
+ */
+#ifndef S24_LIB_PRUNE_TEMPLATE_H
+#define S24_LIB_PRUNE_TEMPLATE_H
+
+/*
+ * 512 elements: 3 KiB of f32 are handed on, and stay in the L1 cache with what is read and written. Half of that is 5%
+ * slower on Zen 4, since the loops start more often; twice as much is no faster, four times loses a quarter.
+ */
+#define BLOCK_QUADS 32
+
+typedef struct block {
+    uint8_t keep[BLOCK_QUADS][2]; /* keep bits of two groups each */
+    union {
+        struct {
+            float kept[BLOCK_QUADS][8], pruned[BLOCK_QUADS][8]; /* |w| */
+            float error[BLOCK_QUADS][8];                        /* |w - v| of what is kept */
+        } f32;
+        struct {
+            double kept[BLOCK_QUADS][8], pruned[BLOCK_QUADS][8];
+        } f64;
+    };
+} block;
+
+/* The least pruned |w| of a block, and the greatest pruned |w| and |w - v| of all. */
+typedef struct extremes {
+    __m256 min, max;
+    __m256d min_f64, max_f64; /* where elements are f64 */
+} extremes;
+
+/* ---------------------------------------------------------------- the shuffles */
+
+/* By keep byte: where each lane comes from. A word is two bytes, and an f64 two lanes of 32 bits. */
+#define SPLIT(L, b) \
+    {L(FIRST(LOW(b))), L(SECOND(LOW(b))), L(4 + FIRST(HIGH(b))), L(4 + SECOND(HIGH(b))), \
+     L(FIRST(15 - LOW(b))), L(SECOND(15 - LOW(b))), L(4 + FIRST(15 - HIGH(b))), L(4 + SECOND(15 - HIGH(b)))},
+#define SPLIT_LANES(b) SPLIT(SINGLE, b)
+#define SPLIT_WORDS(b) SPLIT(PAIR, b)
+#define SPLIT_DOUBLES(n) {PAIR(FIRST(n)), PAIR(SECOND(n)), PAIR(FIRST(15 - (n))), PAIR(SECOND(15 - (n)))},
+
+/* 6 KiB for each instruction set, of which the 36 rows with two bits in each nibble are ever used, 0.9 KiB. */
+static const uint8_t split_lanes[256][8] = {BYTES256(SPLIT_LANES)};
+static const uint8_t split_words[256][16] = {BYTES256(SPLIT_WORDS)};
+static const uint8_t split_doubles[16][8] = {BYTES16(SPLIT_DOUBLES, 0)}; /* of one group */
+
+/*
+ * Position nibbles p0 | p1 << 2 from keep nibbles k3 k2 k1 k0 that have two bits set, 16 groups at once:
+ * p0 is 1 when k1 is the first, 2 when neither k0 nor k1 is set; p1 is 3 with k3, otherwise 2 with k2, otherwise 1.
+ */
+INLINE uint64_t positions_of(uint64_t keep)
+{
+    const uint64_t not = ~keep;
+    const uint64_t p0_low = keep >> 1 & not & EVERY_GROUP(1);
+    const uint64_t p0_high = not & not << 1 & EVERY_GROUP(2);
+    const uint64_t p1_low = (keep >> 1 | not) & EVERY_GROUP(4);
+    const uint64_t p1_high = (keep | keep << 1) & EVERY_GROUP(8);
+    return p0_low | p0_high | p1_low | p1_high;
+}
+
+/* ---------------------------------------------------------------- splitting */
+
+INLINE __m256 without_sign(__m256 x)
+{
+    return _mm256_andnot_ps(_mm256_set1_ps(-0.0f), x);
+}
+
+/* x rounded to bf16, to nearest, ties to even: half a unit less one is added, and one more where the unit is odd. */
+INLINE __m256i round_to_bf16(__m256i x)
+{
+    const __m256i odd = _mm256_and_si256(_mm256_srli_epi32(x, 16), _mm256_set1_epi32(1));
+    const __m256i sum = _mm256_add_epi32(x, _mm256_add_epi32(odd, _mm256_set1_epi32(0x7fff)));
+    return _mm256_and_si256(sum, _mm256_set1_epi32((int)0xffff0000));
+}
+
+INLINE __m128i upper_halves(__m256i x)
+{
+    const __m256i high = _mm256_srli_epi32(x, 16);
+    return _mm_packus_epi32(_mm256_castsi256_si128(high), _mm256_extracti128_si256(high, 1));
+}
+
+/*
+ * Stores eight kept values as f16 or bf16, and returns the errors |w - v|. They are exact in f32: u, the unit of w in
+ * f32, divides w, and it divides v, whose grid is no finer where v lies; and |w - v| <= |w|, since 0 was a candidate
+ * for v, too. A multiple of u not above |w| is an f32. (A w rounded up to a power of two gets to a coarser grid still.)
+ */
+INLINE __m256 store_narrowed(s24_dtype to, __m256 kept, unsigned char *values)
+{
+    __m128i stored;
+    __m256 v;
+    if (to == S24_F16) {
+        stored = _mm256_cvtps_ph(kept, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+        v = _mm256_cvtph_ps(stored);
+    } else {
+        const __m256i rounded = round_to_bf16(_mm256_castps_si256(kept));
+        stored = upper_halves(rounded);
+        v = _mm256_castsi256_ps(rounded);
+    }
+    _mm_storeu_si128((__m128i *)(void *)values, stored);
+    return without_sign(_mm256_sub_ps(kept, v));
+}
+
+INLINE __m256 split_pair(const unsigned char *src, uint8_t keep)
+{
+    const __m256i order = _mm256_cvtepu8_epi32(load8(split_lanes[keep]));
+    return _mm256_castsi256_ps(_mm256_permutevar8x32_epi32(load32(src), order));
+}
+
+/* Hands on |w| of a quad. */
+INLINE void split_done(__m256 kept, __m256 pruned, block *b, size_t quad, extremes *e)
+{
+    _mm256_storeu_ps(b->f32.kept[quad], kept);
+    _mm256_storeu_ps(b->f32.pruned[quad], pruned);
+    e->min = _mm256_min_ps(e->min, pruned);
+    e->max = _mm256_max_ps(e->max, pruned);
+}
+
+INLINE void split_32(s24_dtype to, const unsigned char *src, unsigned char *values, block *b, size_t quad, extremes *e)
+{
+    const __m256 left = split_pair(src, b->keep[quad][0]), right = split_pair(src + 32, b->keep[quad][1]);
+    const __m256 kept = _mm256_permute2f128_ps(left, right, 0x20), pruned = _mm256_permute2f128_ps(left, right, 0x31);
+    if (to == S24_F32) {
+        _mm256_storeu_ps((float *)(void *)values, kept);
+    } else {
+        const __m256 error = store_narrowed(to, kept, values);
+        _mm256_storeu_ps(b->f32.error[quad], error);
+        e->max = _mm256_max_ps(e->max, error);
+    }
+    split_done(without_sign(kept), without_sign(pruned), b, quad, e);
+}
+
+/* Eight f16 or bf16 as f32, without signs. */
+INLINE __m256 widen_words(s24_dtype from, __m128i x)
+{
+    const __m128i key = _mm_and_si128(x, _mm_set1_epi16(INT16_MAX));
+    return from == S24_F16 ? _mm256_cvtph_ps(key)
+                           : _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(key), 16));
+}
+
+INLINE void split_16(s24_dtype from, const unsigned char *src, unsigned char *values, block *b, size_t quad,
+                     extremes *e)
+{
+    const __m128i left = _mm_shuffle_epi8(load16(src), load16(split_words[b->keep[quad][0]]));
+    const __m128i right = _mm_shuffle_epi8(load16(src + 16), load16(split_words[b->keep[quad][1]]));
+    const __m128i kept = _mm_unpacklo_epi64(left, right), pruned = _mm_unpackhi_epi64(left, right);
+    _mm_storeu_si128((__m128i *)(void *)values, kept);
+    split_done(widen_words(from, kept), widen_words(from, pruned), b, quad, e);
+}
+
+/*
+ * Eight elements of an 8-bit type as f32, without signs. f8e5m2 is the upper half of an f16. f8e4m3, one bit further
+ * down, reads as an f16 that is 2^8 times too small: its bias is 7 and not 15. Its NaN is made one of f16.
+ *
+ *     f16     0eeeeemmmmmmmmmm
+ *     f8e5m2  0eeeeemm
+ *     f8e4m3   0eeeemmm
+ */
+INLINE __m256 widen_bytes(s24_dtype from, __m128i x)
+{
+    const __m128i key = from == S24_I8 ? _mm_abs_epi8(x) : _mm_and_si128(x, _mm_set1_epi8(INT8_MAX));
+    const __m128i words = _mm_cvtepu8_epi16(key);
+    switch (from) {
+    case S24_I8: return _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(key));
+    case S24_F8E5M2: return _mm256_cvtph_ps(_mm_slli_epi16(words, 8));
+    default: break;
+    }
+    const __m128i nan = _mm_cmpeq_epi16(words, _mm_set1_epi16(0x7f));
+    return _mm256_mul_ps(_mm256_cvtph_ps(_mm_or_si128(_mm_slli_epi16(words, 7), nan)), _mm256_set1_ps(256));
+}
+
+INLINE void split_8(s24_dtype from, const unsigned char *src, unsigned char *values, block *b, size_t quad,
+                    extremes *e)
+{
+    const __m128i left = _mm_shuffle_epi8(load8(src), load8(split_lanes[b->keep[quad][0]]));
+    const __m128i right = _mm_shuffle_epi8(load8(src + 8), load8(split_lanes[b->keep[quad][1]]));
+    const __m128i kept = _mm_unpacklo_epi32(left, right), pruned = _mm_unpackhi_epi64(kept, kept);
+    _mm_storel_epi64((__m128i *)(void *)values, kept);
+    split_done(widen_bytes(from, kept), widen_bytes(from, pruned), b, quad, e);
+}
+
+INLINE __m256d split_group(const unsigned char *src, unsigned keep)
+{
+    const __m256i order = _mm256_cvtepu8_epi32(load8(split_doubles[keep]));
+    return _mm256_castsi256_pd(_mm256_permutevar8x32_epi32(load32(src), order));
+}
+
+/* Two groups: half a quad, which starts at lane `lane`. */
+INLINE void split_64(const unsigned char *src, unsigned keep, unsigned char *values, block *b, size_t quad,
+                     unsigned lane, extremes *e)
+{
+    const __m256d left = split_group(src, keep & 15), right = split_group(src + 32, keep >> 4);
+    const __m256d kept = _mm256_permute2f128_pd(left, right, 0x20), pruned = _mm256_permute2f128_pd(left, right, 0x31);
+    const __m256d magnitude = _mm256_andnot_pd(_mm256_set1_pd(-0.0), pruned);
+    _mm256_storeu_pd((double *)(void *)values, kept);
+    _mm256_storeu_pd(b->f64.kept[quad] + lane, _mm256_andnot_pd(_mm256_set1_pd(-0.0), kept));
+    _mm256_storeu_pd(b->f64.pruned[quad] + lane, magnitude);
+    e->min_f64 = _mm256_min_pd(e->min_f64, magnitude);
+    e->max_f64 = _mm256_max_pd(e->max_f64, magnitude);
+}
+
+INLINE void split_quad(s24_dtype from, s24_dtype to, const unsigned char *src, unsigned char *values, block *b,
+                       size_t quad, extremes *e)
+{
+    switch (from) {
+    case S24_F64:
+        split_64(src, b->keep[quad][0], values, b, quad, 0, e);
+        split_64(src + 64, b->keep[quad][1], values + 32, b, quad, 4, e);
+        break;
+    case S24_F32: split_32(to, src, values, b, quad, e); break;
+    case S24_F16:
+    case S24_BF16: split_16(from, src, values, b, quad, e); break;
+    default: split_8(from, src, values, b, quad, e); break;
+    }
+}
+
+/* ---------------------------------------------------------------- sums */
+
+/* Eight f64, as the lanes of s24_lanes. */
+typedef struct d8 {
+    __m256d low, high;
+} d8;
+
+INLINE d8 d8_load(const double lane[8])
+{
+    return (d8){_mm256_loadu_pd(lane), _mm256_loadu_pd(lane + 4)};
+}
+
+INLINE void d8_store(double lane[8], d8 x)
+{
+    _mm256_storeu_pd(lane, x.low);
+    _mm256_storeu_pd(lane + 4, x.high);
+}
+
+INLINE d8 d8_widen(const float lane[8])
+{
+    return (d8){_mm256_cvtps_pd(_mm_loadu_ps(lane)), _mm256_cvtps_pd(_mm_loadu_ps(lane + 4))};
+}
+
+INLINE d8 d8_add(d8 a, d8 b)
+{
+    return (d8){_mm256_add_pd(a.low, b.low), _mm256_add_pd(a.high, b.high)};
+}
+
+/* acc + x * x, for an exact square, and for one that has to be rounded first. */
+INLINE d8 d8_add_exact_square(d8 acc, d8 x)
+{
+    return (d8){_mm256_fmadd_pd(x.low, x.low, acc.low), _mm256_fmadd_pd(x.high, x.high, acc.high)};
+}
+
+INLINE d8 d8_add_square(d8 acc, d8 x)
+{
+    return d8_add(acc, (d8){_mm256_mul_pd(x.low, x.low), _mm256_mul_pd(x.high, x.high)});
+}
+
+/*
+ * Adds |w| of `quads` quads, in order. Not inlined: these loops need all registers of AVX2, and the constants of the
+ * others would take some.
+ */
+static __attribute__((noinline)) void add_block(s24_lanes *lanes, const block *b, size_t quads)
+{
+    d8 kept_abs = d8_load(lanes->kept_abs), kept_sq = d8_load(lanes->kept_sq);
+    d8 pruned_abs = d8_load(lanes->pruned_abs), pruned_sq = d8_load(lanes->pruned_sq);
+    for (size_t i = 0; i < quads; i++) {
+        const d8 k = d8_widen(b->f32.kept[i]), p = d8_widen(b->f32.pruned[i]);
+        kept_abs = d8_add(kept_abs, k);
+        kept_sq = d8_add_exact_square(kept_sq, k);
+        pruned_abs = d8_add(pruned_abs, p);
+        pruned_sq = d8_add_exact_square(pruned_sq, p);
+    }
+    d8_store(lanes->kept_abs, kept_abs);
+    d8_store(lanes->kept_sq, kept_sq);
+    d8_store(lanes->pruned_abs, pruned_abs);
+    d8_store(lanes->pruned_sq, pruned_sq);
+}
+
+/* The same, and |w - v|. One loop for the three: each has to wait for its own last addition. */
+static __attribute__((noinline)) void add_narrowed_block(s24_lanes *lanes, const block *b, size_t quads)
+{
+    d8 kept_abs = d8_load(lanes->kept_abs), kept_sq = d8_load(lanes->kept_sq);
+    d8 pruned_abs = d8_load(lanes->pruned_abs), pruned_sq = d8_load(lanes->pruned_sq);
+    d8 quant_abs = d8_load(lanes->quant_abs), quant_sq = d8_load(lanes->quant_sq);
+    for (size_t i = 0; i < quads; i++) {
+        const d8 k = d8_widen(b->f32.kept[i]);
+        kept_abs = d8_add(kept_abs, k);
+        kept_sq = d8_add_exact_square(kept_sq, k);
+        const d8 p = d8_widen(b->f32.pruned[i]);
+        pruned_abs = d8_add(pruned_abs, p);
+        pruned_sq = d8_add_exact_square(pruned_sq, p);
+        const d8 e = d8_widen(b->f32.error[i]);
+        quant_abs = d8_add(quant_abs, e);
+        quant_sq = d8_add_exact_square(quant_sq, e);
+    }
+    d8_store(lanes->kept_abs, kept_abs);
+    d8_store(lanes->kept_sq, kept_sq);
+    d8_store(lanes->pruned_abs, pruned_abs);
+    d8_store(lanes->pruned_sq, pruned_sq);
+    d8_store(lanes->quant_abs, quant_abs);
+    d8_store(lanes->quant_sq, quant_sq);
+}
+
+/* f64: squares are rounded before they are added, as the generic code does it. */
+static __attribute__((noinline)) void add_block_f64(s24_lanes *lanes, const block *b, size_t quads)
+{
+    d8 kept_abs = d8_load(lanes->kept_abs), kept_sq = d8_load(lanes->kept_sq);
+    d8 pruned_abs = d8_load(lanes->pruned_abs), pruned_sq = d8_load(lanes->pruned_sq);
+    for (size_t i = 0; i < quads; i++) {
+        const d8 k = d8_load(b->f64.kept[i]), p = d8_load(b->f64.pruned[i]);
+        kept_abs = d8_add(kept_abs, k);
+        kept_sq = d8_add_square(kept_sq, k);
+        pruned_abs = d8_add(pruned_abs, p);
+        pruned_sq = d8_add_square(pruned_sq, p);
+    }
+    d8_store(lanes->kept_abs, kept_abs);
+    d8_store(lanes->kept_sq, kept_sq);
+    d8_store(lanes->pruned_abs, pruned_abs);
+    d8_store(lanes->pruned_sq, pruned_sq);
+}
+
+/* ---------------------------------------------------------------- zeros */
+
+/* What is unequal to 0, and what has the sign bit set: one bit an element. */
+typedef struct marks {
+    uint64_t nonzero, negative;
+} marks;
+
+INLINE unsigned signs_of_doubles(__m256i x)
+{
+    return (unsigned)_mm256_movemask_pd(_mm256_castsi256_pd(x));
+}
+
+INLINE unsigned signs_of_floats(__m256i x)
+{
+    return (unsigned)_mm256_movemask_ps(_mm256_castsi256_ps(x));
+}
+
+/* The marks of as many elements as fill 32 bytes, 16 for 8-bit types. A sign is shifted out: -0.0 is a zero. */
+INLINE marks look(s24_dtype from, const unsigned char *src)
+{
+    const __m256i none = _mm256_setzero_si256();
+    if (from == S24_F64) {
+        const __m256i x = load32(src);
+        return (marks){signs_of_doubles(_mm256_cmpeq_epi64(_mm256_slli_epi64(x, 1), none)) ^ 0xf, signs_of_doubles(x)};
+    }
+    if (from == S24_F32) {
+        const __m256i x = load32(src);
+        return (marks){signs_of_floats(_mm256_cmpeq_epi32(_mm256_slli_epi32(x, 1), none)) ^ 0xff, signs_of_floats(x)};
+    }
+    __m128i x, zero;
+    if (from == S24_F16 || from == S24_BF16) {
+        const __m128i y = load16(src), z = load16(src + 16);
+        x = _mm_packs_epi16(y, z); /* saturates, with its sign */
+        zero = _mm_cmpeq_epi8(_mm_packs_epi16(_mm_add_epi16(y, y), _mm_add_epi16(z, z)), _mm_setzero_si128());
+    } else {
+        x = load16(src);
+        zero = _mm_cmpeq_epi8(from == S24_I8 ? x : _mm_add_epi8(x, x), _mm_setzero_si128());
+    }
+    return (marks){(unsigned)_mm_movemask_epi8(zero) ^ 0xffff, (unsigned)_mm_movemask_epi8(x)};
+}
+
+INLINE bool any_at_most(__m256 x, float limit)
+{
+    return _mm256_movemask_ps(_mm256_cmp_ps(x, _mm256_set1_ps(limit), _CMP_LE_OQ)) != 0;
+}
+
+INLINE bool any_zero_f64(__m256d x)
+{
+    return _mm256_movemask_pd(_mm256_cmp_pd(x, _mm256_setzero_pd(), _CMP_EQ_OQ)) != 0;
+}
+
+/* The greatest |w| that is stored as a zero. Half of the least subnormal of f16 and bf16 is a tie, and 0 is even. */
+INLINE float stored_as_zero(s24_dtype from, s24_dtype to)
+{
+    return from == to ? 0 : to == S24_F16 ? 0x1p-25f : 0x1p-134f;
+}
+
+/* Zeros among eight stored f16 or bf16. */
+INLINE uint64_t count_zeros(const unsigned char *values)
+{
+    const __m128i x = load16(values), zero = _mm_cmpeq_epi16(_mm_add_epi16(x, x), _mm_setzero_si128());
+    return (uint64_t)__builtin_popcount((unsigned)_mm_movemask_epi8(zero)) / 2;
+}
+
+/* The counts of one or four quads. */
+INLINE void count_quads(s24_lanes *lanes, s24_dtype from, unsigned in, const unsigned char *src, uint64_t keep,
+                        unsigned quads)
+{
+    const unsigned step = in == 1 ? 16 : 32 / in; /* elements a look */
+    marks m = {0, 0};
+    for (unsigned i = 0; i < 16 * quads; i += step) {
+        const marks seen = look(from, src + in * i);
+        m.nonzero |= seen.nonzero << i;
+        m.negative |= seen.negative << i;
+    }
+    uint64_t broken = m.nonzero & ~keep; /* gathered at the lowest bit of each group */
+    broken |= broken >> 1;
+    broken |= broken >> 2;
+    lanes->broken_groups += (uint64_t)__builtin_popcountll(broken & EVERY_GROUP(1));
+    lanes->negative_zeros += (uint64_t)__builtin_popcountll(m.negative & ~(m.nonzero | keep));
+    lanes->kept_zeros += (uint64_t)__builtin_popcountll(keep & ~m.nonzero);
+}
+
+/* The counts of a block, after it is stored. */
+INLINE void count_block(s24_lanes *lanes, s24_dtype from, unsigned in, s24_dtype to, const unsigned char *src,
+                        const unsigned char *values, const block *b, size_t quads)
+{
+    const uint64_t kept_zeros = lanes->kept_zeros;
+    size_t i = 0;
+    for (; quads - i >= 4; i += 4) {
+        uint64_t keep;
+        memcpy(&keep, b->keep[i], 8);
+        count_quads(lanes, from, in, src + 16 * in * i, keep, 4);
+    }
+    for (; i < quads; i++) {
+        count_quads(lanes, from, in, src + 16 * in * i, b->keep[i][0] | (uint64_t)b->keep[i][1] << 8, 1);
+    }
+    if (from != to) { /* zeros are what was stored as such */
+        lanes->kept_zeros = kept_zeros;
+        for (i = 0; i < quads; i++) {
+            lanes->kept_zeros += count_zeros(values + 16 * i);
+        }
+    }
+}
+
+/* ---------------------------------------------------------------- the loops */
+
+/* Keep bits into the block, and position nibbles. in: bytes of an element. */
+INLINE void select_block(s24_dtype from, unsigned in, const unsigned char *src, uint8_t *positions, size_t quads,
+                         block *b)
+{
+    size_t i = 0;
+    for (; quads - i >= 4; i += 4) {
+        prefetch_ahead(src + 16 * in * i, 64 * in);
+        const uint64_t keep = select_keep(from, src + 16 * in * i, 4);
+        const uint64_t nibbles = positions_of(keep);
+        memcpy(b->keep[i], &keep, 8);
+        memcpy(positions + 2 * i, &nibbles, 8);
+    }
+    for (; i < quads; i++) {
+        const uint64_t keep = select_keep(from, src + 16 * in * i, 1);
+        const uint64_t nibbles = positions_of(keep);
+        memcpy(b->keep[i], &keep, 2);
+        memcpy(positions + 2 * i, &nibbles, 2);
+    }
+}
+
+/* in, out: bytes of an element. */
+INLINE void prune_block(s24_dtype from, unsigned in, s24_dtype to, unsigned out, const unsigned char *src, size_t quads,
+                        unsigned char *values, uint8_t *positions, extremes *e, s24_lanes *lanes)
+{
+    block b;
+    select_block(from, in, src, positions, quads, &b);
+    e->min = _mm256_set1_ps(FLT_MAX);
+    e->min_f64 = _mm256_set1_pd(DBL_MAX);
+    for (size_t i = 0; i < quads; i++) {
+        split_quad(from, to, src + 16 * in * i, values + 8 * out * i, &b, i, e);
+    }
+    if (from == S24_F64 ? any_zero_f64(e->min_f64) : any_at_most(e->min, stored_as_zero(from, to))) {
+        count_block(lanes, from, in, to, src, values, &b, quads);
+    } else {
+        lanes->broken_groups += 4 * quads;
+    }
+    if (from == S24_F64) {
+        add_block_f64(lanes, &b, quads);
+    } else if (from != to) {
+        add_narrowed_block(lanes, &b, quads);
+    } else {
+        add_block(lanes, &b, quads);
+    }
+}
+
+/* What is left to do at the end of a call. Non-finite elements are kept before others, so that this sum has them. */
+INLINE void lanes_end(s24_lanes *lanes, const extremes *e)
+{
+    float max[8];
+    double max_f64[4];
+    _mm256_storeu_ps(max, e->max);
+    _mm256_storeu_pd(max_f64, e->max_f64);
+    for (unsigned i = 0; i < S24_LANES; i++) {
+        const double greatest = max_f64[i % 4] > max[i] ? max_f64[i % 4] : (double)max[i];
+        lanes->max_abs_error = greatest > lanes->max_abs_error ? greatest : lanes->max_abs_error;
+        lanes->redo |= !(lanes->kept_abs[i] + lanes->quant_abs[i] <= DBL_MAX);
+    }
+}
+
+INLINE size_t prune(s24_dtype from, unsigned in, s24_dtype to, unsigned out, const void *dense, size_t groups,
+                    void *kept, uint8_t *positions, s24_lanes *lanes)
+{
+    const unsigned char *src = dense;
+    unsigned char *values = kept;
+    const size_t quads = groups / 4;
+    extremes e = {.max = _mm256_setzero_ps(), .max_f64 = _mm256_setzero_pd()};
+    for (size_t i = 0; i < quads; i += BLOCK_QUADS) {
+        const size_t n = quads - i < BLOCK_QUADS ? quads - i : BLOCK_QUADS;
+        prune_block(from, in, to, out, src + 16 * in * i, n, values + 8 * out * i, positions + 2 * i, &e, lanes);
+    }
+    lanes_end(lanes, &e);
+    return 4 * quads;
+}
+
+#define PRUNE_KERNEL(name, from, in, to, out) \
+    size_t name(const void *src, size_t groups, void *values, uint8_t *positions, s24_lanes *lanes) \
+    { \
+        return prune(S24_##from, in, S24_##to, out, src, groups, values, positions, lanes); \
+    }
+
+#endif

@@ -1,0 +1,630 @@
+/*
+ * Every vector kernel against the generic code, which is the specification: the rows of S24_PRUNE_KERNELS and
+ * S24_UNPACK_KERNELS are expanded here, so that a new row is a tested row. Compared are the bytes of both planes, the
+ * sums, and what is refused and why.
+ *
+ * Buffers end at a page that nobody may touch, or a few bytes before it; the bytes around them are checked.
+ */
+#define _DEFAULT_SOURCE 1 /* MAP_ANONYMOUS */
+
+#include <check.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <time.h>
+
+#include "panel.h"
+
+/* ---------------------------------------------------------------- what is tested */
+
+typedef struct prune_case {
+    s24_isa isa;
+    s24_dtype from, to;
+    s24_prune_kernel *function;
+    const char *name;
+} prune_case;
+
+typedef struct unpack_case {
+    s24_isa isa;
+    s24_dtype from, to;
+    s24_unpack_kernel *function;
+    const char *name;
+} unpack_case;
+
+#define CASE(isa, from, to, function) {S24_ISA_##isa, S24_##from, S24_##to, function, #function},
+static const prune_case prune_cases[] = {S24_PRUNE_KERNELS(CASE){.name = NULL}};
+static const unpack_case unpack_cases[] = {S24_UNPACK_KERNELS(CASE){.name = NULL}};
+#define PRUNE_CASES ((int)(sizeof prune_cases / sizeof *prune_cases) - 1)
+#define UNPACK_CASES ((int)(sizeof unpack_cases / sizeof *unpack_cases) - 1)
+
+static bool have(s24_isa isa)
+{
+    return s24_isa_detect(isa) == isa;
+}
+
+/* ---------------------------------------------------------------- random numbers */
+
+static uint64_t seed;
+
+static uint64_t random_bits(void) /* splitmix64 */
+{
+    uint64_t z = seed += UINT64_C(0x9e3779b97f4a7c15);
+    z = (z ^ z >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
+    z = (z ^ z >> 27) * UINT64_C(0x94d049bb133111eb);
+    return z ^ z >> 31;
+}
+
+static size_t below(size_t n)
+{
+    return (size_t)(random_bits() % n);
+}
+
+static bool one_in(size_t n)
+{
+    return below(n) == 0;
+}
+
+/* ---------------------------------------------------------------- buffers */
+
+#define PAGE 4096
+#define ARENA (1 << 22)
+#define GUARD 64
+#define GUARD_BYTE 0xa5
+
+typedef struct buffer {
+    unsigned char *arena; /* ARENA bytes, then a page without access */
+    unsigned char *data;
+    size_t size;
+} buffer;
+
+static buffer src_buffer, aux_buffer, out_buffer[2], positions_buffer[2];
+
+static void buffer_map(buffer *b)
+{
+    b->arena = mmap(NULL, ARENA + PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    ck_assert(b->arena != MAP_FAILED);
+    ck_assert_int_eq(mprotect(b->arena + ARENA, PAGE, PROT_NONE), 0);
+}
+
+static void map_all(void)
+{
+    buffer_map(&src_buffer);
+    buffer_map(&aux_buffer);
+    for (int i = 0; i < 2; i++) {
+        buffer_map(&out_buffer[i]);
+        buffer_map(&positions_buffer[i]);
+    }
+}
+
+/* `size` bytes that end `gap` < GUARD bytes before the page without access. */
+static void *buffer_place(buffer *b, size_t size, size_t gap)
+{
+    ck_assert_uint_le(size + 2 * GUARD, ARENA);
+    b->size = size;
+    b->data = b->arena + ARENA - gap - size;
+    memset(b->data - GUARD, GUARD_BYTE, GUARD + size + gap);
+    return b->data;
+}
+
+static size_t random_gap(void)
+{
+    return one_in(2) ? 0 : below(GUARD);
+}
+
+static void buffer_check(const buffer *b)
+{
+    for (const unsigned char *p = b->data - GUARD; p < b->arena + ARENA; p++) {
+        if (p == b->data) {
+            p += b->size;
+            if (p == b->arena + ARENA) {
+                break;
+            }
+        }
+        if (*p != GUARD_BYTE) { /* a ck_assert of each byte would take most of the time */
+            ck_abort_msg("wrote %td bytes from the start of %zu", p - b->data, b->size);
+        }
+    }
+}
+
+/* ---------------------------------------------------------------- input */
+
+typedef enum input {
+    IN_ORDINARY,  /* weights around 0.05 */
+    IN_TIES,      /* few small integers */
+    IN_ZEROS,     /* of both signs, and a few others */
+    IN_SPARSE,    /* 2:4 already, with -0.0 among the others */
+    IN_SUBNORMAL, /* the smallest of the type */
+    IN_ROUNDING,  /* all exponents of the stored type, often just at or beside a tie */
+    IN_FINITE,    /* any finite bits: overflows when narrowed */
+    IN_OVERFLOW,  /* ordinary, with the odd element at or beyond the stored type's range */
+    IN_NONFINITE, /* ordinary, with NaN and infinities */
+    INPUTS
+} input;
+
+static uint64_t encode(const s24_dtype_info *info, double x)
+{
+    bool overflow = false;
+    return s24_encode(info, x, &overflow);
+}
+
+static uint64_t sign_bit(const s24_dtype_info *info)
+{
+    return info->kind == S24_KIND_INT ? 0 : random_bits() & 1 ? info->magnitude_mask + 1 : 0;
+}
+
+static uint64_t finite_bits(const s24_dtype_info *info)
+{
+    uint64_t bits;
+    do {
+        bits = random_bits() >> (64 - info->bits);
+    } while (s24_key(info, bits) >= info->nonfinite_key);
+    return bits;
+}
+
+static uint64_t ordinary_bits(const s24_dtype_info *info)
+{
+    const double x = (double)(int64_t)random_bits() * 0x1p-63;
+    return info->kind == S24_KIND_INT ? random_bits() & 255 : encode(info, x * x * x * 0.25);
+}
+
+static uint64_t rounding_bits(const s24_dtype_info *from, const s24_dtype_info *to)
+{
+    const unsigned extra = from->mantissa_bits - to->mantissa_bits;
+    if (from == to || extra == 0 || to->kind != S24_KIND_IEEE) {
+        return finite_bits(from);
+    }
+    const uint64_t exponents = UINT64_C(1) << to->exponent_bits;
+    const int exponent = (int)below((size_t)exponents + to->mantissa_bits) - (int)(exponents / 2 + to->mantissa_bits);
+    uint64_t bits = encode(from, ldexp(1 + (double)random_bits() * 0x1p-64, exponent));
+    const uint64_t below_unit = (UINT64_C(1) << extra) - 1;
+    switch (below(4)) {
+    case 0: bits = (bits & ~below_unit) | (below_unit / 2 + 1); break;
+    case 1: bits = (bits & ~below_unit) | (below_unit / 2 + below(3)); break;
+    case 2: bits = bits | (below_unit >> below(3)); break;
+    default: break;
+    }
+    const double limit = s24_decode(to, to->nonfinite_key - 1);
+    return s24_decode(from, bits) <= limit ? bits | sign_bit(from) : encode(from, limit);
+}
+
+static uint64_t element(input kind, const s24_dtype_info *from, const s24_dtype_info *to)
+{
+    static const double small[] = {0, -0.0, 1, -1, 2, -2, 3, 0};
+    const double limit = s24_decode(to, to->nonfinite_key - 1);
+    switch (kind) {
+    case IN_TIES: return encode(from, small[below(8)]);
+    case IN_ZEROS: return one_in(6) ? ordinary_bits(from) : sign_bit(from);
+    case IN_SPARSE: return one_in(2) ? ordinary_bits(from) : sign_bit(from);
+    case IN_SUBNORMAL:
+        return (random_bits() & ((UINT64_C(2) << (from->mantissa_bits - below(3))) - 1)) | sign_bit(from);
+    case IN_ROUNDING: return rounding_bits(from, to);
+    case IN_FINITE: return finite_bits(from);
+    case IN_OVERFLOW:
+        return one_in(200) && from->kind != S24_KIND_INT ? encode(from, limit * (1 + (double)below(9) * 0x1p-12))
+                                                         : ordinary_bits(from);
+    case IN_NONFINITE:
+        if (one_in(50) && from->kind != S24_KIND_INT) {
+            return (from->nonfinite_key + (one_in(2) ? 0 : below(from->magnitude_mask - from->nonfinite_key + 1))) |
+                   sign_bit(from);
+        }
+        return ordinary_bits(from);
+    default: return ordinary_bits(from);
+    }
+}
+
+/* IN_SPARSE: a third and a fourth element unequal to zero become zeros. */
+static void fill(input kind, const s24_dtype_info *from, const s24_dtype_info *to, size_t rows, size_t cols, void *dst)
+{
+    for (size_t i = 0; i < rows * cols; i++) {
+        s24_store(dst, from->bytes, i, element(kind, from, to));
+    }
+    for (size_t row = 0; kind == IN_SPARSE && row < rows; row++) {
+        for (size_t col = 0, nonzero = 0; col < cols; col++) {
+            nonzero = col % 4 ? nonzero : 0;
+            nonzero += s24_key(from, s24_load(dst, from->bytes, row * cols + col)) != 0;
+            if (nonzero > 2) {
+                s24_store(dst, from->bytes, row * cols + col, sign_bit(from));
+            }
+        }
+    }
+}
+
+/* ---------------------------------------------------------------- pruning */
+
+static s24_pruner pruner_of(const prune_case *c, bool allow_nonfinite, bool generic)
+{
+    s24_pruner p = s24_pruner_of(&s24_methods[S24_METHOD_MAGNITUDE], c->from, c->to, c->from, allow_nonfinite, c->isa);
+    ck_assert_msg(p.kernel == c->function, "%s is not what dispatch finds", c->name);
+    p.kernel = generic ? NULL : p.kernel;
+    return p;
+}
+
+static void assert_same_fault(const s24_fault *a, const s24_fault *b, const char *what)
+{
+    ck_assert_msg(a->kind == b->kind && a->row == b->row && a->col == b->col &&
+                      memcmp(&a->value, &b->value, sizeof a->value) == 0,
+                  "%s: fault %d at [%zu, %zu] (%g), not %d at [%zu, %zu] (%g)", what, a->kind, a->row, a->col, a->value,
+                  b->kind, b->row, b->col, b->value);
+}
+
+/* The panel in src_buffer by the kernel and by the generic code, into pairs of buffers. Whether it was accepted. */
+static bool prune_both(const prune_case *c, size_t rows, size_t cols, bool allow_nonfinite, const char *what)
+{
+    const size_t groups = (cols + 3) / 4;
+    s24_sums sums[2];
+    s24_fault fault[2];
+    bool ok[2];
+    memset(sums, 0, sizeof sums);
+    for (int generic = 0; generic < 2; generic++) {
+        const s24_pruner p = pruner_of(c, allow_nonfinite, generic);
+        const s24_panel panel = {
+            .rows = rows, .cols = cols, .dense = src_buffer.data,
+            .values = buffer_place(&out_buffer[generic], rows * groups * 2 * p.to->bytes, random_gap()),
+            .positions = buffer_place(&positions_buffer[generic], rows * ((groups + 1) / 2), random_gap())};
+        ok[generic] = s24_prune_panel(&p, &panel, &sums[generic], &fault[generic]);
+        buffer_check(&out_buffer[generic]);
+        buffer_check(&positions_buffer[generic]);
+    }
+    buffer_check(&src_buffer);
+    ck_assert_msg(ok[0] == ok[1], "%s: %s, which the generic code does not", what, ok[0] ? "accepts" : "refuses");
+    if (!ok[0]) {
+        assert_same_fault(&fault[0], &fault[1], what);
+        return false;
+    }
+    ck_assert_msg(memcmp(positions_buffer[0].data, positions_buffer[1].data, positions_buffer[0].size) == 0,
+                  "%s: positions differ", what);
+    ck_assert_msg(memcmp(out_buffer[0].data, out_buffer[1].data, out_buffer[0].size) == 0, "%s: values differ", what);
+    ck_assert_msg(memcmp(&sums[0], &sums[1], sizeof sums[0]) == 0, "%s: sums differ", what);
+    return true;
+}
+
+static void place_input(const prune_case *c, input kind, size_t rows, size_t cols)
+{
+    const s24_dtype_info *from = s24_info(c->from);
+    fill(kind, from, s24_info(c->to), rows, cols, buffer_place(&src_buffer, rows * cols * from->bytes, random_gap()));
+}
+
+START_TEST(prune_random)
+{
+    const prune_case *c = &prune_cases[_i];
+    if (!have(c->isa)) {
+        return;
+    }
+    for (size_t cols = 1; cols <= 130; cols++) {
+        for (int kind = 0; kind < INPUTS; kind++) {
+            const size_t rows = 1 + below(5);
+            char what[200];
+            snprintf(what, sizeof what, "%s, %zu x %zu, input %d", c->name, rows, cols, kind);
+            place_input(c, (input)kind, rows, cols);
+            prune_both(c, rows, cols, false, what);
+            prune_both(c, rows, cols, true, what);
+        }
+    }
+    /* Long rows, where a block is followed by many others, and counters grow. */
+    for (int kind = 0; kind < INPUTS; kind++) {
+        place_input(c, (input)kind, 3, 10000 + below(64));
+        prune_both(c, 3, src_buffer.size / 3 / s24_info(c->from)->bytes, true, c->name);
+    }
+}
+END_TEST
+
+/* Every group of four over a small alphabet, with every group in every place of a vector. */
+START_TEST(prune_ties)
+{
+    const prune_case *c = &prune_cases[_i];
+    if (!have(c->isa)) {
+        return;
+    }
+    const s24_dtype_info *from = s24_info(c->from);
+    const uint64_t alphabet[6] = {encode(from, 0),  encode(from, -0.0), encode(from, 1),
+                                  encode(from, -1), encode(from, 2),    c->from == S24_I8 ? 0x80 : 1};
+    for (size_t shift = 0; shift < 16; shift++) {
+        const size_t cols = 4 * (shift + 1296);
+        unsigned char *src = buffer_place(&src_buffer, cols * from->bytes, 0);
+        memset(src, 0, cols * from->bytes);
+        for (size_t g = 0; g < 1296; g++) {
+            size_t digits = g;
+            for (size_t i = 0; i < 4; i++, digits /= 6) {
+                s24_store(src, from->bytes, 4 * (shift + g) + i, alphabet[digits % 6]);
+            }
+        }
+        ck_assert(prune_both(c, 1, cols, false, c->name));
+    }
+}
+END_TEST
+
+/* Narrowing: every upper half of an f32 that is in range, with lower halves at, below and above all ties. */
+START_TEST(prune_every_rounding)
+{
+    const prune_case *c = &prune_cases[_i];
+    if (!have(c->isa) || c->from != S24_F32) {
+        return;
+    }
+    static const uint32_t lower[] = {0, 1, 0xfff, 0x1000, 0x1001, 0x2fff, 0x3000, 0x3001,
+                                     0x7fff, 0x8000, 0x8001, 0x9000, 0xefff, 0xf000, 0xf001, 0xffff};
+    for (uint32_t block = 0; block < 65536; block += 256) {
+        size_t n = 0;
+        uint32_t *src = buffer_place(&src_buffer, 4 * 4096, 0);
+        for (uint32_t upper = block; upper < block + 256; upper++) {
+            for (size_t i = 0; i < 16; i++) {
+                const uint32_t bits = upper << 16 | lower[i];
+                bool overflow = false;
+                s24_encode(s24_info(c->to), s24_decode(s24_info(S24_F32), bits), &overflow);
+                if (!overflow && (bits & 0x7fffffff) < 0x7f800000) {
+                    src[n++] = bits;
+                }
+            }
+        }
+        memmove((unsigned char *)src + 4 * (4096 - n), src, 4 * n);
+        src_buffer.data += 4 * (4096 - n);
+        src_buffer.size = 4 * n;
+        memset(src_buffer.data - GUARD, GUARD_BYTE, GUARD);
+        ck_assert(n == 0 || prune_both(c, 1, n, false, c->name));
+    }
+}
+END_TEST
+
+/* Narrowing: groups of what just becomes a zero, and just does not, alone and among others. */
+START_TEST(prune_underflow)
+{
+    const prune_case *c = &prune_cases[_i];
+    const s24_dtype_info *from = s24_info(c->from), *to = s24_info(c->to);
+    if (!have(c->isa) || from == to) {
+        return;
+    }
+    const uint64_t half = encode(from, s24_decode(to, 1) / 2);
+    for (size_t g = 0; g < 200; g++) {
+        for (uint64_t bits = half - 2; bits <= half + 2; bits++) {
+            unsigned char *src = buffer_place(&src_buffer, 800 * from->bytes, 0);
+            for (size_t i = 0; i < 800; i++) {
+                s24_store(src, from->bytes, i, i / 4 == g ? bits | sign_bit(from) : encode(from, 1));
+            }
+            ck_assert(prune_both(c, 1, 800, false, c->name));
+        }
+    }
+}
+END_TEST
+
+/* The kernel itself: it does all that it can, asks for nothing again without need, and always with need. */
+START_TEST(prune_redo)
+{
+    const prune_case *c = &prune_cases[_i];
+    if (!have(c->isa)) {
+        return;
+    }
+    const s24_dtype_info *from = s24_info(c->from), *to = s24_info(c->to);
+    for (size_t groups = 0; groups < 70; groups++) {
+        s24_lanes lanes = {0};
+        unsigned char *src = buffer_place(&src_buffer, 4 * groups * from->bytes, 0);
+        unsigned char *values = buffer_place(&out_buffer[0], 2 * groups * to->bytes, 0);
+        uint8_t *positions = buffer_place(&positions_buffer[0], (groups + 1) / 2, 0);
+        fill(IN_ORDINARY, from, to, 1, 4 * groups, src);
+        ck_assert_uint_eq(c->function(src, groups, values, positions, &lanes), groups / 4 * 4);
+        ck_assert(!lanes.redo);
+        for (size_t i = 0; i < groups / 4 * 16 && from->kind != S24_KIND_INT; i++) {
+            const uint64_t ordinary = s24_load(src, from->bytes, i);
+            const uint64_t largest = from->nonfinite_key - 1;
+            s24_store(src, from->bytes, i, from == to ? from->nonfinite_key | sign_bit(from) : largest);
+            s24_store(src, from->bytes, i, one_in(2) ? from->magnitude_mask : s24_load(src, from->bytes, i));
+            lanes = (s24_lanes){0};
+            c->function(src, groups, values, positions, &lanes);
+            if (!lanes.redo) {
+                ck_abort_msg("%s: element %zu of %zu is let pass", c->name, i, 4 * groups);
+            }
+            s24_store(src, from->bytes, i, ordinary);
+        }
+    }
+}
+END_TEST
+
+/* ---------------------------------------------------------------- unpacking */
+
+static s24_unpacker unpacker_of(const unpack_case *c, bool generic)
+{
+    s24_unpacker u = s24_unpacker_of(c->from, c->to, c->isa);
+    ck_assert_msg(u.kernel == c->function, "%s is not what dispatch finds", c->name);
+    u.kernel = generic ? NULL : u.kernel;
+    return u;
+}
+
+/* The planes in src_buffer and aux_buffer by the kernel and by the generic code. */
+static bool unpack_both(const unpack_case *c, size_t rows, size_t cols, const char *what)
+{
+    s24_fault fault[2];
+    bool ok[2];
+    for (int generic = 0; generic < 2; generic++) {
+        const s24_unpacker u = unpacker_of(c, generic);
+        void *dst = buffer_place(&out_buffer[generic], rows * cols * u.to->bytes, random_gap());
+        ok[generic] = s24_unpack_panel(&u, rows, cols, src_buffer.data, aux_buffer.data, dst, &fault[generic]);
+        buffer_check(&out_buffer[generic]);
+    }
+    buffer_check(&src_buffer);
+    buffer_check(&aux_buffer);
+    ck_assert_msg(ok[0] == ok[1], "%s: %s, which the generic code does not", what, ok[0] ? "accepts" : "refuses");
+    if (!ok[0]) {
+        assert_same_fault(&fault[0], &fault[1], what);
+        return false;
+    }
+    ck_assert_msg(memcmp(out_buffer[0].data, out_buffer[1].data, out_buffer[0].size) == 0, "%s: values differ", what);
+    return true;
+}
+
+static uint8_t random_positions(void)
+{
+    static const uint8_t valid[] = {0x4, 0x8, 0x9, 0xc, 0xd, 0xe};
+    return (uint8_t)(valid[below(6)] | valid[below(6)] << 4);
+}
+
+/* Planes of random values (any bits) and valid positions; what follows the last group of a row is random, too. */
+static void place_planes(const unpack_case *c, size_t rows, size_t cols)
+{
+    const size_t groups = (cols + 3) / 4;
+    unsigned char *values = buffer_place(&src_buffer, rows * groups * 2 * s24_info(c->from)->bytes, random_gap());
+    uint8_t *positions = buffer_place(&aux_buffer, rows * ((groups + 1) / 2), random_gap());
+    for (size_t i = 0; i < src_buffer.size; i++) {
+        values[i] = (unsigned char)random_bits();
+    }
+    for (size_t i = 0; i < aux_buffer.size; i++) {
+        positions[i] = random_positions();
+        if (groups % 2 && (i + 1) % ((groups + 1) / 2) == 0) {
+            positions[i] = (uint8_t)((positions[i] & 15) | random_bits() << 4);
+        }
+    }
+}
+
+START_TEST(unpack_random)
+{
+    const unpack_case *c = &unpack_cases[_i];
+    if (!have(c->isa)) {
+        return;
+    }
+    for (size_t cols = 1; cols <= 130; cols++) {
+        for (int repeat = 0; repeat < 8; repeat++) {
+            const size_t rows = 1 + below(5);
+            char what[200];
+            snprintf(what, sizeof what, "%s, %zu x %zu", c->name, rows, cols);
+            place_planes(c, rows, cols);
+            ck_assert(unpack_both(c, rows, cols, what));
+            aux_buffer.data[below(aux_buffer.size)] = (uint8_t)random_bits();
+            unpack_both(c, rows, cols, what);
+        }
+    }
+}
+END_TEST
+
+/* Each of the 16 nibbles in every place; the kernel stops in front of its pair, and not before. */
+START_TEST(unpack_nibbles)
+{
+    const unpack_case *c = &unpack_cases[_i];
+    if (!have(c->isa)) {
+        return;
+    }
+    for (size_t g = 0; g < 50; g++) {
+        for (unsigned nibble = 0; nibble < 16; nibble++) {
+            place_planes(c, 1, 4 * 50);
+            const unsigned shift = g % 2 * 4;
+            uint8_t *byte = &aux_buffer.data[g / 2];
+            *byte = (uint8_t)((*byte & 0xf0u >> shift) | nibble << shift);
+            const bool valid = (nibble & 3) < nibble >> 2;
+            ck_assert_int_eq(unpack_both(c, 1, 4 * 50, c->name), valid);
+            void *dst = buffer_place(&out_buffer[0], 200 * s24_info(c->to)->bytes, 0);
+            const size_t done = c->function(src_buffer.data, aux_buffer.data, 50, dst);
+            ck_assert_uint_eq(done, valid ? 50 : g / 2 * 2);
+        }
+    }
+}
+END_TEST
+
+/* Each of the 65536 values of a 16-bit type: subnormals, infinities, NaN of both kinds. */
+START_TEST(unpack_every_value)
+{
+    const unpack_case *c = &unpack_cases[_i];
+    if (!have(c->isa) || s24_info(c->from)->bits != 16) {
+        return;
+    }
+    place_planes(c, 1, 2 * 65536);
+    for (size_t i = 0; i < 65536; i++) {
+        s24_store(src_buffer.data, 2, i, i);
+    }
+    ck_assert(unpack_both(c, 1, 2 * 65536, c->name));
+}
+END_TEST
+
+/* ---------------------------------------------------------------- properties */
+
+/* The kernel's element (row, col) is the input's, or +0 where another two are kept: so unpack of pack is the mask. */
+static void assert_masked(const s24_dtype_info *info, size_t rows, size_t cols, const unsigned char *in,
+                          const unsigned char *out)
+{
+    for (size_t i = 0, nonzero = 0; i < rows * cols; i++) {
+        const uint64_t w = s24_load(in, info->bytes, i), v = s24_load(out, info->bytes, i);
+        nonzero = i % cols % 4 ? nonzero : 0;
+        nonzero += v != 0;
+        if ((v != w && v != 0) || nonzero > 2) {
+            ck_abort_msg("element %zu is neither kept nor pruned, or the third of its group", i);
+        }
+    }
+}
+
+START_TEST(properties)
+{
+    const unpack_case *u = &unpack_cases[_i];
+    if (!have(u->isa) || u->from != u->to) {
+        return;
+    }
+    const prune_case c = {u->isa, u->from, u->to, s24_find_prune_kernel(u->isa, u->from, u->to), u->name};
+    const s24_unpacker unpacker = unpacker_of(u, false);
+    const unsigned bytes = unpacker.from->bytes;
+    for (size_t cols = 1; cols <= 130; cols++) {
+        const size_t rows = 1 + below(5), groups = (cols + 3) / 4;
+        s24_fault fault;
+        place_input(&c, (input)below(IN_ROUNDING), rows, cols);
+        ck_assert(prune_both(&c, rows, cols, false, c.name));
+        unsigned char *dense = buffer_place(&aux_buffer, rows * cols * bytes, random_gap());
+        ck_assert(s24_unpack_panel(&unpacker, rows, cols, out_buffer[0].data, positions_buffer[0].data, dense, &fault));
+        buffer_check(&aux_buffer);
+        assert_masked(unpacker.from, rows, cols, src_buffer.data, dense);
+
+        /* Once more: the dense form, since with zeros among the kept the positions may be others. */
+        memcpy(src_buffer.data, dense, rows * cols * bytes);
+        ck_assert(prune_both(&c, rows, cols, false, c.name));
+        unsigned char *again = buffer_place(&out_buffer[1], rows * groups * 4 * bytes, 0);
+        ck_assert(s24_unpack_panel(&unpacker, rows, cols, out_buffer[0].data, positions_buffer[0].data, again, &fault));
+        for (size_t i = 0; i < rows * cols; i++) {
+            const uint64_t v = s24_load(dense, bytes, i), w = s24_load(again, bytes, i);
+            if (v != w && (s24_key(unpacker.from, v) != 0 || w != 0)) {
+                ck_abort_msg("element %zu changes when it is pruned again", i);
+            }
+        }
+    }
+}
+END_TEST
+
+/* ---------------------------------------------------------------- suite */
+
+static void print_skipped(void)
+{
+    for (int i = 0; i < PRUNE_CASES; i++) {
+        if (!have(prune_cases[i].isa)) {
+            printf("test_kernels: skipped, not on this machine: %s\n", prune_cases[i].name);
+        }
+    }
+    for (int i = 0; i < UNPACK_CASES; i++) {
+        if (!have(unpack_cases[i].isa)) {
+            printf("test_kernels: skipped, not on this machine: %s\n", unpack_cases[i].name);
+        }
+    }
+}
+
+int main(void)
+{
+    const char *given = getenv("S24_SEED");
+    seed = given ? strtoull(given, NULL, 0) : (uint64_t)time(NULL);
+    printf("test_kernels: S24_SEED=%llu\n", (unsigned long long)seed);
+    print_skipped();
+
+    Suite *suite = suite_create("kernels");
+    TCase *prune = tcase_create("prune"), *unpack = tcase_create("unpack");
+    tcase_add_checked_fixture(prune, map_all, NULL);
+    tcase_add_checked_fixture(unpack, map_all, NULL);
+    tcase_set_timeout(prune, 300);
+    tcase_set_timeout(unpack, 300);
+    tcase_add_loop_test(prune, prune_random, 0, PRUNE_CASES);
+    tcase_add_loop_test(prune, prune_ties, 0, PRUNE_CASES);
+    tcase_add_loop_test(prune, prune_every_rounding, 0, PRUNE_CASES);
+    tcase_add_loop_test(prune, prune_underflow, 0, PRUNE_CASES);
+    tcase_add_loop_test(prune, prune_redo, 0, PRUNE_CASES);
+    tcase_add_loop_test(unpack, unpack_random, 0, UNPACK_CASES);
+    tcase_add_loop_test(unpack, unpack_nibbles, 0, UNPACK_CASES);
+    tcase_add_loop_test(unpack, unpack_every_value, 0, UNPACK_CASES);
+    tcase_add_loop_test(unpack, properties, 0, UNPACK_CASES);
+    suite_add_tcase(suite, prune);
+    suite_add_tcase(suite, unpack);
+
+    SRunner *runner = srunner_create(suite);
+    srunner_run_all(runner, CK_NORMAL);
+    const int failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed != 0;
+}
