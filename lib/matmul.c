@@ -1,0 +1,641 @@
+/*
+ * C = A B with A compressed. A kept weight needs one row of B, the one that its position names:
+ *
+ *      C[m][0 .. N) = sum over the kept weights (m, k) of weight * B[k][0 .. N)
+ *
+ * What a kept weight does not meet is not touched: infinities and NaNs of B reach C only through kept weights (a kept 0
+ * among them), unlike in a dense product, where a zero times an infinity is NaN. Positions beyond K, in the padding of
+ * a row's last group, count as absent whatever their values.
+ *
+ * Three ways, by N alone:
+ *
+ *   N = 1           straight from the stored bytes, which is all the time there is
+ *   N <= dot_max    dot products along K; B is turned so that its columns are contiguous
+ *   larger          tiles: up to 12 vectors of columns by as many k as make a tile of B that stays in the L1 cache. All
+ *                   rows of a job go past it, their sums in a panel of C that stays in the L2 cache, so that weights
+ *                   are decoded once a panel:
+ *
+ *                        B tile [k, 12 vectors]   L1, packed once a job
+ *        A chunk [rows, k] ------> C panel [rows, 12 vectors]   L2, copied to C at the end
+ *
+ * Sums are f32. A chain of additions is short: a tile's, 32 to 384 k, or a chunk's, 512 k in 16 lanes, is started at 0
+ * and then added to C; for N = 1 there are 64 lanes. Where the cuts are depends on K, N and the kernels, never on
+ * threads: the bytes are the same.
+ */
+#include "matmul_kernels.h"
+
+#include <string.h>
+
+#include "dtype.h"
+#include "error.h"
+#include "mem.h"
+#include "threads.h"
+
+#define INLINE static inline __attribute__((always_inline))
+
+/* ---------------------------------------------------------------- generic kernels: the specification */
+
+static bool valid_nibble(unsigned nibble)
+{
+    return (nibble & 3) < nibble >> 2;
+}
+
+static size_t generic_check(const uint8_t *positions, size_t groups)
+{
+    for (size_t g = 0; g < groups; g++) {
+        if (!valid_nibble(positions[g / 2] >> (g % 2 * 4) & 15)) {
+            return g;
+        }
+    }
+    return groups;
+}
+
+static void generic_decode(const s24_dtype_info *info, const s24_chunk *chunk)
+{
+    for (size_t r = 0; r < chunk->rows; r++) {
+        const unsigned char *values = (const unsigned char *)chunk->values + r * chunk->value_pitch;
+        const uint8_t *positions = chunk->positions + r * chunk->position_pitch;
+        float *weights = chunk->weights + r * chunk->stride;
+        uint16_t *offsets = chunk->offsets + r * chunk->stride;
+        const size_t whole = (chunk->groups + S24_STEP_GROUPS - 1) / S24_STEP_GROUPS * S24_STEP_GROUPS;
+        for (size_t i = 0; i < 2 * whole; i++) {
+            const size_t group = i / 2;
+            const bool there = group < chunk->groups;
+            const size_t position = there ? (unsigned)positions[i / 4] >> i % 4 * 2 & 3 : 0;
+            weights[i] = there ? (float)s24_decode(info, s24_load(values, info->bytes, i)) : 0;
+            offsets[i] = (uint16_t)((4 * group + position) * chunk->scale);
+        }
+    }
+}
+
+#define WIDTH 16 /* floats: compilers make of 16 what the machine has */
+
+INLINE void generic_tile(const unsigned vectors, const s24_chunk *chunk, size_t steps, const float *b, float *c,
+                         bool first)
+{
+    for (size_t r = 0; r < chunk->rows; r++, c += WIDTH * vectors) {
+        float sum[WIDTH * S24_TILE_VECTORS] = {0};
+        for (size_t i = 0; i < S24_STEP_VALUES * steps; i++) {
+            const float w = chunk->weights[r * chunk->stride + i];
+            const float *row = b + chunk->offsets[r * chunk->stride + i] / sizeof *b;
+            for (unsigned j = 0; j < WIDTH * vectors; j++) {
+                sum[j] += w * row[j];
+            }
+        }
+        for (unsigned j = 0; j < WIDTH * vectors; j++) {
+            c[j] = first ? sum[j] : c[j] + sum[j];
+        }
+    }
+}
+
+#define GENERIC_TILE(n) \
+    static void generic_tile_##n(const s24_chunk *chunk, size_t steps, const float *b, float *c, bool first) \
+    { \
+        generic_tile(n, chunk, steps, b, c, first); \
+    }
+
+GENERIC_TILE(1)
+GENERIC_TILE(2)
+GENERIC_TILE(3)
+GENERIC_TILE(4)
+
+static void generic_dot(unsigned cols, const s24_chunk *chunk, size_t steps, const float *b, size_t pitch,
+                        float sums[S24_DOT_ROWS][S24_DOT_COLS])
+{
+    for (unsigned r = 0; r < S24_DOT_ROWS; r++) {
+        const float *weights = chunk->weights + r * chunk->stride;
+        const uint16_t *offsets = chunk->offsets + r * chunk->stride;
+        for (unsigned j = 0; j < cols; j++) {
+            float sum[S24_STEP_VALUES] = {0}, total = 0;
+            for (size_t i = 0; i < S24_STEP_VALUES * steps; i++) {
+                sum[i % S24_STEP_VALUES] += weights[i] * b[j * pitch + offsets[i]];
+            }
+            for (unsigned lane = 0; lane < S24_STEP_VALUES; lane++) {
+                total += sum[lane];
+            }
+            sums[r][j] = total;
+        }
+    }
+}
+
+#define GENERIC_DOT(n) \
+    static void generic_dot_##n(const s24_chunk *chunk, size_t steps, const float *b, size_t pitch, \
+                                float sums[S24_DOT_ROWS][S24_DOT_COLS]) \
+    { \
+        generic_dot(n, chunk, steps, b, pitch, sums); \
+    }
+
+GENERIC_DOT(1)
+GENERIC_DOT(2)
+GENERIC_DOT(3)
+GENERIC_DOT(4)
+
+static float generic_vector(const s24_dtype_info *info, const void *values, const uint8_t *positions, size_t groups,
+                            const float *x)
+{
+    float sum[S24_STEP_VALUES] = {0}, total = 0;
+    for (size_t i = 0; i < 2 * groups; i++) {
+        const size_t k = i / 2 * 4 + ((unsigned)positions[i / 4] >> i % 4 * 2 & 3);
+        sum[i % S24_STEP_VALUES] += (float)s24_decode(info, s24_load(values, info->bytes, i)) * x[k];
+    }
+    for (unsigned lane = 0; lane < S24_STEP_VALUES; lane++) {
+        total += sum[lane];
+    }
+    return total;
+}
+
+static const s24_matmul_ops generic_ops = {
+    .width = WIDTH,
+    .dot_max = 8,
+    .check = generic_check,
+    .tile = {NULL, generic_tile_1, generic_tile_2, generic_tile_3, generic_tile_4},
+    .dot = {NULL, generic_dot_1, generic_dot_2, generic_dot_3, generic_dot_4},
+};
+
+#define GENERIC_SET(dtype, name) \
+    static void decode_##name(const s24_chunk *chunk) \
+    { \
+        generic_decode(s24_info(S24_##dtype), chunk); \
+    } \
+    static float vector_##name(const void *values, const uint8_t *positions, size_t groups, const float *x) \
+    { \
+        return generic_vector(s24_info(S24_##dtype), values, positions, groups, x); \
+    } \
+    const s24_matmul_kernel s24_matmul_##name##_generic = {&generic_ops, decode_##name, vector_##name};
+
+GENERIC_SET(F32, f32)
+GENERIC_SET(F16, f16)
+GENERIC_SET(BF16, bf16)
+GENERIC_SET(F8E4M3, f8e4m3)
+GENERIC_SET(F8E5M2, f8e5m2)
+GENERIC_SET(I8, i8)
+
+const s24_matmul_kernel *s24_find_matmul_kernel(s24_isa isa, s24_dtype dtype)
+{
+    static const struct {
+        s24_isa isa;
+        s24_dtype dtype;
+        const s24_matmul_kernel *kernel;
+    } rows[] = {
+#define X(isa_, dtype_, kernel_) {S24_ISA_##isa_, S24_##dtype_, &kernel_},
+        S24_MATMUL_KERNELS(X)
+#undef X
+    };
+    const s24_matmul_kernel *best = NULL;
+    s24_isa best_isa = S24_ISA_GENERIC;
+    isa = s24_isa_detect(isa);
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        if (rows[i].dtype == dtype && rows[i].isa <= isa && (!best || rows[i].isa > best_isa)) {
+            best = rows[i].kernel;
+            best_isa = rows[i].isa;
+        }
+    }
+    return best;
+}
+
+/* ---------------------------------------------------------------- one product */
+
+/*
+ * Sizes, by measurement on Zen 4 within half and double. A decoded chunk is what 4 rows need for DOT_GROUPS; of tiles,
+ * CHUNK_ROWS rows at most, so that it stays in the L1 cache beside the tile.
+ */
+#define CHUNK_ENTRIES 2048
+#define CHUNK_ROWS 16
+#define DOT_GROUPS 128            /* 512 elements: 4 columns of B are 8 KiB */
+#define DOT_ELEMENTS (4 * DOT_GROUPS)
+#define BATCH_ROWS 16             /* checked, then multiplied by few columns: A comes from memory once */
+#define TILE_BYTES (24 * 1024)    /* of B, in the smallest L1 cache in use (32 KiB), beside A and C passing by */
+#define PANEL_BYTES (384 * 1024)  /* of C, in an L2 cache of 512 KiB or more */
+#define JOBS_PER_THREAD 4         /* enough for threads of unequal speed to finish together */
+#define GRAIN (4u << 20)          /* multiply-adds, more or less, that are worth a thread: some 50 us */
+
+/* A worker's own buffers. */
+typedef struct scratch {
+    float *b;                          /* a tile of B; not for dot products, which share `turned` */
+    float *c;                          /* a panel of C */
+    float weights[CHUNK_ENTRIES];
+    uint16_t offsets[CHUNK_ENTRIES];
+} scratch;
+
+typedef struct product {
+    const s24_tensor *a;
+    const s24_matmul_kernel *kernel;
+    const s24_matmul_ops *ops;
+    unsigned bytes;                    /* an element of A */
+    const float *b;
+    float *c;
+    size_t ldb, n, ldc;
+    size_t job_rows, row_jobs, panels; /* job = panel * row_jobs + rows / job_rows */
+    size_t tile_groups;
+    float *turned;                     /* B for dot products; NULL: tiles */
+    scratch **scratches;
+} product;
+
+static size_t ceil_div(size_t a, size_t b)
+{
+    return a / b + (a % b != 0);
+}
+
+static size_t min_size(size_t a, size_t b)
+{
+    return a < b ? a : b;
+}
+
+static const unsigned char *row_values(const product *p, size_t row, size_t group)
+{
+    return (const unsigned char *)p->a->values + (row * p->a->geometry.row_values + 2 * group) * p->bytes;
+}
+
+static const uint8_t *row_positions(const product *p, size_t row, size_t group)
+{
+    return p->a->positions + row * p->a->geometry.row_positions + group / 2;
+}
+
+static s24_status check_rows(const product *p, size_t row, size_t rows, s24_error *err)
+{
+    const size_t groups = p->a->geometry.groups;
+    for (size_t r = row; r < row + rows; r++) {
+        const size_t bad = p->ops->check(row_positions(p, r, 0), groups);
+        if (bad < groups) {
+            return s24_fail(err, S24_ERR_DATA, "row %zu, group %zu: positions are not two ascending indices", r, bad);
+        }
+    }
+    return S24_OK;
+}
+
+/* Weights at positions beyond K, in the last group of each row: absent. */
+static void clear_padding(const product *p, const s24_chunk *chunk, size_t group)
+{
+    const size_t cols = p->a->geometry.cols;
+    if (4 * (group + chunk->groups) <= cols) {
+        return;
+    }
+    for (size_t r = 0; r < chunk->rows; r++) {
+        for (size_t i = 2 * chunk->groups - 2; i < 2 * chunk->groups; i++) {
+            if (4 * group + chunk->offsets[r * chunk->stride + i] / chunk->scale >= cols) {
+                chunk->weights[r * chunk->stride + i] = 0;
+            }
+        }
+    }
+}
+
+/*
+ * Asks for a chunk that is due soon: its rows lie a page apart, where hardware prefetchers do not look. (Inlined, since
+ * gcc 12 takes a function that only prefetches for one without effects and drops the calls.)
+ */
+INLINE void prefetch_chunk(const product *p, size_t row, size_t rows, size_t group, size_t groups)
+{
+    const size_t value_bytes = 2 * groups * p->bytes, position_bytes = groups / 2;
+    for (size_t r = row; r < row + rows; r++) {
+        const unsigned char *values = row_values(p, r, group);
+        const uint8_t *positions = row_positions(p, r, group);
+        for (size_t i = 0; i < value_bytes; i += 64) {
+            __builtin_prefetch(values + i, 0, 2);
+        }
+        for (size_t i = 0; i < position_bytes; i += 64) {
+            __builtin_prefetch(positions + i, 0, 2);
+        }
+    }
+}
+
+static s24_chunk decode_chunk(const product *p, scratch *s, size_t row, size_t rows, size_t group, size_t groups,
+                              size_t stride, unsigned scale)
+{
+    const s24_chunk chunk = {
+        .values = row_values(p, row, group),
+        .positions = row_positions(p, row, group),
+        .value_pitch = p->a->geometry.row_values * p->bytes,
+        .position_pitch = p->a->geometry.row_positions,
+        .rows = rows,
+        .groups = groups,
+        .stride = stride,
+        .scale = scale,
+        .weights = s->weights,
+        .offsets = s->offsets,
+    };
+    p->kernel->decode(&chunk);
+    clear_padding(p, &chunk, group);
+    return chunk;
+}
+
+/* ---------------------------------------------------------------- tiles */
+
+/* A block of C: rows of A by columns of B, `vectors` registers wide. */
+typedef struct block_place {
+    size_t row, rows, col, n, vectors;
+} block_place;
+
+/* The vectors of panel i: as even a cut as there is, so that no panel is a sliver. */
+static size_t panel_begin(const product *p, size_t i)
+{
+    return ceil_div(p->n, p->ops->width) * i / p->panels;
+}
+
+static void pack_tile(const product *p, float *tile, size_t row_floats, size_t col, size_t k, size_t rows)
+{
+    const size_t n = min_size(row_floats, p->n - col);
+    for (size_t r = 0; r < rows; r++, tile += row_floats) {
+        const size_t there = k + r < p->a->geometry.cols ? n : 0;
+        if (there) {
+            memcpy(tile, p->b + (k + r) * p->ldb + col, there * sizeof *tile);
+        }
+        memset(tile + there, 0, (row_floats - there) * sizeof *tile);
+    }
+}
+
+/* Asks for rows [from, to) of the tile that begins at k: into the second-level cache, from where it will be packed. */
+INLINE void prefetch_tile(const product *p, size_t col, size_t n, size_t k, size_t from, size_t to)
+{
+    to = min_size(to, p->a->geometry.cols > k ? p->a->geometry.cols - k : 0);
+    for (size_t r = from; r < to; r++) {
+        const float *row = p->b + (k + r) * p->ldb + col;
+        for (size_t i = 0; i < n; i += 64 / sizeof *row) {
+            __builtin_prefetch(row + i, 0, 2);
+        }
+    }
+}
+
+/* One tile of B: all rows of the job past it, a batch at a time, while the next batch and the next tile are fetched. */
+static void tile_groups(const product *p, scratch *s, const block_place *at, size_t group)
+{
+    const size_t row_floats = at->vectors * p->ops->width;
+    const size_t stride = 2 * p->tile_groups, batch = min_size(CHUNK_ENTRIES / stride, CHUNK_ROWS);
+    const size_t count = min_size(p->tile_groups, p->a->geometry.groups - group);
+    const size_t steps = ceil_div(count, S24_STEP_GROUPS), tile = 4 * p->tile_groups;
+    pack_tile(p, s->b, row_floats, at->col, 4 * group, 4 * S24_STEP_GROUPS * steps);
+    for (size_t r = 0; r < at->rows; r += batch) {
+        const size_t next = min_size(r + batch, at->rows);
+        prefetch_chunk(p, at->row + next, min_size(batch, at->rows - next), group, count);
+        prefetch_tile(p, at->col, at->n, 4 * group + tile, tile * r / at->rows, tile * next / at->rows);
+        const s24_chunk chunk = decode_chunk(p, s, at->row + r, next - r, group, count, stride,
+                                             (unsigned)(row_floats * sizeof(float)));
+        p->ops->tile[at->vectors](&chunk, steps, s->b, s->c + r * row_floats, group == 0);
+    }
+}
+
+static void tile_rows(const product *p, scratch *s, size_t panel, size_t row, size_t rows)
+{
+    const size_t begin = panel_begin(p, panel), vectors = panel_begin(p, panel + 1) - begin;
+    const size_t row_floats = vectors * p->ops->width, col = begin * p->ops->width;
+    const block_place at = {.row = row, .rows = rows, .col = col, .n = min_size(row_floats, p->n - col),
+                            .vectors = vectors};
+    for (size_t g = 0; g < p->a->geometry.groups; g += p->tile_groups) {
+        tile_groups(p, s, &at, g);
+    }
+    for (size_t r = 0; r < rows; r++) {
+        memcpy(p->c + (row + r) * p->ldc + col, s->c + r * row_floats, at.n * sizeof *p->c);
+    }
+}
+
+/* ---------------------------------------------------------------- dot products */
+
+/*
+ * B with contiguous columns, by chunks of DOT_GROUPS so that what one chunk of A needs lies together; zeros behind K:
+ *
+ *      chunk 0: column 0 | column 1 | ... | column n - 1;  chunk 1: column 0 | ...        512 elements each
+ */
+static float *turned_chunk(const product *p, size_t group)
+{
+    return p->turned + 4 * group * p->n;
+}
+
+/* The vector kernel leaves a padded group out, and wants zeros from there on: its weights 0 would meet a NaN there. */
+static size_t turned_cols(const product *p)
+{
+    return p->n == 1 ? p->a->geometry.cols / 4 * 4 : p->a->geometry.cols;
+}
+
+static void turn_b(const product *p)
+{
+    const size_t cols = turned_cols(p), rest = p->a->geometry.cols % DOT_ELEMENTS ? cols % DOT_ELEMENTS : DOT_ELEMENTS;
+    for (size_t k = 0; k < cols; k++) {
+        float *chunk = turned_chunk(p, k / DOT_ELEMENTS * DOT_GROUPS) + k % DOT_ELEMENTS;
+        for (size_t j = 0; j < p->n; j++) {
+            chunk[j * DOT_ELEMENTS] = p->b[k * p->ldb + j];
+        }
+    }
+    for (size_t j = 0; j < p->n; j++) {
+        float *column = turned_chunk(p, (p->a->geometry.cols - 1) / DOT_ELEMENTS * DOT_GROUPS) + j * DOT_ELEMENTS;
+        memset(column + rest, 0, (DOT_ELEMENTS - rest) * sizeof *column);
+    }
+}
+
+/* Four rows; where there are fewer, the others are what an earlier chunk left, and count for nothing. */
+static void dot_chunk(const product *p, const s24_chunk *chunk, size_t row, size_t group)
+{
+    const size_t steps = ceil_div(chunk->groups, S24_STEP_GROUPS);
+    float sums[S24_DOT_ROWS][S24_DOT_COLS];
+    for (size_t j = 0; j < p->n; j += S24_DOT_COLS) {
+        const size_t cols = min_size(S24_DOT_COLS, p->n - j);
+        p->ops->dot[cols](chunk, steps, turned_chunk(p, group) + j * DOT_ELEMENTS, DOT_ELEMENTS, sums);
+        for (size_t r = 0; r < chunk->rows; r++) {
+            float *c = p->c + (row + r) * p->ldc + j;
+            for (size_t i = 0; i < cols; i++) {
+                c[i] = group ? c[i] + sums[r][i] : sums[r][i];
+            }
+        }
+    }
+}
+
+static void dot_rows(const product *p, scratch *s, size_t row, size_t rows)
+{
+    const size_t groups = p->a->geometry.groups;
+    for (size_t g = 0; g < groups; g += DOT_GROUPS) {
+        const size_t count = min_size(DOT_GROUPS, groups - g);
+        for (size_t r = 0; r < rows; r += S24_DOT_ROWS) {
+            const size_t next = min_size(row + r + BATCH_ROWS, p->a->geometry.rows);
+            prefetch_chunk(p, next, min_size(S24_DOT_ROWS, p->a->geometry.rows - next), g, count);
+            const s24_chunk chunk = decode_chunk(p, s, row + r, min_size(S24_DOT_ROWS, rows - r), g, count,
+                                                 2 * DOT_GROUPS, 1);
+            dot_chunk(p, &chunk, row + r, g);
+        }
+    }
+}
+
+/* ---------------------------------------------------------------- one column */
+
+/* The last group of a row, when it is padded. */
+static float last_group(const product *p, scratch *s, size_t row, size_t group)
+{
+    const size_t even = group & ~(size_t)1;
+    const s24_chunk chunk = decode_chunk(p, s, row, 1, even, 1 + group % 2, S24_STEP_VALUES, 1);
+    float sum = 0;
+    for (size_t i = 2 * (group - even); i < 2 * chunk.groups; i++) {
+        const size_t k = 4 * even + chunk.offsets[i];
+        sum += k < p->a->geometry.cols ? chunk.weights[i] * p->b[k * p->ldb] : 0;
+    }
+    return sum;
+}
+
+static void vector_rows(const product *p, scratch *s, size_t row, size_t rows)
+{
+    const s24_geometry *g = &p->a->geometry;
+    const size_t whole = g->cols / 4;
+    for (size_t r = row; r < row + rows; r++) {
+        const float sum = p->kernel->vector(row_values(p, r, 0), row_positions(p, r, 0), whole, p->turned);
+        p->c[r * p->ldc] = whole < g->groups ? sum + last_group(p, s, r, whole) : sum;
+    }
+}
+
+/* ---------------------------------------------------------------- the plan */
+
+static void multiply_rows(const product *p, scratch *s, size_t panel, size_t row, size_t rows)
+{
+    if (!p->turned) {
+        tile_rows(p, s, panel, row, rows);
+    } else if (p->n == 1) {
+        vector_rows(p, s, row, rows);
+    } else {
+        dot_rows(p, s, row, rows);
+    }
+}
+
+static s24_status work(void *ctx, unsigned worker, size_t job, s24_error *err)
+{
+    const product *p = ctx;
+    scratch *s = p->scratches[worker];
+    const size_t panel = job / p->row_jobs, row = job % p->row_jobs * p->job_rows;
+    const size_t rows = min_size(p->job_rows, p->a->geometry.rows - row);
+    const size_t most = p->turned ? BATCH_ROWS : rows;
+    s24_status status = S24_OK;
+    for (size_t done = 0; done < rows && status == S24_OK; done += most) {
+        const size_t count = min_size(most, rows - done);
+        /* Positions are looked at once: a bad one fails the product, and leads no kernel outside its tile meanwhile. */
+        status = panel == 0 ? check_rows(p, row + done, count, err) : S24_OK;
+        if (status == S24_OK) {
+            multiply_rows(p, s, panel, row + done, count);
+        }
+    }
+    return status;
+}
+
+/* Cuts the rows into jobs of at most `most`, fewer where threads would stay idle: results do not depend on it. */
+static void plan_rows(product *p, size_t most, unsigned threads)
+{
+    const size_t rows = p->a->geometry.rows;
+    const size_t wanted = threads > 1 ? ceil_div((size_t)threads * JOBS_PER_THREAD, p->panels) : 1;
+    const size_t even = ceil_div(ceil_div(rows, wanted), 2 * S24_DOT_ROWS) * 2 * S24_DOT_ROWS;
+    p->job_rows = min_size(most, even);
+    p->row_jobs = ceil_div(rows, p->job_rows);
+}
+
+static s24_status plan_dots(product *p, unsigned threads, s24_error *err)
+{
+    size_t floats, bytes;
+    p->panels = 1;
+    if (!s24_mul(ceil_div(p->a->geometry.cols, DOT_ELEMENTS) * DOT_ELEMENTS, p->n, &floats) ||
+        !s24_mul(floats, sizeof *p->turned, &bytes)) {
+        return s24_fail(err, S24_ERR_USAGE, "a product over %zu elements is too long", p->a->geometry.cols);
+    }
+    p->turned = s24_alloc(bytes, err);
+    if (!p->turned) {
+        return S24_ERR_SYSTEM;
+    }
+    turn_b(p);
+    plan_rows(p, p->a->geometry.rows, threads);
+    return S24_OK;
+}
+
+static void plan_tiles(product *p, unsigned threads)
+{
+    size_t most = 0;
+    while (most < S24_TILE_VECTORS && p->ops->tile[most + 1]) {
+        most++;
+    }
+    const size_t vectors = ceil_div(p->n, p->ops->width);
+    p->panels = ceil_div(vectors, most);
+    const size_t row_bytes = ceil_div(vectors, p->panels) * p->ops->width * sizeof(float);
+    /* Whole steps, and no more than leaves a batch of 8 rows in a chunk. */
+    const size_t groups = TILE_BYTES / row_bytes / 4 / S24_STEP_GROUPS * S24_STEP_GROUPS;
+    p->tile_groups = min_size(groups, CHUNK_ENTRIES / 2 / 8);
+    plan_rows(p, PANEL_BYTES / row_bytes, threads);
+}
+
+static s24_status alloc_scratches(product *p, unsigned threads, s24_error *err)
+{
+    const size_t row_bytes = ceil_div(ceil_div(p->n, p->ops->width), p->panels) * p->ops->width * sizeof(float);
+    p->scratches = s24_calloc(threads, sizeof *p->scratches, err);
+    for (unsigned i = 0; i < threads; i++) {
+        scratch *s = p->scratches ? p->scratches[i] = s24_calloc(1, sizeof *s, err) : NULL;
+        if (!s) {
+            return S24_ERR_SYSTEM;
+        }
+        if (!p->turned && (!(s->b = s24_alloc(TILE_BYTES, err)) || !(s->c = s24_alloc(p->job_rows * row_bytes, err)))) {
+            return S24_ERR_SYSTEM;
+        }
+    }
+    return S24_OK;
+}
+
+static void free_product(product *p, unsigned threads)
+{
+    for (unsigned i = 0; p->scratches && i < threads; i++) {
+        if (p->scratches[i]) {
+            free(p->scratches[i]->b);
+            free(p->scratches[i]->c);
+        }
+        free(p->scratches[i]);
+    }
+    free(p->scratches);
+    free(p->turned);
+}
+
+static unsigned worthwhile_threads(const product *p, unsigned threads)
+{
+    const s24_geometry *g = &p->a->geometry;
+    /* A column costs as a multiply-add; reading and decoding a weight as a few. */
+    const double cost = (double)g->rows * (double)g->row_values * ((double)p->n + 8);
+    threads = threads ? threads : s24_threads_available();
+    return cost / GRAIN < 2 ? 1 : cost / GRAIN < threads ? (unsigned)(cost / GRAIN) : threads;
+}
+
+static s24_status multiply(product *p, unsigned threads, s24_error *err)
+{
+    static const s24_stages stages = {.work = work};
+    s24_status status = S24_OK;
+    if (p->n <= p->ops->dot_max) {
+        status = plan_dots(p, threads, err);
+    } else {
+        plan_tiles(p, threads);
+    }
+    if (status == S24_OK) {
+        threads = (unsigned)min_size(threads, p->row_jobs * p->panels);
+        status = alloc_scratches(p, threads, err);
+    }
+    if (status == S24_OK) {
+        status = s24_run(&stages, p, p->row_jobs * p->panels, threads, err);
+    }
+    free_product(p, threads);
+    return status;
+}
+
+s24_status s24_sparse_matmul(const s24_tensor *a, const float *b, size_t ldb, size_t n, float *c, size_t ldc,
+                             const s24_matmul_options *options, s24_error *err)
+{
+    static const s24_matmul_options defaults = {0, S24_ISA_BEST};
+    const s24_matmul_options *o = options ? options : &defaults;
+    const s24_matmul_kernel *kernel = s24_find_matmul_kernel(o->isa, a->dtype);
+    if (!kernel) {
+        return s24_fail(err, S24_ERR_USAGE, "a product with weights of %s cannot be; store them as f32 or less",
+                        s24_dtype_name(a->dtype));
+    }
+    if (a->rank != 2 || a->axis != 1) {
+        return s24_fail(err, S24_ERR_USAGE, "only a matrix pruned along axis 1 can be multiplied; this is of rank %d, "
+                        "pruned along axis %d", a->rank, a->axis);
+    }
+    if (ldb < n || ldc < n) {
+        return s24_fail(err, S24_ERR_USAGE, "row strides %zu and %zu are less than the %zu columns", ldb, ldc, n);
+    }
+    if (a->geometry.rows == 0 || n == 0) {
+        return S24_OK;
+    }
+    if (a->geometry.cols == 0) {
+        for (size_t r = 0; r < a->geometry.rows; r++) {
+            memset(c + r * ldc, 0, n * sizeof *c);
+        }
+        return S24_OK;
+    }
+    product p = {.a = a, .kernel = kernel, .ops = kernel->ops, .bytes = s24_info(a->dtype)->bytes, .b = b, .ldb = ldb,
+                 .n = n, .c = c, .ldc = ldc};
+    return multiply(&p, worthwhile_threads(&p, o->threads), err);
+}

@@ -1,0 +1,553 @@
+/*
+ * s24_sparse_matmul against f64: every dtype, instruction set, remainder of M, N and K, and number of threads. And its
+ * benchmark.
+ */
+#include <check.h>
+#include <float.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "bench.h"
+#include "dtype.h"
+#include "matmul_kernels.h"
+
+static const s24_dtype dtypes[] = {S24_F32, S24_F16, S24_BF16, S24_F8E4M3, S24_F8E5M2, S24_I8};
+static const uint8_t nibbles[] = {0x4, 0x8, 0x9, 0xc, 0xd, 0xe};
+
+#define COUNT(array) (sizeof(array) / sizeof *(array))
+#define GUARD 12345.0f
+
+/* For inner loops: ck_assert tells the parent process, by a system call, of every assertion that holds. */
+#define REQUIRE(condition, ...) \
+    do { \
+        if (!(condition)) { \
+            ck_abort_msg(__VA_ARGS__); \
+        } \
+    } while (0)
+
+/* ---------------------------------------------------------------- random matrices */
+
+static uint64_t first_seed, seed;
+
+static void begin(void)
+{
+    seed = first_seed;
+}
+
+static uint64_t next(void) /* splitmix64 */
+{
+    uint64_t z = seed += UINT64_C(0x9e3779b97f4a7c15);
+    z = (z ^ z >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
+    z = (z ^ z >> 27) * UINT64_C(0x94d049bb133111eb);
+    return z ^ z >> 31;
+}
+
+static uint64_t finite_bits(const s24_dtype_info *info)
+{
+    uint64_t bits;
+    do {
+        bits = next() >> 32 & (info->bits == 32 ? 0xffffffff : (1u << info->bits) - 1);
+        /* f32 and bf16 of moderate size: sums must not overflow. */
+        if (info->exponent_bits == 8) {
+            const unsigned shift = info->mantissa_bits + 1;
+            bits = (bits & ~(UINT64_C(0x7f) << shift)) | UINT64_C(0x3f) << shift;
+        }
+    } while (s24_key(info, bits) >= info->nonfinite_key);
+    return bits;
+}
+
+/* A view of planes of exactly the size they must have, so that a sanitizer sees one byte too much being read. */
+static s24_tensor *random_tensor(s24_dtype dtype, size_t m, size_t k)
+{
+    const size_t shape[2] = {m, k};
+    s24_tensor *made, *t = malloc(sizeof *t);
+    REQUIRE(s24_tensor_new(&made, dtype, 2, shape, 1, NULL) == S24_OK, "no memory");
+    *t = *made;
+    t->values = malloc(t->geometry.values_bytes);
+    t->positions = malloc(t->geometry.positions_bytes);
+    s24_tensor_free(made);
+    const s24_dtype_info *info = s24_info(dtype);
+    for (size_t i = 0; i < m * t->geometry.row_values; i++) {
+        s24_store(t->values, info->bytes, i, finite_bits(info));
+    }
+    for (size_t i = 0; i < t->geometry.positions_bytes; i++) {
+        t->positions[i] = (uint8_t)(nibbles[next() % 6] | nibbles[next() % 6] << 4);
+    }
+    return t;
+}
+
+static void free_tensor(s24_tensor *t)
+{
+    free(t->values);
+    free(t->positions);
+    free(t);
+}
+
+/* [rows, n] with stride ld and not one element more; what lies between rows is `gap`. */
+static float *random_matrix(size_t rows, size_t n, size_t ld, float gap)
+{
+    float *b = malloc(rows ? ((rows - 1) * ld + n) * sizeof *b : 1);
+    for (size_t i = 0; rows && i < (rows - 1) * ld + n; i++) {
+        b[i] = i % ld < n ? (float)((double)(next() >> 40) / (1 << 23) - 1) : gap;
+    }
+    return b;
+}
+
+/* ---------------------------------------------------------------- comparison */
+
+/* The entry in f64, and the sum of magnitudes that its error is measured by. Positions beyond K are absent. */
+static double reference(const s24_tensor *t, const float *b, size_t ldb, size_t row, size_t col, double *scale)
+{
+    double sum = 0;
+    *scale = 0;
+    for (size_t g = 0; g < t->geometry.groups; g++) {
+        const s24_block block = s24_tensor_block(t, row, g);
+        for (int i = 0; i < 2; i++) {
+            const size_t k = 4 * g + block.positions[i];
+            if (k < t->geometry.cols) {
+                const double term = block.values[i] * (double)b[k * ldb + col];
+                sum += term;
+                *scale += fabs(term);
+            }
+        }
+    }
+    return sum;
+}
+
+static void check_product(const s24_tensor *t, const float *b, size_t ldb, size_t n, const float *c, size_t ldc,
+                          const char *what)
+{
+    const double terms = (double)t->geometry.row_values;
+    for (size_t r = 0; r < t->geometry.rows; r++) {
+        for (size_t j = 0; j < n; j++) {
+            double scale;
+            const double want = reference(t, b, ldb, r, j, &scale), got = (double)c[r * ldc + j];
+            const double bound = (scale * FLT_EPSILON / 2 + FLT_TRUE_MIN) * (terms + 2);
+            REQUIRE(fabs(got - want) <= bound || (isnan(want) && isnan(got)) || (isinf(want) && got == want),
+                    "%s %s %zux%zu, n %zu: [%zu, %zu] is %g, not %g", what, s24_dtype_name(t->dtype),
+                    t->geometry.rows, t->geometry.cols, n, r, j, got, want);
+        }
+        for (size_t j = n; j < ldc && r + 1 < t->geometry.rows; j++) {
+            REQUIRE(c[r * ldc + j] == GUARD, "%s: written beyond row %zu", what, r);
+        }
+    }
+}
+
+static void multiply(const s24_tensor *t, const float *b, size_t ldb, size_t n, float *c, size_t ldc, s24_isa isa,
+                     unsigned threads)
+{
+    s24_error err = {.status = S24_OK};
+    const s24_matmul_options options = {.threads = threads, .isa = isa};
+    REQUIRE(s24_sparse_matmul(t, b, ldb, n, c, ldc, &options, &err) == S24_OK, "%s", err.message);
+}
+
+static void one_product(s24_dtype dtype, s24_isa isa, size_t m, size_t k, size_t n, size_t extra)
+{
+    const size_t ldb = n + extra, ldc = n + 2 * extra;
+    s24_tensor *t = random_tensor(dtype, m, k);
+    float *b = random_matrix(k, n, ldb, NAN);
+    float *c = random_matrix(m, n, ldc, GUARD);
+    multiply(t, b, ldb, n, c, ldc, isa, 1);
+    check_product(t, b, ldb, n, c, ldc, s24_isa_name(isa));
+    free(c);
+    free(b);
+    free_tensor(t);
+}
+
+/* ---------------------------------------------------------------- products */
+
+START_TEST(small_sizes)
+{
+    const s24_isa isa = (s24_isa)_i;
+    if (s24_isa_detect(isa) != isa) {
+        return; /* not on this machine */
+    }
+    static const size_t ms[] = {1, 2, 3, 4, 5, 8, 9, 17};
+    static const size_t ns[] = {1, 2, 3, 4, 5, 7, 8, 9, 13, 16, 17, 31, 33, 48, 65};
+    for (size_t k = 1; k <= 70; k++) {
+        for (size_t m = 0; m < COUNT(ms); m++) {
+            for (size_t n = 0; n < COUNT(ns); n++) {
+                one_product(dtypes[(k + m + n) % COUNT(dtypes)], isa, ms[m], k, ns[n], (k + n) % 3);
+            }
+        }
+    }
+}
+END_TEST
+
+/* Several tiles, chunks, panels and batches, and one less and one more. */
+START_TEST(large_sizes)
+{
+    const s24_isa isa = (s24_isa)_i;
+    if (s24_isa_detect(isa) != isa) {
+        return; /* not on this machine */
+    }
+    static const size_t ks[] = {127, 128, 129, 383, 384, 385, 511, 512, 513, 1027, 1500};
+    static const size_t ns[] = {1, 4, 6, 11, 16, 32, 50, 95, 96, 97, 127, 150, 191, 192, 193, 300, 400};
+    for (size_t d = 0; d < COUNT(dtypes); d++) {
+        for (size_t k = 0; k < COUNT(ks); k++) {
+            one_product(dtypes[d], isa, 1 + 7 * d, ks[k], ns[(7 * d + k) % COUNT(ns)], 1);
+        }
+        for (size_t n = 0; n < COUNT(ns); n++) {
+            one_product(dtypes[d], isa, 3 + d, ks[(d + n) % COUNT(ks)], ns[n], 0);
+        }
+    }
+    one_product(S24_F16, isa, 1300, 70, 130, 3);
+    one_product(S24_F32, isa, 1300, 70, 5, 3);
+    one_product(S24_BF16, isa, 1300, 70, 1, 3);
+}
+END_TEST
+
+/* Every value of the narrow dtypes, NaN and infinity among them, in every position of a group. */
+START_TEST(all_values)
+{
+    const s24_isa isa = (s24_isa)_i;
+    if (s24_isa_detect(isa) != isa) {
+        return; /* not on this machine */
+    }
+    for (size_t d = 1; d < COUNT(dtypes); d++) {
+        const s24_dtype_info *info = s24_info(dtypes[d]);
+        const size_t count = (size_t)1 << info->bits, m = count / 16, k = 32;
+        for (size_t n = 1; n < 20; n += 9) {
+            s24_tensor *t = random_tensor(dtypes[d], m, k);
+            float *b = random_matrix(k, n, n, 0), *c = random_matrix(m, n, n, 0);
+            memset(t->values, 0, t->geometry.values_bytes);
+            for (size_t i = 0; i < count; i++) { /* one value a row: what is not finite stays apart */
+                const size_t row = i % m, at = row * t->geometry.row_values + (row + i / m) % 16;
+                memset((char *)t->values + row * t->geometry.row_values * info->bytes, 0, 16 * info->bytes);
+                s24_store(t->values, info->bytes, at, i);
+                if (row == m - 1) {
+                    multiply(t, b, n, n, c, n, isa, 1);
+                    check_product(t, b, n, n, c, n, s24_isa_name(isa));
+                }
+            }
+            free(c);
+            free(b);
+            free_tensor(t);
+        }
+    }
+}
+END_TEST
+
+START_TEST(same_for_all_threads)
+{
+    const s24_isa isa = (s24_isa)_i;
+    if (s24_isa_detect(isa) != isa) {
+        return; /* not on this machine */
+    }
+    static const size_t sizes[][3] = {
+        {4003, 1100, 1}, {1501, 1027, 6}, {700, 601, 64}, {9, 3001, 1500}, {129, 513, 700}};
+    for (size_t i = 0; i < COUNT(sizes); i++) {
+        const size_t m = sizes[i][0], k = sizes[i][1], n = sizes[i][2];
+        s24_tensor *t = random_tensor(dtypes[i], m, k);
+        float *b = random_matrix(k, n, n, 0), *c = random_matrix(m, n, n, 0), *one = random_matrix(m, n, n, 0);
+        multiply(t, b, n, n, one, n, isa, 1);
+        for (unsigned threads = 2; threads <= 5; threads += 3) {
+            memset(c, 0xff, m * n * sizeof *c);
+            multiply(t, b, n, n, c, n, isa, threads);
+            ck_assert_msg(memcmp(c, one, m * n * sizeof *c) == 0, "%zu x %zu x %zu: %u threads", m, k, n, threads);
+        }
+        multiply(t, b, n, n, c, n, isa, 0);
+        ck_assert_int_eq(memcmp(c, one, m * n * sizeof *c), 0);
+        free(one);
+        free(c);
+        free(b);
+        free_tensor(t);
+    }
+}
+END_TEST
+
+START_TEST(empty)
+{
+    const s24_isa isa = (s24_isa)_i;
+    if (s24_isa_detect(isa) != isa) {
+        return; /* not on this machine */
+    }
+    float c[6] = {1, 1, 1, 1, 1, 1};
+    const float b[1] = {NAN};
+    s24_tensor *no_cols = random_tensor(S24_F16, 3, 0), *no_rows = random_tensor(S24_F16, 0, 5);
+    s24_tensor *some = random_tensor(S24_F16, 3, 5);
+    multiply(no_rows, b, 2, 2, c, 2, isa, 1);
+    multiply(some, b, 2, 0, c, 2, isa, 1);
+    for (int i = 0; i < 6; i++) {
+        ck_assert_float_eq(c[i], 1);
+    }
+    multiply(no_cols, b, 1, 1, c, 2, isa, 1);
+    for (int i = 0; i < 6; i++) {
+        ck_assert_float_eq(c[i], i % 2 ? 1.0f : 0.0f);
+    }
+    free_tensor(some);
+    free_tensor(no_rows);
+    free_tensor(no_cols);
+}
+END_TEST
+
+/* ---------------------------------------------------------------- what is hostile, or not finite */
+
+START_TEST(bad_positions_are_refused)
+{
+    const s24_isa isa = (s24_isa)_i;
+    if (s24_isa_detect(isa) != isa) {
+        return; /* not on this machine */
+    }
+    static const size_t ns[] = {1, 5, 40};
+    const s24_matmul_options options = {.threads = 2, .isa = isa};
+    const size_t m = 5, k = 1029, groups = 258;
+    s24_tensor *t = random_tensor(S24_F16, m, k);
+    float *b = random_matrix(k, 40, 40, 0), *c = random_matrix(m, 40, 40, 0);
+    for (unsigned bad = 0; bad < 16; bad++) {
+        if (memchr(nibbles, (int)bad, sizeof nibbles)) {
+            continue;
+        }
+        for (size_t i = 0; i < 3 * groups; i++) {
+            const size_t n = ns[i % 3], row = i % m, group = i % groups;
+            uint8_t *byte = t->positions + row * t->geometry.row_positions + group / 2, good = *byte;
+            char want[64];
+            s24_error err;
+            *byte = (uint8_t)(group % 2 ? (good & 15) | bad << 4 : (good & 0xf0) | bad);
+            snprintf(want, sizeof want, "row %zu, group %zu:", row, group);
+            REQUIRE(s24_sparse_matmul(t, b, n, n, c, n, &options, &err) == S24_ERR_DATA, "taken: %s %x", want, bad);
+            REQUIRE(strncmp(err.message, want, strlen(want)) == 0, "%s, not %s", err.message, want);
+            *byte = good;
+        }
+    }
+    free(c);
+    free(b);
+    free_tensor(t);
+}
+END_TEST
+
+/* The unused nibble behind an odd number of groups may be anything: nobody reads it. */
+START_TEST(unused_nibble_is_ignored)
+{
+    const s24_isa isa = (s24_isa)_i;
+    if (s24_isa_detect(isa) != isa) {
+        return; /* not on this machine */
+    }
+    for (size_t n = 1; n < 50; n += 12) {
+        s24_tensor *t = random_tensor(S24_F32, 4, 36);
+        float *b = random_matrix(36, n, n, 0), *c = random_matrix(4, n, n, 0);
+        for (size_t r = 0; r < 4; r++) {
+            t->positions[r * t->geometry.row_positions + 4] |= 0xf0;
+        }
+        multiply(t, b, n, n, c, n, isa, 1);
+        check_product(t, b, n, n, c, n, "unused nibble");
+        free(c);
+        free(b);
+        free_tensor(t);
+    }
+}
+END_TEST
+
+/* Values at positions beyond K, whatever they are, meet no row of B and change nothing. */
+START_TEST(padding_is_absent)
+{
+    const s24_isa isa = (s24_isa)_i;
+    if (s24_isa_detect(isa) != isa) {
+        return; /* not on this machine */
+    }
+    for (size_t k = 1; k < 200; k += k % 4 == 3 ? 2 : 1) {
+        for (size_t n = 1; n < 60; n += 7) {
+            s24_tensor *t = random_tensor(S24_F32, 5, k);
+            float *b = random_matrix(k, n, n + 1, NAN), *c = random_matrix(5, n, n, 0);
+            for (size_t r = 0; r < 5; r++) {
+                const size_t last = t->geometry.groups - 1;
+                uint8_t *byte = t->positions + r * t->geometry.row_positions + last / 2;
+                *byte = (uint8_t)(last % 2 ? (*byte & 15) | 0xe0 : 0x0e); /* positions 2 and 3 */
+                for (size_t i = 0; i < 2; i++) {
+                    if (4 * last + 2 + i >= k) {
+                        const uint32_t bits = r % 2 ? 0x7f800000 : 0x7fc00000; /* infinity, NaN */
+                        s24_store(t->values, 4, r * t->geometry.row_values + 2 * last + i, bits);
+                    }
+                }
+            }
+            multiply(t, b, n + 1, n, c, n, isa, 1);
+            check_product(t, b, n + 1, n, c, n, "padding");
+            free(c);
+            free(b);
+            free_tensor(t);
+        }
+    }
+}
+END_TEST
+
+/* Non-finite elements of B reach the columns and rows that keep a weight for them, and no others. */
+START_TEST(nonfinite_b)
+{
+    const s24_isa isa = (s24_isa)_i;
+    if (s24_isa_detect(isa) != isa) {
+        return; /* not on this machine */
+    }
+    const size_t m = 6;
+    for (size_t k = 65; k < 130; k++) {
+        for (size_t n = 1; n < 60; n += n < 10 ? 1 : 7) {
+            s24_tensor *t = random_tensor(S24_BF16, m, k);
+            float *b = random_matrix(k, n, n, 0), *c = random_matrix(m, n, n, 0);
+            for (int i = 0; i < 3; i++) {
+                b[next() % (k * n)] = i == 0 ? NAN : i == 1 ? INFINITY : -INFINITY;
+            }
+            b[k * n - 1 - next() % n] = NAN; /* in the last row, beside the padding */
+            multiply(t, b, n, n, c, n, isa, 1);
+            check_product(t, b, n, n, c, n, "nonfinite");
+            free(c);
+            free(b);
+            free_tensor(t);
+        }
+    }
+}
+END_TEST
+
+START_TEST(usage)
+{
+    const size_t shape[3] = {4, 8, 2};
+    float b[64] = {0}, c[64];
+    s24_tensor *f64, *rank3, *axis0, *fine;
+    s24_error err;
+    ck_assert_int_eq(s24_tensor_new(&f64, S24_F64, 2, shape, 1, NULL), S24_OK);
+    ck_assert_int_eq(s24_tensor_new(&rank3, S24_F32, 3, shape, 1, NULL), S24_OK);
+    ck_assert_int_eq(s24_tensor_new(&axis0, S24_F32, 2, shape, 0, NULL), S24_OK);
+    ck_assert_int_eq(s24_tensor_new(&fine, S24_F32, 2, shape, 1, NULL), S24_OK);
+    ck_assert_int_eq(s24_sparse_matmul(f64, b, 2, 2, c, 2, NULL, &err), S24_ERR_USAGE);
+    ck_assert_int_eq(s24_sparse_matmul(rank3, b, 2, 2, c, 2, NULL, &err), S24_ERR_USAGE);
+    ck_assert_int_eq(s24_sparse_matmul(axis0, b, 2, 2, c, 2, NULL, &err), S24_ERR_USAGE);
+    ck_assert_int_eq(s24_sparse_matmul(fine, b, 1, 2, c, 2, NULL, &err), S24_ERR_USAGE);
+    ck_assert_int_eq(s24_sparse_matmul(fine, b, 2, 2, c, 1, NULL, NULL), S24_ERR_USAGE);
+    ck_assert_int_eq(s24_sparse_matmul(fine, b, 2, 2, c, 2, NULL, NULL), S24_OK);
+    s24_tensor_free(f64);
+    s24_tensor_free(rank3);
+    s24_tensor_free(axis0);
+    s24_tensor_free(fine);
+}
+END_TEST
+
+/* ---------------------------------------------------------------- error, benchmark */
+
+static void naive_sgemm(void *ctx, unsigned threads, size_t m, size_t n, size_t k, const float *a, size_t lda,
+                        const float *b, size_t ldb, float *c, size_t ldc)
+{
+    ++*(unsigned *)ctx;
+    ck_assert_uint_eq(threads, 1);
+    for (size_t i = 0; i < m; i++) {
+        for (size_t j = 0; j < n; j++) {
+            float sum = 0;
+            for (size_t l = 0; l < k; l++) {
+                sum += a[i * lda + l] * b[l * ldb + j];
+            }
+            c[i * ldc + j] = sum;
+        }
+    }
+}
+
+static void zero_sgemm(void *ctx, unsigned threads, size_t m, size_t n, size_t k, const float *a, size_t lda,
+                       const float *b, size_t ldb, float *c, size_t ldc)
+{
+    (void)ctx, (void)threads, (void)k, (void)a, (void)lda, (void)b, (void)ldb;
+    for (size_t i = 0; i < m; i++) {
+        memset(c + i * ldc, 0, n * sizeof *c);
+    }
+}
+
+/*
+ * Over a row of 4096 the sums must be cut: the error, relative to the largest entry, of a single chain of f32 additions
+ * is 1e-6 and more; a dense product by a good BLAS has 2e-7 to 6e-7.
+ */
+START_TEST(error_and_bench)
+{
+    const s24_isa isa = (s24_isa)_i;
+    if (s24_isa_detect(isa) != isa) {
+        return; /* not on this machine */
+    }
+    const size_t n[] = {1, 6, 40};
+    unsigned calls = 0;
+    const s24_bench_baseline baselines[] = {{"naive", naive_sgemm, &calls, 0}, {"zero", zero_sgemm, NULL, 0}};
+    s24_bench_options options = S24_BENCH_OPTIONS_INIT;
+    s24_bench_result results[3];
+    s24_tensor *t;
+    s24_error err;
+    options.n = n;
+    options.count = 3;
+    options.reps = 2;
+    options.threads = 1;
+    options.isa = isa;
+    options.baselines = baselines;
+    options.baseline_count = 2;
+    ck_assert_int_eq(s24_bench_weights(70, 4096, S24_F16, 7, 1, isa, &t, &err), S24_OK);
+    ck_assert_int_eq(s24_bench_run(t, &options, results, &err), S24_OK);
+    ck_assert_uint_eq(calls, 3 * (1 + 2));
+    for (int i = 0; i < 3; i++) {
+        const s24_bench_result *r = &results[i];
+        ck_assert_uint_eq(r->n, n[i]);
+        ck_assert_msg(r->sparse.max_error < 7e-7, "n %zu: error %g", n[i], r->sparse.max_error);
+        ck_assert(r->sparse.max_error > 0 && r->dense[0].max_error > 0 && r->dense[0].max_error < 5e-6);
+        ck_assert_double_eq(r->dense[1].max_error, 1);
+        ck_assert(r->sparse.seconds > 0 && r->sparse.speedup == 1);
+        ck_assert_double_eq(r->dense[0].speedup, r->dense[0].seconds / r->sparse.seconds);
+        ck_assert_double_eq_tol(r->sparse.gflops * r->sparse.seconds, 2e-9 * 70 * 4096 * (double)n[i], 1e-9);
+        ck_assert_double_eq_tol(r->sparse.weight_gbps * r->sparse.seconds, 1e-9 * (double)t->memory_bytes, 1e-9);
+    }
+    options.reps = 0;
+    ck_assert_int_eq(s24_bench_run(t, &options, results, &err), S24_ERR_USAGE);
+    s24_tensor_free(t);
+}
+END_TEST
+
+START_TEST(bench_data)
+{
+    enum { DEVIATES = 99999 };
+    static float x[DEVIATES];
+    double sum = 0, squares = 0;
+    s24_tensor *t;
+    s24_error err;
+    s24_bench_normal(1, x, DEVIATES);
+    for (int i = 0; i < DEVIATES; i++) {
+        sum += (double)x[i];
+        squares += (double)x[i] * (double)x[i];
+    }
+    ck_assert_double_eq_tol(sum / DEVIATES, 0, 0.02);
+    ck_assert_double_eq_tol(squares / DEVIATES, 1, 0.02);
+    for (size_t d = 0; d < COUNT(dtypes); d++) {
+        ck_assert_int_eq(s24_bench_weights(9, 30, dtypes[d], 1, 1, S24_ISA_BEST, &t, &err), S24_OK);
+        ck_assert(t->dtype == dtypes[d] && t->geometry.rows == 9 && t->geometry.cols == 30);
+        const s24_block block = s24_tensor_block(t, 0, 0);
+        const float first = x[block.positions[0]];
+        ck_assert_double_eq_tol(block.values[0] / (dtypes[d] == S24_I8 ? 32 : 1), (double)first,
+                                fabs((double)first) / 8 + 1.0 / 64);
+        s24_tensor_free(t);
+    }
+    ck_assert_int_eq(s24_bench_weights(9, 30, S24_F64, 1, 1, S24_ISA_BEST, &t, &err), S24_ERR_USAGE);
+}
+END_TEST
+
+int main(void)
+{
+    const struct {
+        const TTest *test;
+        const char *name;
+    } tests[] = {{small_sizes, "small"}, {large_sizes, "large"}, {all_values, "values"},
+                 {same_for_all_threads, "threads"}, {empty, "empty"}, {bad_positions_are_refused, "positions"},
+                 {unused_nibble_is_ignored, "nibble"}, {padding_is_absent, "padding"}, {nonfinite_b, "nonfinite"},
+                 {error_and_bench, "error"}};
+    const char *given = getenv("S24_SEED");
+    first_seed = given ? strtoull(given, NULL, 0) : (uint64_t)time(NULL);
+    printf("test_matmul: S24_SEED=%llu\n", (unsigned long long)first_seed);
+
+    Suite *suite = suite_create("matmul");
+    for (size_t i = 0; i < COUNT(tests); i++) {
+        TCase *tcase = tcase_create(tests[i].name);
+        tcase_add_checked_fixture(tcase, begin, NULL);
+        tcase_set_timeout(tcase, 300);
+        tcase_add_loop_test(tcase, tests[i].test, S24_ISA_BEST, S24_ISAS);
+        suite_add_tcase(suite, tcase);
+    }
+    TCase *tcase = tcase_create("others");
+    tcase_add_test(tcase, usage);
+    tcase_add_test(tcase, bench_data);
+    suite_add_tcase(suite, tcase);
+    SRunner *runner = srunner_create(suite);
+    srunner_run_all(runner, CK_ENV);
+    const int failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed != 0;
+}
