@@ -28,12 +28,20 @@ typedef struct unpack_job {
 } unpack_job;
 
 /* NaN, or 0 where there is none: what was lost must not pass for a weight. */
+static uint64_t lost_bits(const s24_dtype_info *info)
+{
+    bool overflow = false;
+    switch (info->id) {
+    case S24_C64: return lost_bits(s24_info(S24_F32)) * UINT64_C(0x100000001); /* both parts */
+    case S24_F8E8M0: return 0xff;
+    default: return info->kind == S24_KIND_IEEE || info->kind == S24_KIND_FN ? s24_encode(info, (double)NAN, &overflow) : 0;
+    }
+}
+
 static void fill_lost(s24_dtype dtype, void *data, size_t n)
 {
     const s24_dtype_info *info = s24_info(dtype);
-    bool overflow = false;
-    const bool is_float = info->kind == S24_KIND_IEEE || info->kind == S24_KIND_FN;
-    const uint64_t bits = is_float ? s24_encode(info, (double)NAN, &overflow) : 0;
+    const uint64_t bits = lost_bits(info);
     for (size_t i = 0; i < n; i++) {
         s24_store(data, info->bytes, i, bits);
     }
@@ -244,11 +252,13 @@ static s24_status plan_output(const s24_source *source, const s24_decompress_req
             continue;
         }
         const s24_dtype dtype = e->packed && q->dtype != S24_SAME ? q->dtype : e->dtype;
-        if (e->packed && !s24_dtype_convertible(e->stored, dtype)) {
+        /* Back to the original dtype is exact, even where narrowing in general needs scales. */
+        if (e->packed && dtype != e->dtype && !s24_dtype_convertible(e->stored, dtype)) {
             return s24_fail(err, S24_ERR_USAGE, "%s: %s%scannot become %s without scales", source->in->name, e->name,
                             separator(e), s24_dtype_name(dtype));
         }
-        if (!s24_contents_add(plan, e->name, dtype, e->rank, e->shape, err)) {
+        const bool nameless = source->contents.count == 1 && strcmp(e->name, S24_NAMELESS) == 0;
+        if (!s24_contents_add(plan, nameless ? "" : e->name, dtype, e->rank, e->shape, err)) {
             return S24_ERR_SYSTEM;
         }
     }
@@ -309,7 +319,7 @@ static s24_status unpack_all(s24_source *source, const s24_io *io, const s24_dec
                           .lost = lost, .done = &done, .all = all};
         if (e->packed) {
             const s24_dtype to = s24_target_entry(target, index)->dtype;
-            job.unpacker = s24_unpacker_of(e->stored, to, io->cap_isa ? io->isa : S24_ISA_BEST);
+            job.unpacker = s24_unpacker_of(e->stored, to, io->isa);
         }
         status = e->packed ? unpack_tensor(&job, err) : copy_tensor(&job, err);
         index++;

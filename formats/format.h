@@ -30,6 +30,8 @@ typedef struct s24_entry {
     char *method;           /* NULL: carried, not pruned */
     s24_geometry geometry;
     s24_sums sums;
+    bool counted;           /* the dense data were read, and have input_zeros elements equal to 0 */
+    uint64_t input_zeros;
 
     char *reason;           /* why it was not pruned, or how the axis was chosen; NULL: nothing to tell */
     uint64_t positions;     /* offsets in a .s24: of the positions, */

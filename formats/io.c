@@ -56,7 +56,7 @@ static s24_status read_some(const s24_io *io, int fd, uint64_t offset, void *dat
         } else {
             /* Only the main thread takes signals: another one, blocked in read, would never see the flag. */
             struct pollfd p = {.fd = fd, .events = POLLIN};
-            if (io->cancel && poll(&p, 1, POLL_MS) == 0) {
+            if (poll(&p, 1, POLL_MS) <= 0) { /* -1: a signal; the flag may be up */
                 continue;
             }
             r = read(fd, to, want);
@@ -110,12 +110,19 @@ void s24_spool_free(s24_spool *spool)
     s24_spool_init(spool, spool->io);
 }
 
-/* A file without a name, in TMPDIR's default place: POSIX's P_tmpdir, as tmpfile() does. */
+static const char *temporary_directory(void)
+{
+    const char *directory = getenv("TMPDIR");
+    return directory && *directory ? directory : P_tmpdir;
+}
+
+/* A file without a name. */
 static int unlinked_file(void)
 {
-    int fd = open(P_tmpdir, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
-    if (fd < 0) {
-        char name[] = P_tmpdir "/s24-XXXXXX";
+    const char *directory = temporary_directory();
+    char name[PATH_MAX];
+    int fd = open(directory, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+    if (fd < 0 && snprintf(name, sizeof name, "%s/s24-XXXXXX", directory) < (int)sizeof name) {
         fd = mkstemp(name);
         if (fd >= 0) {
             unlink(name);
@@ -128,9 +135,10 @@ static s24_status spool_to_file(s24_spool *spool, const char *what, s24_error *e
 {
     const int fd = unlinked_file();
     if (fd < 0) {
-        return s24_fail_errno(err, errno, "cannot make a temporary file in " P_tmpdir);
+        return s24_fail_errno(err, errno, "cannot make a temporary file in %s; TMPDIR says where",
+                              temporary_directory());
     }
-    s24_io_note(spool->io, "%s is kept in a temporary file in " P_tmpdir, what);
+    s24_io_note(spool->io, "%s is kept in a temporary file in %s", what, temporary_directory());
     const uint64_t used = spool->length < spool->capacity ? spool->length : spool->capacity;
     const s24_status status = write_all(spool->io, fd, 0, spool->memory, used, err);
     if (status != S24_OK) {
@@ -244,7 +252,9 @@ s24_status s24_input_open(s24_input **input, const s24_io *io, const char *path,
     s24_status status = S24_OK;
     in->fd = is_stdin ? STDIN_FILENO : open(path, O_RDONLY | O_CLOEXEC);
     if (in->fd < 0 || fstat(in->fd, &st) != 0) {
-        status = s24_fail_errno(err, errno, "cannot open");
+        const int e = errno; /* a FIFO is opened when its writer comes: a signal ends the wait */
+        status = s24_io_stopped(io, err);
+        status = status == S24_OK ? s24_fail_errno(err, e, "cannot open") : status;
     } else if (S_ISDIR(st.st_mode)) {
         status = s24_fail_errno(err, EISDIR, "cannot read");
     } else if (isatty(in->fd)) {
@@ -437,6 +447,10 @@ s24_status s24_input_hold(s24_input *in, uint64_t offset, uint64_t n, s24_error 
     }
     s24_spool_free(&old);
     in->held_from = offset;
+    if (status == S24_OK && in->held.length < n && offset + in->held.length < in->position) {
+        return s24_fail(err, S24_ERR_SYSTEM, "byte %llu of a pipe is gone: an error of s24",
+                        (unsigned long long)(offset + in->held.length));
+    }
     status = status == S24_OK ? stream_skip_to(in, offset, err) : status;
     status = status == S24_OK ? hold_more(in, n, err) : status;
     if (status == S24_OK && in->held.length < n) {
@@ -502,7 +516,7 @@ void s24_output_abort(s24_output *out)
 static s24_status resolve_target(const char *path, char **target, bool *exists, struct stat *st, s24_error *err)
 {
     *exists = stat(path, st) == 0;
-    if (!*exists && errno != ENOENT) {
+    if (!*exists && (errno != ENOENT || !*path)) {
         return s24_fail_errno(err, errno, "cannot write");
     }
     struct stat link;
@@ -510,14 +524,17 @@ static s24_status resolve_target(const char *path, char **target, bool *exists, 
     if (is_link && !*exists) {
         return s24_fail(err, S24_ERR_SYSTEM, "is a symbolic link to nothing; remove it or write to its target");
     }
-    *target = is_link ? realpath(path, NULL) : strdup(path);
+    /* Only a regular file is replaced: /dev/fd/N of a pipe is a link, too, to a name that is no path. */
+    *target = is_link && S_ISREG(st->st_mode) ? realpath(path, NULL) : strdup(path);
     return *target ? S24_OK : s24_fail_errno(err, errno, "cannot write");
 }
 
 static bool same_file(const struct stat *st, const s24_input *in)
 {
     struct stat other;
-    return in && in->fd >= 0 && fstat(in->fd, &other) == 0 && st->st_dev == other.st_dev && st->st_ino == other.st_ino;
+    /* What was decoded into memory has no descriptor any more, but the name of its file. */
+    return in && (in->fd >= 0 ? fstat(in->fd, &other) : stat(in->name, &other)) == 0 && st->st_dev == other.st_dev &&
+           st->st_ino == other.st_ino;
 }
 
 /* Length of the directory part of a path, with the last slash. */

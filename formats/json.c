@@ -188,7 +188,7 @@ static s24_status take_list(walk *w, const cJSON *value, int depth)
     }
     const size_t length = length_of(value);
     if (length != expected) {
-        return refuse(w, depth, "has %zu elements where %zu are expected", length, expected);
+        return refuse(w, depth, "has length %zu where %zu is expected", length, expected);
     }
     return S24_OK;
 }
@@ -202,7 +202,7 @@ static s24_status take_tensor(const s24_entry *entry, const found *f, unsigned c
     if (f->flat) {
         const size_t length = length_of(f->data);
         if (length != elements) {
-            return refuse(&w, 0, "has %zu elements, but the shape has %zu", length, elements);
+            return refuse(&w, 0, "has length %zu, but the shape has %zu elements", length, elements);
         }
         w.rank = 1;
         w.shape = &elements;
@@ -242,7 +242,7 @@ static s24_status read_dtype(const walk *w, const cJSON *object, s24_dtype *dtyp
         return S24_OK;
     }
     s24_text names = {0};
-    for (int i = 0; i < S24_DTYPES; i++) {
+    for (int i = S24_F64; i < S24_DTYPES; i++) {
         if (holds(&s24_dtype_infos[i])) {
             s24_text_printf(&names, " %s", s24_dtype_infos[i].name);
         }

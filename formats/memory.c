@@ -111,6 +111,9 @@ static s24_status load_dense(s24_source *source, const s24_entry *e, void *data,
 {
     s24_geometry g;
     const int last = e->rank ? e->rank - 1 : 0;
+    if (s24_info(e->dtype)->bytes == 0) { /* elements that are no whole bytes are in C order wherever they come from */
+        return s24_input_read(source->in, e->offset, data, (size_t)e->bytes, err);
+    }
     const s24_status status = s24_geometry_init(&g, S24_F64, e->rank, e->shape, last, NULL, err);
     if (status != S24_OK || e->bytes == 0) {
         return status;
@@ -182,7 +185,7 @@ static s24_status plan_tensor(s24_plain *plain, const char *name, const s24_tens
     s24_plain_init(plain);
     plain->tool = strdup("s24 " S24_VERSION);
     plain->container = strdup("npy");
-    s24_entry *e = s24_contents_add(&plain->contents, name, t->source_dtype, t->rank, t->shape, err);
+    s24_entry *e = s24_contents_add(&plain->contents, name ? name : S24_NAMELESS, t->source_dtype, t->rank, t->shape, err);
     if (!e) {
         return S24_ERR_SYSTEM;
     }

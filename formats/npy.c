@@ -329,7 +329,7 @@ static bool find_name(const char *name, s24_dtype *dtype)
 
 static bool find_code(const char *code, s24_dtype *dtype)
 {
-    for (int d = 0; d < S24_DTYPES; d++) {
+    for (int d = S24_F64; d < S24_DTYPES; d++) {
         const s24_dtype_info *info = s24_info((s24_dtype)d);
         if (s24_dtype_prunable(info->id) && info->npy_type && strcmp(code, info->npy_type) == 0) {
             *dtype = info->id;

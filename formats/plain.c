@@ -56,6 +56,13 @@ void s24_plain_free(s24_plain *plain)
 
 /* ---------------------------------------------------------------- panels */
 
+bool s24_plain_sizes_valid(const s24_plain *plain)
+{
+    /* Even: a panel's positions are whole bytes. The upper bounds keep a reader's buffers small. */
+    return plain->panel_groups >= 2 && plain->panel_groups % 2 == 0 && plain->panel_groups <= 1u << 24 &&
+           plain->panel_bytes >= ALIGN && plain->panel_bytes % ALIGN == 0 && plain->panel_bytes <= 1u << 26;
+}
+
 s24_panels s24_plain_panels(const s24_plain *plain, const s24_entry *entry)
 {
     return s24_panels_of(&entry->geometry, plain->panel_groups);
@@ -66,7 +73,7 @@ size_t s24_plain_carried_panels(const s24_plain *plain, const s24_entry *entry)
     return (size_t)(entry->bytes / plain->panel_bytes + (entry->bytes % plain->panel_bytes != 0));
 }
 
-static size_t panel_count(const s24_plain *plain, const s24_entry *entry)
+size_t s24_plain_panel_count(const s24_plain *plain, const s24_entry *entry)
 {
     return entry->packed ? s24_plain_panels(plain, entry).count : s24_plain_carried_panels(plain, entry);
 }
@@ -260,7 +267,7 @@ static s24_status add_stored(s24_plain *plain, const char *name, const char *suf
 /* A u64 a panel, zeros, a u64 over this section, up to the next multiple of 64. */
 static s24_status add_checks(s24_plain *plain, const char *name, s24_entry *entry, uint64_t *at, s24_error *err)
 {
-    const uint64_t need = *at + 8 * (uint64_t)panel_count(plain, entry) + 8;
+    const uint64_t need = *at + 8 * (uint64_t)s24_plain_panel_count(plain, entry) + 8;
     const uint64_t end = (need + ALIGN - 1) / ALIGN * ALIGN;
     const size_t shape[1] = {(size_t)(end - *at)};
     entry->checks_bytes = shape[0];
@@ -324,8 +331,25 @@ static s24_status make_header(s24_plain *plain, s24_text *text, s24_error *err)
     return S24_OK;
 }
 
+/* What was made is read: names may come from a .npz, and two stored tensors of one name are a file nobody can open. */
+static s24_status try_header(const s24_plain *plain, const s24_text *text, s24_error *err)
+{
+    s24_contents again = {0};
+    uint64_t end;
+    const s24_status status = s24_st_header_parse(text->text + 8, text->length - 8, plain->header_bytes, &again, &end, err);
+    s24_contents_free(&again);
+    return status == S24_ERR_DATA ? s24_fail_prefix(err, status, "a name or metadata that a .s24 cannot hold: ") : status;
+}
+
 s24_status s24_plain_lay_out(s24_plain *plain, s24_error *err)
 {
+    if (!s24_plain_sizes_valid(plain)) {
+        return s24_fail(err, S24_ERR_USAGE, "panels of %zu groups and %zu bytes are not possible", plain->panel_groups,
+                        plain->panel_bytes);
+    }
+    if (!plain->tool || !plain->container) { /* the copies of him who filled them in */
+        return s24_fail_memory(err, 0);
+    }
     /*
      * The header holds its own length (as the shape of its copy). Begin with none and lay out again with the length that
      * came out, until it stays: lengths only grow, by a digit of that number, so this ends after three rounds.
@@ -342,6 +366,7 @@ s24_status s24_plain_lay_out(s24_plain *plain, s24_error *err)
         }
         plain->header_bytes = text.length;
     }
+    status = status == S24_OK ? try_header(plain, &text, err) : status;
     if (status != S24_OK) {
         s24_text_free(&text);
         return status;

@@ -34,7 +34,13 @@ typedef struct s24_plain {
 void s24_plain_init(s24_plain *plain);
 void s24_plain_free(s24_plain *plain);
 
-/* Computes header, hash and all offsets from contents, panel sizes, tool and container. */
+/* Whether a reader takes these panel sizes. */
+bool s24_plain_sizes_valid(const s24_plain *plain);
+
+/*
+ * Computes header, hash and all offsets from contents, panel sizes, tool and container. S24_ERR_USAGE: panel sizes that
+ * no reader takes; S24_ERR_DATA: names or metadata that no header can hold.
+ */
 s24_status s24_plain_lay_out(s24_plain *plain, s24_error *err);
 
 /*
@@ -46,6 +52,7 @@ s24_status s24_plain_lay_out_as(s24_plain *plain, char *header, size_t header_by
 /* Panels of a pruned entry, and of a carried one (or of the metrics). */
 s24_panels s24_plain_panels(const s24_plain *plain, const s24_entry *entry);
 size_t s24_plain_carried_panels(const s24_plain *plain, const s24_entry *entry);
+size_t s24_plain_panel_count(const s24_plain *plain, const s24_entry *entry); /* of either */
 
 /*
  * Where the parts of a panel of a pruned entry begin in the file, and how long they are. In memory a panel's values and

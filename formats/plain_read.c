@@ -61,12 +61,13 @@ static s24_status parse_record(const unsigned char *bytes, const char *magic, co
         return s24_fail_at(err, offset, DAMAGED "its %s does not match its own check" RECOVER, what);
     }
     if (s24_get_u32(bytes + 8) != S24_PLAIN_VERSION) {
-        return s24_fail_at(err, offset, "is version %u of the .s24 format; this s24 reads version %d: use a newer one",
-                           s24_get_u32(bytes + 8), S24_PLAIN_VERSION);
+        return s24_fail_unsupported(err, "is version %u of the .s24 format; this s24 reads version %d: use a newer one",
+                                    s24_get_u32(bytes + 8), S24_PLAIN_VERSION);
     }
-    if (s24_get_u32(bytes + 12) != 0 || s24_get_u64(bytes + 48) != 0) {
-        return s24_fail_at(err, offset, "uses features (flags %#x) that this s24 does not know: use a newer one",
-                           s24_get_u32(bytes + 12));
+    const uint64_t flags = s24_get_u32(bytes + 12), reserved = s24_get_u64(bytes + 48);
+    if (flags || reserved) {
+        return s24_fail_unsupported(err, "its %s sets %s that this s24 does not know (%#llx): use a newer one", what,
+                                    flags ? "flags" : "a reserved field", (unsigned long long)(flags | reserved));
     }
     *r = (record){.header_bytes = s24_get_u64(bytes + 16), .file_size = s24_get_u64(bytes + 24),
                   .hash = s24_get_u64(bytes + 32), .copy = s24_get_u64(bytes + 40)};
@@ -199,7 +200,7 @@ static s24_status take_user_metadata(s24_plain *plain, const s24_contents *store
         if (strncmp(key, "s24.user.", 9) == 0) {
             key += 9;
         } else if (strncmp(key, "s24", 3) == 0) {
-            return s24_fail(err, S24_ERR_DATA, "its metadata key %s is unknown to this s24: use a newer one", key);
+            return s24_fail_unsupported(err, "its metadata key %s is unknown to this s24: use a newer one", key);
         }
         const s24_status status = s24_contents_add_pair(&plain->contents, key, stored->metadata[i].value, err);
         if (status != S24_OK) {
@@ -228,8 +229,7 @@ static s24_status parse_layout(s24_plain *plain, const s24_contents *stored, s24
     }
     const bool ok = s24_json_size(s24_json_get(json, "panel_groups"), &plain->panel_groups) &&
                     s24_json_size(s24_json_get(json, "panel_bytes"), &plain->panel_bytes) &&
-                    plain->panel_groups >= 2 && plain->panel_groups % 2 == 0 && plain->panel_groups <= 1u << 24 &&
-                    plain->panel_bytes >= 64 && plain->panel_bytes % 64 == 0 && plain->panel_bytes <= 1u << 26;
+                    s24_plain_sizes_valid(plain);
     cJSON_Delete(json);
     return ok ? S24_OK : bad_header(err, "s24.layout makes no sense");
 }
@@ -309,7 +309,8 @@ static s24_status parse_tensor(s24_plain *plain, const s24_contents *stored, con
         *at += 2; /* data, checks */
         return S24_OK;
     }
-    if (!s24_json_size(s24_json_get(object, "axis"), &axis) || axis > S24_MAX_RANK || !s24_dtype_prunable(dtype)) {
+    if (!s24_json_size(s24_json_get(object, "axis"), &axis) || axis >= (size_t)(rank ? rank : 1) ||
+        !s24_dtype_prunable(dtype)) {
         return bad_header(err, "a pruned tensor in s24.tensors has no axis or a dtype that cannot be pruned");
     }
     s24_status status = stored_dtype(stored, *at, name, &e->stored, err);
@@ -354,7 +355,7 @@ static s24_status check_features(const s24_contents *stored, s24_error *err)
         return bad_header(err, "metadata s24 is not \"1\"");
     }
     if (needs && *needs) {
-        return s24_fail(err, S24_ERR_DATA, "needs features that this s24 does not know (%s): use a newer one", needs);
+        return s24_fail_unsupported(err, "needs features that this s24 does not know (%s): use a newer one", needs);
     }
     return S24_OK;
 }
@@ -426,6 +427,20 @@ const s24_format s24_format_s24 = {.name = "s24", .suffixes = ".s24", .open = pl
 
 /* ---------------------------------------------------------------- data */
 
+/* What is wrong with a checks section of n bytes; NULL: nothing. */
+static const char *fault_of_checks(const s24_plain *plain, const s24_entry *entry, const unsigned char *bytes, size_t n)
+{
+    if (s24_get_u64(bytes + n - 8) != s24_plain_check(plain, entry->checks, bytes, n - 8)) {
+        return "do not match their own";
+    }
+    for (size_t i = 8 * s24_plain_panel_count(plain, entry); i < n - 8; i++) {
+        if (bytes[i]) {
+            return "are followed by what is not zero";
+        }
+    }
+    return NULL;
+}
+
 s24_status s24_plain_begin(s24_source *source, const s24_entry *entry, s24_error *err)
 {
     s24_plain *plain = s24_plain_of(source);
@@ -450,12 +465,13 @@ s24_status s24_plain_begin(s24_source *source, const s24_entry *entry, s24_error
         return status;
     }
     const unsigned char *bytes = (const unsigned char *)section;
-    if (s24_get_u64(bytes + n - 8) != s24_plain_check(plain, entry->checks, bytes, n - 8)) {
+    const char *fault = fault_of_checks(plain, entry, bytes, n);
+    if (fault) {
         plain->checks_damaged = true;
         if (!plain->lenient) {
             free(section);
-            return s24_fail_at(err, entry->checks, DAMAGED "the checks of tensor %s do not match their own" RECOVER,
-                               entry->name);
+            return s24_fail_at(err, entry->checks, DAMAGED "the checks of %s %s" RECOVER,
+                               entry == &plain->metrics ? "its metrics" : entry->name, fault);
         }
     }
     plain->checks = (uint64_t *)(void *)section; /* malloc's alignment */
@@ -529,6 +545,7 @@ static s24_status read_metrics(s24_source *source, s24_error *err)
     for (size_t i = 0; i < s24_plain_carried_panels(plain, m) && status == S24_OK && !damaged; i++) {
         size_t n = 0;
         status = s24_plain_read_carried(source, m, i, slots + at, &n, &damaged, err);
+        s24_fail_prefix(err, status, "the recorded metrics: ");
         at += n;
     }
     at = 0;

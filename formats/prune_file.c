@@ -25,11 +25,14 @@ typedef struct prune_job {
     size_t planes_bytes;     /* at most, of one panel */
     struct prune_buffers *buffers; /* one a worker */
     s24_sums total;
+    bool count_zeros;
+    uint64_t zeros;
     uint64_t *done, all;     /* bytes of input, for progress */
 } prune_job;
 
 typedef struct prune_buffers {
     unsigned char *dense, *aux, *scratch, *planes, *unpacked;
+    uint64_t zeros; /* of the batch's dense elements; counted in a dry run */
     s24_sums *sums; /* one a panel of the batch */
 } prune_buffers;
 
@@ -107,6 +110,13 @@ static s24_status write_dense(prune_job *job, prune_buffers *b, size_t batch, s2
     return s24_fail_prefix(err, status, "%s: ", s24_target_name(job->target));
 }
 
+static size_t batch_elements(const prune_job *job, size_t batch)
+{
+    size_t first, count;
+    const s24_panel_place place = s24_batch_at(&job->batches, batch, &first, &count);
+    return place.rows * s24_place_cols(&place, job->entry->geometry.cols);
+}
+
 static s24_status stage_work(void *ctx, unsigned worker, size_t batch, s24_error *err)
 {
     prune_job *job = ctx;
@@ -119,6 +129,9 @@ static s24_status stage_work(void *ctx, unsigned worker, size_t batch, s24_error
     }
     if (status == S24_OK && job->gradient && !job->gradients->in->stream) {
         status = read_batch(job, job->gradients, job->gradient, worker, batch, b->aux, err);
+    }
+    if (status == S24_OK && job->count_zeros) {
+        b->zeros = s24_count_zeros(job->pruner.from, b->dense, batch_elements(job, batch));
     }
     for (size_t i = first; i < first + count && status == S24_OK; i++) {
         status = prune_one(job, b, first, i, err);
@@ -135,7 +148,7 @@ static s24_status stage_commit(void *ctx, unsigned worker, size_t batch, s24_err
     prune_buffers *b = &job->buffers[worker];
     size_t first, count;
     s24_status status = S24_OK;
-    const s24_panel_place place = s24_batch_at(&job->batches, batch, &first, &count);
+    s24_batch_at(&job->batches, batch, &first, &count);
     if (job->target->sink && !s24_sink_positional(job->target->sink, job->index)) {
         status = write_dense(job, b, batch, err);
     }
@@ -147,7 +160,8 @@ static s24_status stage_commit(void *ctx, unsigned worker, size_t batch, s24_err
         }
         s24_sums_add(&job->total, &b->sums[i - first]);
     }
-    *job->done += place.rows * s24_place_cols(&place, job->entry->geometry.cols) * job->pruner.from->bytes;
+    job->zeros += b->zeros;
+    *job->done += batch_elements(job, batch) * job->pruner.from->bytes;
     if (job->io->progress) {
         job->io->progress(job->io->user, *job->done, job->all);
     }
@@ -303,7 +317,8 @@ static s24_status copy_contents(const prune_run *run, bool dense, s24_contents *
     for (size_t i = 0; i < from->count; i++) {
         const s24_entry *e = &from->entries[i];
         const s24_dtype dtype = dense && e->packed ? e->stored : e->dtype;
-        s24_entry *copy = s24_contents_add(plan, e->name, dtype, e->rank, e->shape, err);
+        const char *name = *e->name || dense ? e->name : S24_NAMELESS;
+        s24_entry *copy = s24_contents_add(plan, name, dtype, e->rank, e->shape, err);
         if (!copy) {
             return S24_ERR_SYSTEM;
         }
@@ -379,17 +394,19 @@ static s24_status process_entry(prune_run *run, size_t index, s24_error *err)
     }
     prune_job job = {.io = run->io, .source = run->source, .gradients = run->gradients, .entry = e,
                      .target = &run->target, .index = index, .planned = s24_target_entry(&run->target, index),
-                     .done = &run->done, .all = run->all};
+                     .done = &run->done, .all = run->all, .count_zeros = !run->request->output};
     if (run->method->aux && !(job.gradient = find_gradient(run, e, err))) {
         return S24_ERR_DATA;
     }
-    const s24_isa isa = run->io->cap_isa ? run->io->isa : S24_ISA_BEST;
+    const s24_isa isa = run->io->isa;
     job.pruner = s24_pruner_of(run->method, e->dtype, e->stored, job.gradient ? job.gradient->dtype : S24_F64,
                                run->request->allow_nonfinite, isa);
     job.unpacker = s24_unpacker_of(e->stored, e->stored, isa);
     job.panel_groups = run->request->panel_groups ? run->request->panel_groups : S24_PANEL_GROUPS;
     const s24_status status = prune_tensor(&job, run->io->threads ? run->io->threads : s24_threads_available(), err);
     e->sums = job.total;
+    e->counted = job.count_zeros;
+    e->input_zeros = job.zeros;
     if (status == S24_OK && job.total.negative_zero_count) {
         s24_io_note(run->io, "%s: %s%s%llu elements -0.0 became +0.0", run->source->in->name, e->name, *e->name ? ": " : "",
                     (unsigned long long)job.total.negative_zero_count);
@@ -441,6 +458,9 @@ s24_status s24_prune_source(const s24_io *io, const s24_prune_request *request, 
     status = status == S24_OK ? run_all(&run, err) : status;
     if (status == S24_OK && report) {
         status = s24_report_fill(report, request->input, run.source, run.method->name, err);
+    }
+    if (status == S24_ERR_NOTHING && report && s24_report_fill(report, request->input, run.source, NULL, NULL) == S24_OK) {
+        report->has_metrics = false;
     }
     if (status == S24_OK) {
         status = s24_target_commit(&run.target, err);

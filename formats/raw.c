@@ -8,7 +8,7 @@ static s24_status check_options(const s24_read_options *o, s24_error *err)
         return s24_fail(err, S24_ERR_USAGE, "raw data do not tell their %s; say both, as in --raw-dtype f32 "
                         "--shape 4096,4096", missing);
     }
-    if (o->dtype >= S24_DTYPES) {
+    if (o->dtype == S24_SAME || o->dtype >= S24_DTYPES) {
         return s24_fail(err, S24_ERR_USAGE, "raw data need a dtype of their own; say it, as in --raw-dtype f32");
     }
     if (o->rank < 0 || o->rank > S24_MAX_RANK) {

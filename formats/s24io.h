@@ -21,8 +21,7 @@ typedef struct s24_io {
     bool force;       /* replace an existing output */
     bool no_sync;     /* no fsync: faster, and not safe against a crash of the machine */
     unsigned threads; /* 0: every CPU this process may use */
-    bool cap_isa;     /* cap the instruction set at `isa` */
-    s24_isa isa;
+    s24_isa isa;      /* cap on the instruction set */
     const volatile sig_atomic_t *cancel;                            /* not 0: stop, with S24_ERR_STOPPED; may be NULL */
     void (*note)(void *user, const char *message);                  /* one line of talk; may be NULL */
     void (*progress)(void *user, uint64_t done, uint64_t total);    /* bytes of input; from one thread at a time */
@@ -51,7 +50,7 @@ typedef enum s24_tensor_status {
 } s24_tensor_status;
 
 typedef struct s24_report_tensor {
-    char *name;              /* "" where the format has none */
+    char *name;              /* S24_NAMELESS where the format has none */
     s24_dtype dtype, stored;
     int rank;
     size_t *shape;
@@ -60,14 +59,21 @@ typedef struct s24_report_tensor {
     char *reason;            /* why dense, or how the axis was chosen; NULL: nothing to tell */
     char *method;            /* NULL for a dense one */
     s24_prune_metrics metrics;
+    bool input_read;         /* a dense tensor was read whole: the next three say what it was before pruning */
+    uint64_t input_zeros;    /* elements equal to zero */
+    uint64_t groups, compliant_groups; /* how many there are, and how many had at most two elements unequal to zero */
     uint64_t bytes_dense;    /* as in the original */
     uint64_t bytes_stored;   /* planes, without checks and header */
 } s24_report_tensor;
+
+/* What a nameless array (.npy, raw, a bare JSON list) is called in reports and in a .s24. */
+#define S24_NAMELESS "arr_0"
 
 /* What a file holds, or what was done. */
 typedef struct s24_report {
     char *path;              /* as given */
     const char *format;      /* "npy", "s24"; static storage */
+    char *container;         /* of a .s24 the format that its tensors came from, otherwise as format */
     s24_report_tensor *tensors;
     size_t count;
     s24_sums totals;         /* over pruned and packed tensors, added in the order of names */
@@ -109,7 +115,7 @@ typedef struct s24_prune_request {
 
 /*
  * Prunes a file. *report (NULL: not wanted; else zeroed or freed before) is the caller's to free. S24_ERR_NOTHING: no
- * tensor was eligible, and nothing was written. Messages name file and tensor.
+ * tensor was eligible, and nothing was written; the report says why, without metrics. Messages name file and tensor.
  */
 S24_API s24_status s24_prune_file(const s24_io *io, const s24_prune_request *request, s24_report *report,
                                   s24_error *err);
@@ -182,7 +188,7 @@ typedef struct s24_array {
 S24_API s24_status s24_array_load(const char *path, const char *name, s24_array *array, s24_error *err);
 S24_API void s24_array_free(s24_array *array);
 
-/* Writes one pruned tensor as a .s24. name may be "". metrics as pruning gave them. Never replaces a file. */
+/* Writes one pruned tensor as a .s24. name may be NULL: S24_NAMELESS. metrics as pruning gave them. Never replaces a file. */
 S24_API s24_status s24_tensor_save(const char *path, const char *name, const s24_tensor *tensor, const char *method,
                                    const s24_prune_metrics *metrics, s24_error *err);
 

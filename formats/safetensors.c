@@ -135,9 +135,9 @@ static s24_status make_header(s24_contents *contents, s24_text *header, s24_erro
 static s24_status name_lone_entry(s24_contents *contents, s24_error *err)
 {
     if (contents->count == 1 && !*contents->entries[0].name) {
-        char *const name = strdup("arr_0");
+        char *const name = strdup(S24_NAMELESS);
         if (!name) {
-            return s24_fail_memory(err, sizeof "arr_0");
+            return s24_fail_memory(err, sizeof S24_NAMELESS);
         }
         free(contents->entries[0].name);
         contents->entries[0].name = name;

@@ -267,7 +267,7 @@ static s24_status read_dtype(scan *s)
     if (status != S24_OK) {
         return status;
     }
-    for (int i = 0; i < S24_DTYPES; i++) {
+    for (int i = S24_F64; i < S24_DTYPES; i++) {
         if (strcmp(s->value.text, s24_dtype_infos[i].st_name) == 0) {
             s->tensor.dtype = (s24_dtype)i;
             return S24_OK;

@@ -193,9 +193,14 @@ static s24_status recompute(const s24_io *io, s24_source *packed, const s24_stat
 
 static s24_status stats_s24(const s24_io *io, s24_source *source, const s24_stats_request *q, s24_error *err)
 {
+    s24_plain_of(source)->lenient = false; /* a header may be salvaged, figures of damaged data would be wrong */
     /* The recorded metrics are read and checked in any case; of a pipe they come after the tensors. */
     s24_status status = q->original ? recompute(io, source, q, err) : S24_OK;
-    s24_sums *recomputed = q->original ? s24_calloc(source->contents.count, sizeof *recomputed, err) : NULL;
+    s24_sums *recomputed = NULL;
+    if (q->original && status == S24_OK) {
+        recomputed = s24_calloc(source->contents.count, sizeof *recomputed, err);
+        status = recomputed ? S24_OK : S24_ERR_SYSTEM;
+    }
     for (size_t i = 0; recomputed && i < source->contents.count; i++) {
         recomputed[i] = source->contents.entries[i].sums;
     }

@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "plain.h"
+
 void s24_report_free(s24_report *report)
 {
     for (size_t i = 0; i < report->count; i++) {
@@ -12,6 +14,7 @@ void s24_report_free(s24_report *report)
     }
     free(report->tensors);
     free(report->path);
+    free(report->container);
     *report = (s24_report){0};
 }
 
@@ -33,9 +36,13 @@ static s24_status fill_tensor(s24_report_tensor *t, const s24_entry *e, const ch
         const bool measured = e->sums.total_count == e->geometry.num_elements;
         t->status = measured && e->sums.broken_groups == 0 ? S24_TENSOR_PACKED : S24_TENSOR_PRUNED;
         t->bytes_dense = (uint64_t)e->geometry.num_elements * s24_info(e->dtype)->bytes;
+        t->input_read = e->counted;
+        t->input_zeros = e->input_zeros;
+        t->groups = (uint64_t)e->geometry.rows * e->geometry.groups;
+        t->compliant_groups = t->groups - e->sums.broken_groups;
     }
     t->shape = s24_calloc((size_t)e->rank, sizeof *t->shape, err);
-    if (!t->shape || !copy_text(&t->name, e->name) || !copy_text(&t->reason, e->reason) ||
+    if (!t->shape || !copy_text(&t->name, *e->name ? e->name : S24_NAMELESS) || !copy_text(&t->reason, e->reason) ||
         !copy_text(&t->method, packed ? e->method ? e->method : method : NULL)) {
         return s24_fail_memory(err, 0);
     }
@@ -72,9 +79,11 @@ s24_status s24_report_fill(s24_report *report, const char *path, const s24_sourc
                            s24_error *err)
 {
     *report = (s24_report){.format = source->format->name, .has_metrics = true};
+    const bool packed = source->format == &s24_format_s24;
     report->path = strdup(path);
+    report->container = strdup(packed ? s24_plain_of(source)->container : source->format->name);
     report->tensors = s24_calloc(source->contents.count, sizeof *report->tensors, err);
-    s24_status status = report->path && report->tensors ? S24_OK : s24_fail_memory(err, 0);
+    s24_status status = report->path && report->container && report->tensors ? S24_OK : s24_fail_memory(err, 0);
     for (size_t i = 0; i < source->contents.count && status == S24_OK; i++) {
         report->count = i + 1; /* what was begun is freed */
         status = fill_tensor(&report->tensors[i], &source->contents.entries[i], method, err);

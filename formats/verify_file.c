@@ -1,4 +1,5 @@
 /* Integrity of a .s24: every byte. 2:4 compliance of a dense file: every group of the tensors that prune would select. */
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -258,7 +259,7 @@ static s24_status verify_s24(const s24_io *io, const s24_verify_request *q, s24_
             break; /* a pipe that ended */
         }
         if (plain->checks_damaged) {
-            tell(q, faults, job.entry->name, "the checks do not match their own: damaged");
+            tell(q, faults, job.entry->name, "its checks are damaged");
         }
         if (job.entry->packed) {
             const s24_panels panels = s24_plain_panels(plain, job.entry);
@@ -290,7 +291,7 @@ static s24_status verify_model(const s24_io *io, const s24_verify_request *q, s2
         verify_job job = {.io = io, .request = q, .source = source, .entry = e, .faults = faults};
         const s24_panels panels = s24_panels_of(&e->geometry, S24_PANEL_GROUPS);
         job.pruner = s24_pruner_of(&s24_methods[S24_METHOD_MAGNITUDE], e->dtype, e->dtype, S24_F64, true,
-                                   io->cap_isa ? io->isa : S24_ISA_BEST);
+                                   io->isa);
         status = s24_source_hold(source, e, e->axis, err);
         status = status == S24_OK ? verify_tensor(&job, &panels, s24_entry_transposed(e, e->axis), err) : status;
     }
@@ -313,7 +314,7 @@ s24_status s24_verify_file(const s24_io *io, const s24_verify_request *q, s24_er
     status = status == S24_OK ? s24_source_parse(source, &error) : status;
     if (status != S24_OK) {
         /* A .s24 whose header cannot be read is a damaged .s24: a failed check. What is no known file is an error. */
-        if (status == S24_ERR_DATA && source && source->format == &s24_format_s24) {
+        if (status == S24_ERR_DATA && error.sys_errno != ENOTSUP && source && source->format == &s24_format_s24) {
             status = as_fault(q, &faults, status, &error, err);
         } else if (err) {
             *err = error;

@@ -7,8 +7,8 @@
 #include <string.h>
 
 static const char *const isa_names[] = {
-    [S24_ISA_GENERIC] = "generic", [S24_ISA_NEON] = "neon", [S24_ISA_AVX2] = "avx2", [S24_ISA_AVX512] = "avx512",
-    [S24_ISA_BEST] = "best",
+    [S24_ISA_BEST] = "best", [S24_ISA_GENERIC] = "generic", [S24_ISA_NEON] = "neon", [S24_ISA_AVX2] = "avx2",
+    [S24_ISA_AVX512] = "avx512",
 };
 
 const char *s24_isa_name(s24_isa isa)
@@ -18,7 +18,7 @@ const char *s24_isa_name(s24_isa isa)
 
 bool s24_isa_parse(const char *name, s24_isa *isa)
 {
-    for (int i = 0; i <= S24_ISA_BEST; i++) {
+    for (int i = 0; i < S24_ISAS; i++) {
         if (strcmp(name, isa_names[i]) == 0) {
             *isa = (s24_isa)i;
             return true;
@@ -66,8 +66,8 @@ static s24_isa machine_isa(void)
 
 s24_isa s24_isa_detect(s24_isa cap)
 {
-    const s24_isa machine = cap == S24_ISA_GENERIC ? S24_ISA_GENERIC : machine_isa();
-    if (machine <= cap) {
+    const s24_isa machine = machine_isa();
+    if (cap == S24_ISA_BEST || machine <= cap) {
         return machine;
     }
     /* A cap that another family of machines has is no instruction set of this one. */

@@ -15,6 +15,7 @@
 #define NONFINITE_OPAQUE(bits, e, m) UINT64_MAX
 
 const s24_dtype_info s24_dtype_infos[S24_DTYPES] = {
+    [S24_SAME] = {.id = S24_SAME, .name = "same", .st_name = "", .kind = S24_KIND_OPAQUE},
 #define X(id_, name_, st, bits_, kind_, e, m, npy) \
     [S24_##id_] = {.id = S24_##id_, .name = name_, .st_name = st, .npy_type = npy, .bits = bits_, \
                    .bytes = (bits_) % 8 ? 0 : (bits_) / 8, .kind = S24_KIND_##kind_, .exponent_bits = e, \
@@ -26,12 +27,12 @@ const s24_dtype_info s24_dtype_infos[S24_DTYPES] = {
 
 const char *s24_dtype_name(s24_dtype dtype)
 {
-    return dtype < S24_DTYPES ? s24_dtype_infos[dtype].name : "same";
+    return s24_dtype_infos[dtype].name;
 }
 
 bool s24_dtype_parse(const char *name, s24_dtype *dtype)
 {
-    for (int i = 0; i < S24_DTYPES; i++) {
+    for (int i = S24_F64; i < S24_DTYPES; i++) {
         if (strcmp(name, s24_dtype_infos[i].name) == 0) {
             *dtype = (s24_dtype)i;
             return true;
@@ -101,7 +102,8 @@ uint64_t s24_encode(const s24_dtype_info *info, double x, bool *overflow)
 {
     const uint64_t bits = f64_to_bits(x);
     if (info->kind == S24_KIND_INT) {
-        return (uint64_t)(int64_t)x & 0xff; /* only ever from i8 itself: see s24_dtype_convertible */
+        *overflow |= !(x >= -128 && x <= 127 && x == (double)(int)x); /* no rounding: that needs scales */
+        return *overflow ? 0 : (uint64_t)(int64_t)x & 0xff;
     }
     if (info->bits == 64) {
         return bits;

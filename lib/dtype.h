@@ -105,7 +105,10 @@ static inline uint64_t s24_key(const s24_dtype_info *info, uint64_t bits)
 /* The value as f64: exact for every prunable dtype. */
 double s24_decode(const s24_dtype_info *info, uint64_t bits);
 
-/* The bits of x rounded to nearest, ties to even. *overflow is set (never cleared) when a finite x is out of range. */
+/*
+ * The bits of x rounded to nearest, ties to even. *overflow is set (never cleared) when a finite x is out of range, and
+ * for i8 also when x is no integer.
+ */
 uint64_t s24_encode(const s24_dtype_info *info, double x, bool *overflow);
 
 #endif

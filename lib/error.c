@@ -53,6 +53,18 @@ s24_status s24_fail_errno(s24_error *err, int sys_errno, const char *format, ...
     return S24_ERR_SYSTEM;
 }
 
+s24_status s24_fail_unsupported(s24_error *err, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    fill(err, S24_ERR_DATA, format, args);
+    va_end(args);
+    if (err) {
+        err->sys_errno = ENOTSUP;
+    }
+    return S24_ERR_DATA;
+}
+
 s24_status s24_fail_prefix(s24_error *err, s24_status status, const char *format, ...)
 {
     char message[sizeof err->message];

@@ -13,6 +13,9 @@ s24_status s24_fail(s24_error *err, s24_status status, const char *format, ...) 
 s24_status s24_fail_at(s24_error *err, uint64_t offset, const char *format, ...) S24_PRINTF(3, 4);
 s24_status s24_fail_errno(s24_error *err, int sys_errno, const char *format, ...) S24_PRINTF(3, 4);
 
+/* S24_ERR_DATA for what is whole, but beyond this version: sys_errno is ENOTSUP, so that nobody takes it for damage. */
+s24_status s24_fail_unsupported(s24_error *err, const char *format, ...) S24_PRINTF(2, 3);
+
 /* Puts text before the message: where it happened, as the caller that knows it returns the error. Returns the status. */
 s24_status s24_fail_prefix(s24_error *err, s24_status status, const char *format, ...) S24_PRINTF(3, 4);
 

@@ -334,6 +334,22 @@ bool s24_measure_panel(const s24_dtype_info *from, const s24_dtype_info *to, con
     return true;
 }
 
+uint64_t s24_count_zeros(const s24_dtype_info *info, const void *data, size_t n)
+{
+    uint64_t zeros = 0;
+#define COUNT(width) \
+    for (size_t i = 0; i < n; i++) zeros += s24_key(info, s24_load(data, width, i)) == 0; \
+    break
+    switch (info->bytes) { /* a constant width and no call inside: a loop that compilers make vectors of */
+    case 1: COUNT(1);
+    case 2: COUNT(2);
+    case 4: COUNT(4);
+    default: COUNT(8);
+    }
+#undef COUNT
+    return zeros;
+}
+
 /* ---------------------------------------------------------------- unpacking */
 
 s24_unpacker s24_unpacker_of(s24_dtype from, s24_dtype to, s24_isa isa)

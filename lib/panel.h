@@ -109,6 +109,9 @@ bool s24_prune_panel(const s24_pruner *pruner, const s24_panel *panel, s24_sums 
 bool s24_measure_panel(const s24_dtype_info *from, const s24_dtype_info *to, const s24_panel *panel, s24_sums *sums,
                        s24_fault *fault);
 
+/* How many of n elements are equal to zero, -0.0 included. */
+uint64_t s24_count_zeros(const s24_dtype_info *info, const void *data, size_t n);
+
 /* Expands values (from) and positions to dense rows (to): dense row r at element r * cols of dst. */
 typedef struct s24_unpacker {
     const s24_dtype_info *from, *to;

@@ -60,7 +60,7 @@ typedef enum s24_status {
 
 typedef struct s24_error {
     s24_status status;
-    int sys_errno;     /* errno where the system said no, otherwise 0 */
+    int sys_errno;     /* errno where the system said no; ENOTSUP where a file needs a newer s24; otherwise 0 */
     uint64_t offset;   /* byte in the file that is at fault, or S24_NO_OFFSET */
     char message[480]; /* one line, without a newline: what is wrong; what to do */
 } s24_error;
@@ -68,15 +68,15 @@ typedef struct s24_error {
 /* ---------------------------------------------------------------- element types */
 
 /*
- * The first seven can be pruned. The others are the remaining types of the safetensors format: they are carried
+ * The first seven, from S24_F64, can be pruned. The others are the remaining types of the safetensors format: they are carried
  * through files unchanged and never computed with.
  */
 typedef enum s24_dtype {
+    S24_SAME,                /* in options: the input's own dtype; no dtype itself */
     S24_F64, S24_F32, S24_F16, S24_BF16, S24_F8E4M3, S24_F8E5M2, S24_I8,
     S24_I64, S24_I32, S24_I16, S24_U64, S24_U32, S24_U16, S24_U8, S24_BOOL, S24_C64,
     S24_F8E8M0, S24_F6E2M3, S24_F6E3M2, S24_F4,
-    S24_DTYPES,              /* how many there are */
-    S24_SAME = S24_DTYPES    /* in options: the input's own dtype */
+    S24_DTYPES               /* the end: dtypes are S24_F64 to S24_DTYPES - 1 */
 } s24_dtype;
 
 S24_API const char *s24_dtype_name(s24_dtype dtype);                   /* "f32"; static storage */
@@ -96,7 +96,7 @@ S24_API s24_status s24_dtype_convert(s24_dtype from, const void *src, s24_dtype 
 /* ---------------------------------------------------------------- instruction sets */
 
 /* What a kernel may use. Caps the choice; what the machine lacks is never used. Results do not depend on it. */
-typedef enum s24_isa { S24_ISA_GENERIC, S24_ISA_NEON, S24_ISA_AVX2, S24_ISA_AVX512, S24_ISA_BEST } s24_isa;
+typedef enum s24_isa { S24_ISA_BEST, S24_ISA_GENERIC, S24_ISA_NEON, S24_ISA_AVX2, S24_ISA_AVX512, S24_ISAS } s24_isa;
 
 S24_API const char *s24_isa_name(s24_isa isa);                    /* "avx512"; static storage */
 S24_API bool s24_isa_parse(const char *name, s24_isa *isa);       /* false: no such instruction set */
@@ -189,7 +189,7 @@ typedef struct s24_sums {
     uint64_t nonfinite_kept;       /* w not finite, kept */
     uint64_t nonfinite_pruned;     /* w not finite, pruned: a group had more than two */
     uint64_t negative_zero_count;  /* w == -0.0 that became +0.0 */
-    uint64_t broken_groups;        /* groups with more than two elements unequal to 0; 0: the input was 2:4 already */
+    uint64_t broken_groups;        /* groups with a pruned element unequal to 0; none: the input was 2:4 already */
     double kept_abs, pruned_abs;   /* sums of |w| over kept, over pruned elements */
     double kept_sq, pruned_sq;     /* sums of w^2 */
     double quant_abs, quant_sq;    /* sums of |w - v| and (w - v)^2 over kept elements */

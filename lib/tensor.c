@@ -302,7 +302,7 @@ s24_status s24_decompress(const s24_tensor *t, s24_dtype dtype, void *dense, s24
 {
     const s24_dtype to = dtype == S24_SAME ? t->dtype : dtype;
     const s24_geometry *g = &t->geometry;
-    if (!s24_dtype_convertible(t->dtype, to)) {
+    if (to != t->source_dtype && !s24_dtype_convertible(t->dtype, to)) { /* back to where it came from is exact */
         return s24_fail(err, S24_ERR_USAGE, "cannot convert %s to %s without scales", s24_dtype_name(t->dtype),
                         s24_dtype_name(to));
     }

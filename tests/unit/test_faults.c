@@ -1,0 +1,669 @@
+/*
+ * The n-th allocation, read, write, open, sync or rename fails, for every n until nothing does any more: a status, no
+ * leak, no partial file, an existing output untouched. The functions of libc are defined here once more, count, and call
+ * the real ones.
+ */
+#define _GNU_SOURCE /* RTLD_NEXT, renameat2 */
+#include <check.h>
+#include <dirent.h>
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "format.h"
+
+#define COUNT(array) (sizeof(array) / sizeof *(array))
+
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define SANITIZED 1
+#endif
+#endif
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) || !defined(__GLIBC__)
+#define SANITIZED 1
+#endif
+
+/* ---------------------------------------------------------------- the seam */
+
+static bool armed;
+static atomic_int calls;            /* of the kind that may fail, since arming */
+static int fail_at;                 /* the number of the one that does */
+static int fault_errno;
+static bool only_transfers;         /* only reads and writes count */
+static size_t most;                 /* bytes a read or write moves; 0: any number */
+static int renameat2_errno, link_errno; /* what these always say; 0: nothing special */
+static atomic_long live;            /* allocations less frees while armed */
+
+static bool allocating; /* only allocations count */
+
+static bool fails(void)
+{
+    if (!armed || allocating || atomic_fetch_add(&calls, 1) + 1 != fail_at) {
+        return false;
+    }
+    errno = fault_errno;
+    return true;
+}
+
+static bool fails_besides(void)
+{
+    return !only_transfers && fails();
+}
+
+static size_t at_most(size_t n)
+{
+    return armed && most && n > most ? most : n;
+}
+
+#pragma GCC visibility push(default) /* libc and libcjson are to find these, too */
+
+/* The next definition of the function, libc's or a sanitizer's. */
+#define REAL(name, symbol) \
+    static __typeof__(name) *real; \
+    if (!real) { \
+        *(void **)&real = dlsym(RTLD_NEXT, symbol); \
+    }
+
+/* off_t has 64 bits by -D_FILE_OFFSET_BITS=64: glibc's headers give these functions the names with 64. */
+ssize_t pread(int fd, void *data, size_t n, off_t offset)
+{
+    REAL(pread, "pread64")
+    return fails() ? -1 : real(fd, data, at_most(n), offset);
+}
+
+ssize_t pwrite(int fd, const void *data, size_t n, off_t offset)
+{
+    REAL(pwrite, "pwrite64")
+    return fails() ? -1 : real(fd, data, at_most(n), offset);
+}
+
+ssize_t read(int fd, void *data, size_t n)
+{
+    REAL(read, "read")
+    return fails() ? -1 : real(fd, data, at_most(n));
+}
+
+ssize_t write(int fd, const void *data, size_t n)
+{
+    REAL(write, "write")
+    return fails() ? -1 : real(fd, data, at_most(n));
+}
+
+int open(const char *path, int flags, ...)
+{
+    va_list args;
+    va_start(args, flags);
+    const mode_t mode = flags & (O_CREAT | O_TMPFILE) ? va_arg(args, mode_t) : 0;
+    va_end(args);
+    REAL(open, "open64")
+    return fails_besides() ? -1 : real(path, flags, mode);
+}
+
+int mkstemp(char *name)
+{
+    REAL(mkstemp, "mkstemp64")
+    return fails_besides() ? -1 : real(name);
+}
+
+int fchmod(int fd, mode_t mode)
+{
+    REAL(fchmod, "fchmod")
+    return fails_besides() ? -1 : real(fd, mode);
+}
+
+int fsync(int fd)
+{
+    REAL(fsync, "fsync")
+    return fails_besides() ? -1 : real(fd);
+}
+
+int close(int fd) /* it is closed, whatever it says */
+{
+    REAL(close, "close")
+    const bool failing = fails_besides();
+    const int r = real(fd);
+    errno = failing ? fault_errno : errno;
+    return failing ? -1 : r;
+}
+
+int rename(const char *from, const char *to)
+{
+    REAL(rename, "rename")
+    return fails_besides() ? -1 : real(from, to);
+}
+
+int renameat2(int from_fd, const char *from, int to_fd, const char *to, unsigned flags)
+{
+    REAL(renameat2, "renameat2")
+    if (armed && renameat2_errno) {
+        errno = renameat2_errno;
+        return -1;
+    }
+    return fails_besides() ? -1 : real(from_fd, from, to_fd, to, flags);
+}
+
+int link(const char *from, const char *to)
+{
+    REAL(link, "link")
+    if (armed && link_errno) {
+        errno = link_errno;
+        return -1;
+    }
+    return fails_besides() ? -1 : real(from, to);
+}
+
+#ifndef SANITIZED
+/* dlsym allocates, so that these cannot ask it; glibc keeps these names for the purpose. */
+extern void *__libc_malloc(size_t n);
+extern void *__libc_calloc(size_t count, size_t size);
+extern void *__libc_realloc(void *p, size_t n);
+extern void *__libc_memalign(size_t alignment, size_t n);
+extern void __libc_free(void *p);
+
+static bool no_memory(void)
+{
+    if (!armed || !allocating || atomic_fetch_add(&calls, 1) + 1 != fail_at) {
+        return false;
+    }
+    errno = ENOMEM;
+    return true;
+}
+
+static void *counted(void *p)
+{
+    if (p && armed) {
+        atomic_fetch_add(&live, 1);
+    }
+    return p;
+}
+
+void *malloc(size_t n)
+{
+    return no_memory() ? NULL : counted(__libc_malloc(n));
+}
+
+void *calloc(size_t count, size_t size)
+{
+    return no_memory() ? NULL : counted(__libc_calloc(count, size));
+}
+
+void *realloc(void *p, size_t n)
+{
+    if (no_memory()) {
+        return NULL;
+    }
+    return p ? __libc_realloc(p, n) : counted(__libc_realloc(p, n));
+}
+
+int posix_memalign(void **p, size_t alignment, size_t n)
+{
+    if (no_memory()) {
+        return ENOMEM;
+    }
+    *p = counted(__libc_memalign(alignment, n));
+    return *p ? 0 : ENOMEM;
+}
+
+void free(void *p)
+{
+    if (p && armed) {
+        atomic_fetch_sub(&live, 1);
+    }
+    __libc_free(p);
+}
+#endif
+
+#pragma GCC visibility pop
+
+/* ---------------------------------------------------------------- files */
+
+static char directory[] = "/tmp/s24-test-XXXXXX";
+
+typedef struct bytes {
+    unsigned char data[16384];
+    size_t n;
+} bytes;
+
+static bool get(const char *path, bytes *b)
+{
+    FILE *const f = fopen(path, "rb");
+    b->n = f ? fread(b->data, 1, sizeof b->data, f) : 0;
+    return f && fclose(f) == 0;
+}
+
+static void put(const char *path, const void *data, size_t n)
+{
+    FILE *const f = fopen(path, "wb");
+    ck_assert_ptr_nonnull(f);
+    ck_assert_uint_eq(fwrite(data, 1, n, f), n);
+    ck_assert_int_eq(fclose(f), 0);
+}
+
+static int count_entries(const char *path)
+{
+    DIR *const d = opendir(path);
+    int count = 0;
+    ck_assert_ptr_nonnull(d);
+    while (readdir(d)) {
+        count++;
+    }
+    closedir(d);
+    return count;
+}
+
+/* A model with everything that takes another way: transposed, big, carried, empty, with metadata. */
+static void make_input(void)
+{
+    static const size_t shapes[][3] = {{8, 8}, {12, 6}, {40}, {0, 4}};
+    static const s24_dtype dtypes[] = {S24_F32, S24_F16, S24_I16, S24_F32};
+    static const char *const names[] = {"w", "turned", "v", "empty"};
+    static const s24_io io = {.force = true, .no_sync = true};
+    s24_contents plan = {0};
+    s24_output *out;
+    s24_sink *sink;
+    s24_error err;
+    unsigned char data[256];
+    for (size_t i = 0; i < COUNT(names); i++) {
+        ck_assert_ptr_nonnull(s24_contents_add(&plan, names[i], dtypes[i], i == 2 ? 1 : 2, shapes[i], &err));
+    }
+    ck_assert_int_eq(s24_contents_add_pair(&plan, "s24mine", "value", &err), S24_OK);
+    ck_assert_int_eq(s24_output_open(&out, &io, "in.safetensors", NULL, 0, &err), S24_OK);
+    ck_assert_int_eq(s24_sink_open(&sink, &s24_format_safetensors, out, &plan, &err), S24_OK);
+    for (size_t i = 0; i < COUNT(names); i++) {
+        const s24_entry *const e = &sink->contents.entries[i];
+        for (size_t k = 0; k < e->bytes; k++) {
+            data[k] = (unsigned char)(k * 7 & 0x3b);
+        }
+        ck_assert_int_eq(s24_output_write(out, e->offset, data, (size_t)e->bytes, &err), S24_OK);
+    }
+    ck_assert_int_eq(s24_sink_commit(sink, &err), S24_OK);
+}
+
+static const s24_axis_rule axes[] = {{"turned", 0}};
+static const char *const include[] = {"turned"};
+static s24_io io = {.threads = 1}; /* with its fsyncs */
+
+static s24_status prune_from(const char *from, const char *to, s24_report *report, s24_error *err)
+{
+    const s24_prune_request q = {.input = from, .output = to, .dtype = S24_SAME, .panel_groups = 4, .panel_bytes = 64,
+                                 .selection = {.include = include, .include_count = 1, .axes = axes, .axis_count = 1}};
+    return s24_prune_file(&io, &q, report, err);
+}
+
+static s24_report figures; /* of the file, undisturbed */
+
+static bool right_figures(const s24_report *r)
+{
+    return r->count == figures.count && memcmp(&r->totals, &figures.totals, sizeof r->totals) == 0;
+}
+
+static void make_directory(void)
+{
+    s24_error err;
+    ck_assert_ptr_nonnull(mkdtemp(directory));
+    ck_assert_int_eq(chdir(directory), 0);
+    signal(SIGPIPE, SIG_IGN);
+    make_input();
+    ck_assert_msg(prune_from("in.safetensors", "m.s24", NULL, &err) == S24_OK, "%s", err.message);
+    const s24_decompress_request q = {.input = "m.s24", .output = "m.safetensors", .dtype = S24_SAME};
+    ck_assert_int_eq(s24_decompress_file(&io, &q, &err), S24_OK);
+    const s24_stats_request s = {.input = "m.s24"};
+    ck_assert_int_eq(s24_stats_file(&io, &s, &figures, &err), S24_OK);
+}
+
+static void remove_directory(void)
+{
+    static const char *const names[] = {"in.safetensors", "m.s24", "m.safetensors", "d.s24", "out", "weights.json"};
+    s24_report_free(&figures);
+    for (size_t i = 0; i < COUNT(names); i++) {
+        unlink(names[i]);
+    }
+    ck_assert_int_eq(chdir("/"), 0);
+    ck_assert_int_eq(rmdir(directory), 0); /* nothing else is there */
+}
+
+/* ---------------------------------------------------------------- what is tried */
+
+static s24_status do_prune(s24_error *err)
+{
+    s24_report report = {0};
+    const s24_status status = prune_from("in.safetensors", "out", &report, err);
+    const bool right = status != S24_OK || right_figures(&report);
+    s24_report_free(&report);
+    return right ? status : S24_ERR_CHECK;
+}
+
+static s24_status do_decompress(s24_error *err)
+{
+    const s24_decompress_request q = {.input = "m.s24", .output = "out", .dtype = S24_SAME};
+    return s24_decompress_file(&io, &q, err);
+}
+
+static s24_status do_salvage(s24_error *err)
+{
+    const s24_decompress_request q = {.input = "m.s24", .output = "out", .dtype = S24_SAME, .salvage = true};
+    return s24_decompress_file(&io, &q, err);
+}
+
+static s24_status do_verify(s24_error *err)
+{
+    const s24_verify_request q = {.input = "m.s24"};
+    return s24_verify_file(&io, &q, err);
+}
+
+static s24_status do_verify_dense(s24_error *err)
+{
+    const s24_verify_request q = {.input = "m.safetensors",
+                                  .selection = {.include = include, .include_count = 1, .axes = axes, .axis_count = 1}};
+    return s24_verify_file(&io, &q, err);
+}
+
+static s24_status stats_of(const s24_stats_request *q, s24_error *err)
+{
+    s24_report report = {0};
+    const s24_status status = s24_stats_file(&io, q, &report, err);
+    const bool right = status != S24_OK || right_figures(&report);
+    s24_report_free(&report);
+    return right ? status : S24_ERR_CHECK;
+}
+
+static s24_status do_stats(s24_error *err)
+{
+    return stats_of(&(s24_stats_request){.input = "m.s24"}, err);
+}
+
+static s24_status do_recompute(s24_error *err)
+{
+    return stats_of(&(s24_stats_request){.input = "m.s24", .original = "in.safetensors"}, err);
+}
+
+static s24_status do_load_and_save(s24_error *err)
+{
+    s24_tensor *tensor;
+    s24_prune_metrics metrics;
+    s24_status status = s24_tensor_load("m.s24", "turned", &tensor, &metrics, err);
+    if (status == S24_OK) {
+        status = s24_tensor_save("out", "turned", tensor, "magnitude", &metrics, err);
+        s24_tensor_free(tensor);
+    }
+    return status;
+}
+
+static s24_status do_load(s24_error *err)
+{
+    static const char *const paths[] = {"m.s24", "m.safetensors"}, *const names[] = {"turned", "v"};
+    s24_status status = S24_OK;
+    for (size_t i = 0; i < 4 && status == S24_OK; i++) {
+        s24_array array;
+        status = s24_array_load(paths[i / 2], names[i % 2], &array, err);
+        if (status == S24_OK) {
+            s24_array_free(&array);
+        }
+    }
+    return status;
+}
+
+/* Pipes that hold all there is: no threads are needed. */
+static int pipe_in[2], pipe_out[2];
+static char path_in[32], path_out[32];
+
+static void fill_pipes(const char *from)
+{
+    bytes b;
+    ck_assert(get(from, &b));
+    ck_assert(pipe(pipe_in) == 0 && pipe(pipe_out) == 0);
+    ck_assert_int_eq(write(pipe_in[1], b.data, b.n), (ssize_t)b.n);
+    close(pipe_in[1]);
+    snprintf(path_in, sizeof path_in, "/dev/fd/%d", pipe_in[0]);
+    snprintf(path_out, sizeof path_out, "/dev/fd/%d", pipe_out[1]);
+}
+
+/* What arrived goes into "out", so that it is compared with the rest. */
+static void drain_pipes(bool keep)
+{
+    bytes b = {.n = 0};
+    close(pipe_out[1]);
+    for (ssize_t r = 1; r > 0; b.n += r > 0 ? (size_t)r : 0) {
+        r = read(pipe_out[0], b.data + b.n, sizeof b.data - b.n);
+    }
+    close(pipe_out[0]);
+    close(pipe_in[0]);
+    if (keep) {
+        put("out", b.data, b.n);
+    }
+}
+
+static s24_status do_prune_pipe(s24_error *err)
+{
+    return prune_from(path_in, path_out, NULL, err);
+}
+
+static s24_status do_decompress_pipe(s24_error *err)
+{
+    const s24_decompress_request q = {.input = path_in, .output = path_out, .dtype = S24_SAME};
+    return s24_decompress_file(&io, &q, err);
+}
+
+static s24_status do_salvage_pipe(s24_error *err)
+{
+    const s24_decompress_request q = {.input = path_in, .output = path_out, .dtype = S24_SAME, .salvage = true};
+    return s24_decompress_file(&io, &q, err);
+}
+
+typedef struct operation {
+    const char *name;
+    s24_status (*run)(s24_error *err);
+    const char *expected; /* what "out" must be; NULL: nothing is written, or what is is not compared nor replaced */
+    const char *piped;    /* the file that comes through a pipe; NULL: none */
+    bool writes;
+} operation;
+
+static const operation operations[] = {
+    {"prune", do_prune, "m.s24", NULL, true},
+    {"decompress", do_decompress, "m.safetensors", NULL, true},
+    {"salvage", do_salvage, "m.safetensors", NULL, true},
+    {"load and save", do_load_and_save, NULL, NULL, true},
+    {"verify", do_verify, NULL, NULL, false},
+    {"verify dense", do_verify_dense, NULL, NULL, false},
+    {"stats", do_stats, NULL, NULL, false},
+    {"recompute", do_recompute, NULL, NULL, false},
+    {"load", do_load, NULL, NULL, false},
+    {"prune through pipes", do_prune_pipe, "m.s24", "in.safetensors", false},
+    {"decompress through pipes", do_decompress_pipe, "m.safetensors", "m.s24", false},
+    {"salvage through pipes", do_salvage_pipe, "m.safetensors", "m.s24", false},
+};
+
+static bool same_file(const char *a, const char *b)
+{
+    static bytes x, y;
+    return get(a, &x) && get(b, &y) && x.n == y.n && memcmp(x.data, y.data, x.n) == 0;
+}
+
+/* Runs it once with the fault number n (0: none). False: fewer calls were made, so that nothing failed. */
+static bool run_with_fault(const operation *op, int n, s24_status *status, s24_error *err)
+{
+    *err = (s24_error){0};
+    unlink("out");
+    const bool replaces = op->writes && op->expected && io.force;
+    if (replaces) {
+        put("out", "precious", 8);
+    }
+    if (op->piped) {
+        fill_pipes(op->piped);
+    }
+    const int entries = count_entries("."), descriptors = count_entries("/proc/self/fd");
+    fail_at = n;
+    atomic_store(&calls, 0);
+    atomic_store(&live, 0);
+    armed = true;
+    *status = op->run(err);
+    armed = false;
+    const bool reached = n > 0 && atomic_load(&calls) >= n;
+    /* glibc keeps the stacks of threads that have ended, and what belongs to them. */
+    ck_assert_msg(atomic_load(&live) == 0 || io.threads > 1, "%s, fault %d: %ld blocks leak", op->name, n, atomic_load(&live));
+    ck_assert_msg(count_entries("/proc/self/fd") == descriptors, "%s, fault %d: a descriptor leaks", op->name, n);
+    const int created = op->writes && !replaces && access("out", F_OK) == 0;
+    ck_assert_msg(count_entries(".") == entries + created, "%s, fault %d: a temporary file is left", op->name, n);
+    if (op->piped) {
+        drain_pipes(*status == S24_OK);
+    }
+    return reached;
+}
+
+/* What is there after a fault: all of it or nothing of it. */
+static void check_output(const operation *op, int n, s24_status status)
+{
+    bytes b;
+    if (status == S24_OK) {
+        ck_assert_msg(!op->expected || same_file("out", op->expected), "%s, fault %d: silently wrong", op->name, n);
+    } else if (op->writes && access("out", F_OK) == 0 && !(op->expected && same_file("out", op->expected))) {
+        /* Complete and an error: the directory could not be synced. Otherwise what was there before. */
+        ck_assert_msg(io.force || !op->expected, "%s, fault %d: half a file", op->name, n);
+        ck_assert(get("out", &b));
+        ck_assert_msg(!op->expected || (b.n == 8 && memcmp(b.data, "precious", 8) == 0), "%s, fault %d: touched",
+                      op->name, n);
+    }
+}
+
+/* Every fault of one kind. errno values that are retried (EINTR) must not be seen at all. */
+static void try_all(const operation *op, int error, bool retried)
+{
+    s24_status status;
+    s24_error err;
+    int n = 1, failed = 0;
+    fault_errno = error;
+    run_with_fault(op, 0, &status, &err); /* libc's own first-time allocations */
+    ck_assert_msg(status == S24_OK, "%s: %s", op->name, err.message);
+    for (; run_with_fault(op, n, &status, &err); n++) {
+        ck_assert_msg(status == S24_OK || (status == S24_ERR_SYSTEM && !retried), "%s, fault %d: status %d, %s", op->name,
+                      n, status, err.message);
+        if (status != S24_OK) {
+            ck_assert(err.status == status && err.message[0]);
+            const bool said = error == ENOMEM && strstr(err.message, "no memory");
+            ck_assert_msg(err.sys_errno == error || said, "%s, fault %d: errno %d, %s", op->name, n, err.sys_errno, err.message);
+            failed++;
+        }
+        check_output(op, n, status);
+        ck_assert_int_lt(n, 20000);
+    }
+    ck_assert_int_eq(status, S24_OK);
+    check_output(op, n, status);
+    ck_assert_msg(n > 5 && (retried || failed > n / 2), "%s: %d of %d faults are seen", op->name, failed, n - 1);
+}
+
+START_TEST(every_call)
+{
+    const operation *const op = &operations[_i];
+    for (int force = 0; force < 2; force++) {
+        io.force = force;
+        try_all(op, EIO, false);
+    }
+}
+END_TEST
+
+START_TEST(every_interruption)
+{
+    only_transfers = true;
+    io.force = true;
+    try_all(&operations[_i], EINTR, true);
+    try_all(&operations[_i], EAGAIN, true);
+}
+END_TEST
+
+/* The system may move fewer bytes than it was asked to, at any time. */
+START_TEST(short_transfers)
+{
+    s24_status status;
+    s24_error err;
+    io.force = true;
+    for (most = 1; most < 200; most = 3 * most + 1) {
+        run_with_fault(&operations[_i], 0, &status, &err);
+        ck_assert_msg(status == S24_OK, "%s", err.message);
+        check_output(&operations[_i], 0, status);
+    }
+}
+END_TEST
+
+#ifndef SANITIZED
+START_TEST(every_allocation)
+{
+    const operation *const op = &operations[_i];
+    allocating = true;
+    for (int force = 0; force < 2; force++) {
+        io.force = force;
+        try_all(op, ENOMEM, false);
+    }
+}
+END_TEST
+#endif
+
+/* Two threads: which call is the n-th differs from run to run; what must hold does not. */
+START_TEST(with_threads)
+{
+    io.threads = 3;
+    io.force = true;
+    try_all(&operations[_i], EIO, false);
+}
+END_TEST
+
+/* A file system that cannot rename without replacing, and one that has no hard links either. */
+START_TEST(old_file_systems)
+{
+    static const operation *const op = &operations[1];
+    s24_status status;
+    s24_error err;
+    io.force = false;
+    for (int way = 0; way < 2; way++) {
+        renameat2_errno = way ? ENOSYS : EINVAL;
+        link_errno = way ? EPERM : 0;
+        run_with_fault(op, 0, &status, &err);
+        ck_assert_int_eq(status, S24_OK);
+        check_output(op, 0, status);
+    }
+    /* With links the target that appears meanwhile is seen. */
+    link_errno = 0;
+    s24_output *out;
+    unlink("out");
+    ck_assert_int_eq(s24_output_open(&out, &io, "out", NULL, 0, &err), S24_OK);
+    put("out", "theirs", 6);
+    armed = true;
+    fail_at = 0;
+    ck_assert_int_eq(s24_output_commit(out, &err), S24_ERR_SYSTEM);
+    armed = false;
+    ck_assert_ptr_nonnull(strstr(err.message, "exists already"));
+    bytes b;
+    ck_assert(get("out", &b) && b.n == 6);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *const suite = suite_create("faults");
+    TCase *const tcase = tcase_create("all");
+    const int n = (int)COUNT(operations);
+    tcase_add_unchecked_fixture(tcase, make_directory, remove_directory);
+    tcase_set_timeout(tcase, 120);
+    tcase_add_loop_test(tcase, every_call, 0, n);
+    tcase_add_loop_test(tcase, every_interruption, 0, n);
+    tcase_add_loop_test(tcase, short_transfers, 0, n);
+#ifdef SANITIZED
+    puts("test_faults: a sanitizer has malloc; only the other calls fail");
+#else
+    tcase_add_loop_test(tcase, every_allocation, 0, n);
+#endif
+    tcase_add_loop_test(tcase, with_threads, 0, n);
+    tcase_add_test(tcase, old_file_systems);
+    suite_add_tcase(suite, tcase);
+    SRunner *const runner = srunner_create(suite);
+    srunner_run_all(runner, CK_NORMAL);
+    const int failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed != 0;
+}
