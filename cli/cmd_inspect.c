@@ -1,0 +1,126 @@
+/* s24 inspect: what a file holds, from its header alone. */
+#include <string.h>
+
+#include "color.h"
+#include "command.h"
+#include "json.h"
+#include "msg.h"
+#include "report.h"
+#include "signals.h"
+#include "table.h"
+
+typedef struct inspect_options {
+    s24_read_options read;
+    selection selection;
+} inspect_options;
+
+#define INSPECT(field) offsetof(inspect_options, field)
+static const args_group inspect_groups[] = {
+    {"Which tensors of a dense file", selection_options, INSPECT(selection)},
+    {"Input", read_options, INSPECT(read)},
+    {NULL, NULL, 0},
+};
+
+/* Of a dense file nothing is pruned yet. */
+static const char *status_of(const s24_report *report, const s24_report_tensor *t)
+{
+    const bool dense_file = strcmp(report->format, "s24") != 0;
+    return dense_file && t->status != S24_TENSOR_DENSE ? "eligible" : report_status_name(t->status);
+}
+
+static void add_tensor(table *rows, const s24_report *report, const s24_report_tensor *t)
+{
+    char text[TEXT_SHAPE_SIZE];
+    table_add(rows, t->name);
+    text_shape(text, t->rank, t->shape, "x");
+    table_add(rows, text);
+    table_add(rows, s24_dtype_name(t->dtype));
+    table_add(rows, t->status == S24_TENSOR_DENSE ? "" : s24_dtype_name(t->stored));
+    snprintf(text, sizeof text, "%d", t->axis);
+    table_add(rows, t->axis < 0 ? "" : text);
+    text_bytes(text, t->bytes_dense);
+    table_add(rows, text);
+    table_add(rows, status_of(report, t));
+    table_add(rows, report_why(t));
+}
+
+static void print_text(const s24_report *report)
+{
+    static const table_column columns[] = {
+        {"tensor", false}, {"shape", false}, {"dtype", false}, {"stored", false}, {"axis", true}, {"bytes", true},
+        {"status", false}, {"why", false}, {NULL, false},
+    };
+    table rows = {.columns = columns};
+    size_t selected = 0;
+    for (size_t i = 0; i < report->count; i++) {
+        add_tensor(&rows, report, &report->tensors[i]);
+        selected += report->tensors[i].status != S24_TENSOR_DENSE;
+    }
+    fputs(color(stdout, COLOR_BOLD), stdout);
+    text_put(stdout, report->path);
+    printf("%s: %s, %zu tensor%s, %zu %s\n", color(stdout, COLOR_OFF), report->format, report->count,
+           report->count == 1 ? "" : "s", selected, strcmp(report->format, "s24") ? "eligible" : "pruned");
+    table_print(&rows, stdout);
+}
+
+static void print_json(const s24_report *report, bool first)
+{
+    printf("%s\n {\"path\": ", first ? "" : ",");
+    json_print_string(report->path, stdout);
+    printf(", \"format\": \"%s\", \"tensors\": [", report->format);
+    for (size_t i = 0; i < report->count; i++) {
+        const s24_report_tensor *t = &report->tensors[i];
+        json_object j = json_new();
+        report_json_head(&j, t, status_of(report, t));
+        json_text(&j, "method", t->method);
+        json_raw(&j, "bytes_dense", "%llu", (unsigned long long)t->bytes_dense);
+        json_raw(&j, "bytes_stored", "%llu", (unsigned long long)t->bytes_stored);
+        fputs(i ? ",\n  " : "\n  ", stdout);
+        json_print(&j, stdout);
+    }
+    fputs("]}", stdout);
+}
+
+static void run(const context *c, const void *options)
+{
+    const inspect_options *o = options;
+    bool first = true;
+    if (c->globals->json) {
+        printf("{\"schema\": \"s24.inspect/1\", \"version\": \"%s\", \"files\": [", s24_version());
+    }
+    for (size_t i = 0; i < c->file_count && !*signals_flag(); i++) {
+        const s24_stats_request request = {
+            .input = c->files[i], .read = o->read, .selection = selection_of(&o->selection), .header_only = true,
+        };
+        s24_report report = {0};
+        s24_error err = {0};
+        if (s24_stats_file(&c->io, &request, &report, &err) != S24_OK) {
+            msg_failure(&err);
+            continue;
+        }
+        if (c->globals->json) {
+            print_json(&report, first);
+        } else {
+            print_text(&report);
+        }
+        first = false;
+        s24_report_free(&report);
+        msg_flush_stdout();
+    }
+    if (c->globals->json) {
+        fputs("]}\n", stdout);
+    }
+}
+
+const command cmd_inspect = {
+    .name = "inspect",
+    .synopsis = "[OPTION...] FILE...",
+    .summary = "List the tensors of a file and which of them prune would select, from the header alone.",
+    .more = "  s24 inspect model.safetensors\n"
+            "  s24 inspect gpt2.safetensors --axis 'h.*.weight=0' --json\n",
+    .groups = inspect_groups,
+    .options_size = sizeof(inspect_options),
+    .least = 1, .most = SIZE_MAX,
+    .operand = "the file",
+    .run = run,
+};

@@ -1,0 +1,266 @@
+/* s24 prune: one output an input. All names are found before anything is written, so that no two outputs collide. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "command.h"
+#include "format.h"
+#include "msg.h"
+#include "panel.h"
+#include "paths.h"
+#include "progress.h"
+#include "report.h"
+#include "signals.h"
+
+typedef struct prune_options {
+    const char *output, *method, *gradients, *to;
+    s24_dtype dtype;
+    bool allow_nonfinite, dry_run, force;
+    s24_read_options read;
+    selection selection;
+} prune_options;
+
+static const char *choice_to(size_t i)
+{
+    static const char *const first[] = {"s24", "same"};
+    if (i < 2) {
+        return first[i];
+    }
+    i -= 2;
+    for (size_t f = 0; s24_formats[f]; f++) {
+        if (s24_formats[f]->create && i-- == 0) {
+            return s24_formats[f]->name;
+        }
+    }
+    return NULL;
+}
+
+#define PRUNE(field) offsetof(prune_options, field)
+static const args_option prune_rows[] = {
+    {.name = "output", .letter = 'o', .value = "OUT", .set = args_set_string, .offset = PRUNE(output), .file = true,
+     .help = "Write to OUT, or to standard output if that is \"-\". With several inputs OUT is a directory. Without "
+             "this, beside the input: model.npy becomes model.s24."},
+    {.name = "to", .value = "TYPE", .set = args_set_string, .offset = PRUNE(to), .choice = choice_to,
+     .help = "Write TYPE: s24, or a dense file with zeros: npy, safetensors, json, raw, or same, the input's own. "
+             "Without this OUT's suffix decides, and s24 where that says nothing."},
+    {.name = "method", .value = "NAME", .set = args_set_string, .offset = PRUNE(method), .choice = choice_method,
+     .help = "Keep the two of a group with the largest magnitude |w|, the default, or gradient |w g|."},
+    {.name = "gradients", .value = "FILE", .set = args_set_string, .offset = PRUNE(gradients), .file = true,
+     .help = "The gradients g for --method gradient: tensors of the same names and shapes."},
+    {.name = "dtype", .value = "DTYPE", .set = set_dtype, .offset = PRUNE(dtype), .choice = choice_stored_dtype,
+     .help = "Store the kept values as DTYPE, rounded to nearest: f64, f32, f16 or bf16. Default: same, as they are."},
+    {.name = "allow-nonfinite", .set = args_set_flag, .offset = PRUNE(allow_nonfinite),
+     .help = "Keep NaN and infinity before everything else instead of refusing them."},
+    {.name = "dry-run", .letter = 'n', .set = args_set_flag, .offset = PRUNE(dry_run),
+     .help = "Write nothing; say what would be done, and the metrics."},
+    {.name = "force", .letter = 'f', .set = args_set_flag, .offset = PRUNE(force), .help = "Replace existing outputs."},
+    {.name = NULL},
+};
+
+static const args_group prune_groups[] = {
+    {"Options", prune_rows, 0},
+    {"Which tensors", selection_options, PRUNE(selection)},
+    {"Input", read_options, PRUNE(read)},
+    {NULL, NULL, 0},
+};
+
+/* ---------------------------------------------------------------- usage */
+
+static bool check_method(const context *c, const prune_options *o)
+{
+    const s24_method *method = s24_method_find(o->method ? o->method : "magnitude");
+    if (method->aux && !o->gradients) {
+        args_usage(c->command->name, "--method %s needs --%s FILE", method->name, method->aux);
+        return false;
+    }
+    if (!method->aux && o->gradients) {
+        args_usage(c->command->name, "--gradients is for --method gradient; this is --method %s", method->name);
+        return false;
+    }
+    return true;
+}
+
+static bool check_several(const context *c, const prune_options *o)
+{
+    struct stat st;
+    if (c->file_count == 1) {
+        return true;
+    }
+    for (size_t i = 0; i < c->file_count; i++) {
+        if (path_is_std(c->files[i])) {
+            args_usage(c->command->name, "standard input can only be the one input");
+            return false;
+        }
+    }
+    if (o->output && (path_is_std(o->output) || (stat(o->output, &st) == 0 && !S_ISDIR(st.st_mode)))) {
+        args_usage(c->command->name, "--output '%s': several inputs need a directory", o->output);
+        return false;
+    }
+    if (o->gradients) {
+        args_usage(c->command->name, "--gradients goes with one input");
+        return false;
+    }
+    return true;
+}
+
+/* ---------------------------------------------------------------- names */
+
+/* Where the outputs go, and what they are. */
+typedef struct plan {
+    const char *directory;  /* NULL: not into one */
+    bool made;              /* by us */
+    const char *to;
+    char **outputs;         /* one an input */
+} plan;
+
+static bool find_target(const context *c, const prune_options *o, plan *p)
+{
+    const char *format = NULL;
+    const bool directory = o->output && !path_is_std(o->output) &&
+                           (c->file_count > 1 || path_is_directory(o->output));
+    p->directory = directory ? o->output : NULL;
+    if (o->to) {
+        p->to = o->to;
+    } else if (o->output && !directory && path_format(o->output, &format) == PATH_SAYS_FOREIGN) {
+        args_usage(c->command->name, "--output '%s': s24 does not write that type; --to says which it shall be",
+                   o->output);
+        return false;
+    }
+    p->to = p->to ? p->to : format ? format : "s24";
+    if (!o->output && strcmp(p->to, "same") == 0 && !path_is_std(c->files[0])) {
+        args_usage(c->command->name, "--to same needs --output: it would go onto the input");
+        return false;
+    }
+    return true;
+}
+
+static char *output_of(const prune_options *o, const plan *p, const char *input)
+{
+    if (p->directory) {
+        return path_inside(p->directory, path_is_std(input) ? "stdin" : input, p->to);
+    }
+    return o->output ? strdup(o->output) : path_is_std(input) ? strdup("-") : path_beside(input, p->to);
+}
+
+static bool find_outputs(const context *c, const prune_options *o, plan *p)
+{
+    p->outputs = calloc(c->file_count, sizeof *p->outputs);
+    for (size_t i = 0; p->outputs && i < c->file_count; i++) {
+        p->outputs[i] = output_of(o, p, c->files[i]);
+        if (!p->outputs[i]) {
+            msg_error(S24_ERR_SYSTEM, "no memory for the names of outputs");
+            return false;
+        }
+        for (size_t k = 0; k < i; k++) {
+            if (!o->dry_run && strcmp(p->outputs[k], p->outputs[i]) == 0) {
+                args_usage(c->command->name, "'%s' and '%s' would both become '%s'", c->files[k], c->files[i],
+                           p->outputs[i]);
+                return false;
+            }
+        }
+    }
+    return p->outputs != NULL;
+}
+
+static bool make_directory(plan *p)
+{
+    struct stat st;
+    if (!p->directory || (stat(p->directory, &st) == 0 && S_ISDIR(st.st_mode))) {
+        return true;
+    }
+    if (mkdir(p->directory, 0777) != 0) {
+        msg_error(S24_ERR_SYSTEM, "%s: cannot make the directory: %s", p->directory, strerror(errno));
+        return false;
+    }
+    p->made = true;
+    return true;
+}
+
+static void plan_free(plan *p, size_t count)
+{
+    if (p->made) {
+        rmdir(p->directory); /* fails, as it should, unless nothing was written */
+    }
+    for (size_t i = 0; p->outputs && i < count; i++) {
+        free(p->outputs[i]);
+    }
+    free(p->outputs);
+}
+
+/* ---------------------------------------------------------------- work */
+
+static void prune_one(const context *c, const prune_options *o, const plan *p, size_t i, report_writer *reports)
+{
+    const s24_prune_request request = {
+        .input = c->files[i], .read = o->read, .output = o->dry_run ? NULL : p->outputs[i], .to = p->to,
+        .method = o->method, .gradients = o->gradients, .dtype = o->dtype, .selection = selection_of(&o->selection),
+        .allow_nonfinite = o->allow_nonfinite,
+    };
+    s24_io io = c->io;
+    s24_report report = {0};
+    s24_error err = {0};
+    io.force = o->force;
+    progress_start(c->files[i]);
+    const s24_status status = s24_prune_file(&io, &request, &report, &err);
+    progress_stop();
+    if (status != S24_OK) {
+        msg_failure(&err);
+    }
+    /* Of nothing to do the report says why: that is for who wants to know more than the error. */
+    if (report.count && (status != S24_ERR_NOTHING || reports->full || c->globals->json)) {
+        report_file(reports, &report, status != S24_OK ? NULL : path_is_std(p->outputs[i]) ? "standard output"
+                                                                                         : p->outputs[i]);
+    }
+    s24_report_free(&report);
+}
+
+static void prune_all(const context *c, const prune_options *o, const plan *p)
+{
+    const globals *g = c->globals;
+    const bool binary = !o->dry_run && path_is_std(p->outputs[0]);
+    const bool both = g->json && binary; /* the report takes the place of the text on stderr */
+    report_writer reports = {
+        .views = {{stderr, g->quiet || both ? REPORT_NONE : REPORT_TEXT},
+                  {binary ? stderr : stdout, g->json ? REPORT_JSON : REPORT_NONE}},
+        .full = g->verbose || o->dry_run, .forecast = o->dry_run,
+    };
+    report_begin(&reports);
+    for (size_t i = 0; i < c->file_count && !*signals_flag(); i++) {
+        prune_one(c, o, p, i, &reports);
+        msg_flush_stdout();
+    }
+    report_end(&reports);
+}
+
+static void run(const context *c, const void *options)
+{
+    const prune_options *o = options;
+    plan p = {0};
+    if (check_method(c, o) && check_several(c, o) && find_target(c, o, &p) && find_outputs(c, o, &p) &&
+        (o->dry_run || make_directory(&p))) {
+        prune_all(c, o, &p);
+    }
+    plan_free(&p, c->file_count);
+}
+
+const command cmd_prune = {
+    .name = "prune",
+    .synopsis = "[OPTION...] IN... [-o OUT]",
+    .summary = "Prune the tensors of a weights file to 2:4.",
+    .more = "Of a file with one tensor, that tensor is pruned. Of a model, the tensors of\n"
+            "floats or i8, of rank 2 or more, whose pruned axis is a multiple of 4, but not\n"
+            "embeddings, norms, biases and output heads: 's24 inspect' says which, and why\n"
+            "not the others.\n\n"
+            "  s24 prune model.safetensors -o model.s24\n"
+            "  s24 prune w.npy --dtype f16\n"
+            "  s24 prune w.raw --from raw --raw-dtype f32 --shape 4096,4096 -o w.s24\n"
+            "  s24 prune gpt2.safetensors --axis 'h.*.weight=0' -n\n",
+    .groups = prune_groups,
+    .defaults = &(const prune_options){.dtype = S24_SAME},
+    .options_size = sizeof(prune_options),
+    .least = 1, .most = SIZE_MAX,
+    .operand = "the input",
+    .run = run,
+};

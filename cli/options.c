@@ -1,0 +1,203 @@
+#include "options.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "format.h"
+#include "panel.h"
+
+/* ---------------------------------------------------------------- values */
+
+static const char *choice_isa(size_t i)
+{
+    return i < S24_ISAS ? s24_isa_name((s24_isa)i) : NULL;
+}
+
+const char *choice_input_format(size_t i)
+{
+    for (size_t f = 0; s24_formats[f]; f++) {
+        if (s24_formats[f]->open && i-- == 0) {
+            return s24_formats[f]->name;
+        }
+    }
+    return NULL;
+}
+
+const char *choice_dtype(size_t i)
+{
+    return i + S24_F64 < S24_DTYPES ? s24_dtype_name((s24_dtype)(i + S24_F64)) : NULL;
+}
+
+const char *choice_stored_dtype(size_t i)
+{
+    if (i == 0) {
+        return "same";
+    }
+    for (size_t d = 0; d < S24_DTYPES; d++) {
+        if (s24_dtype_prunable((s24_dtype)d) && --i == 0) {
+            return s24_dtype_name((s24_dtype)d);
+        }
+    }
+    return NULL;
+}
+
+const char *choice_method(size_t i)
+{
+    return i < S24_METHODS ? s24_methods[i].name : NULL;
+}
+
+bool set_dtype(args *a, const args_option *option, void *target, const char *value)
+{
+    (void)a, (void)option;
+    return strcmp(value, "same") == 0 ? *(s24_dtype *)target = S24_SAME, true : s24_dtype_parse(value, target);
+}
+
+/* ---------------------------------------------------------------- global */
+
+static bool set_isa(args *a, const args_option *option, void *target, const char *value)
+{
+    globals *g = target;
+    (void)a, (void)option;
+    return s24_isa_parse(value, &g->isa);
+}
+
+static const char *const color_words[] = {"auto", "always", "never", NULL}; /* as color_mode */
+static const char *const progress_words[] = {"auto", "never", NULL};
+
+#define GLOBAL(field) offsetof(globals, field)
+const args_option global_options[] = {
+    {.name = "help", .letter = 'h', .help = "Print this help and exit.", .set = args_set_last_flag,
+     .offset = GLOBAL(help)},
+    {.name = "version", .letter = 'V', .help = "Print the version and exit; with -v also what this machine has.",
+     .set = args_set_flag, .offset = GLOBAL(version)},
+    {.name = "verbose", .letter = 'v', .help = "Say more: what was left out and why, how the axis was chosen.",
+     .set = args_set_flag, .offset = GLOBAL(verbose)},
+    {.name = "quiet", .letter = 'q', .help = "Say nothing but errors.", .set = args_set_flag, .offset = GLOBAL(quiet)},
+    {.name = "json", .help = "Print the report as JSON.", .set = args_set_flag, .offset = GLOBAL(json)},
+    {.name = "threads", .letter = 'T', .value = "N", .set = args_set_unsigned, .offset = GLOBAL(threads),
+     .help = "Use N threads; 0, the default, is one for every CPU that this process may use."},
+    {.name = "isa", .value = "NAME", .set = set_isa, .choice = choice_isa,
+     .help = "Use no instruction set beyond NAME: generic, neon, avx2, avx512 or best. Results do not depend on it."},
+    {.name = "no-sync", .set = args_set_flag, .offset = GLOBAL(no_sync),
+     .help = "Do not wait until outputs are on the disk: faster, and not safe against a crash of the machine."},
+    {.name = "color", .value = "WHEN", .set = args_set_word, .offset = GLOBAL(color), .words = color_words,
+     .help = "Colour the text: auto (on terminals, unless NO_COLOR is set), always or never."},
+    {.name = "progress", .value = "WHEN", .set = args_set_word, .offset = GLOBAL(no_progress), .words = progress_words,
+     .help = "Show a progress bar: auto (on terminals, after a second) or never."},
+    {.name = NULL},
+};
+
+/* ---------------------------------------------------------------- input */
+
+static bool set_raw_dtype(args *a, const args_option *option, void *target, const char *value)
+{
+    s24_read_options *read = target;
+    (void)a, (void)option;
+    read->has_dtype = true;
+    return s24_dtype_parse(value, &read->dtype);
+}
+
+/* "4096,4096"; "" is a scalar */
+static bool set_shape(args *a, const args_option *option, void *target, const char *value)
+{
+    s24_read_options *read = target;
+    const char *p = value;
+    read->has_shape = true;
+    for (read->rank = 0; *p; read->rank++) {
+        uint64_t n;
+        if (read->rank == S24_MAX_RANK) {
+            return args_refuse(a, option, value, "more than 64 dimensions");
+        }
+        if ((read->rank && *p++ != ',') || !args_parse_u64(p, &p, &n) || n > SIZE_MAX) {
+            return args_refuse(a, option, value, "not a list of whole numbers such as 4096,4096");
+        }
+        read->shape[read->rank] = (size_t)n;
+    }
+    return true;
+}
+
+static const char *const endian_words[] = {"little", "big", NULL};
+
+static bool set_endian(args *a, const args_option *option, void *target, const char *value)
+{
+    (void)a, (void)option;
+    *(bool *)target = strcmp(value, "big") == 0;
+    return true;
+}
+
+#define READ(field) offsetof(s24_read_options, field)
+const args_option read_options[] = {
+    {.name = "from", .value = "TYPE", .set = args_set_string, .offset = READ(format), .choice = choice_input_format,
+     .help = "Read the input as TYPE, whatever it looks like: npy, safetensors, json, raw or s24."},
+    {.name = "raw-dtype", .value = "DTYPE", .set = set_raw_dtype, .choice = choice_dtype,
+     .help = "Raw data are of DTYPE, such as f32, bf16 or i8; also an .npy file that does not tell its 8-bit float."},
+    {.name = "shape", .value = "N,N...", .set = set_shape, .help = "Raw data have this shape, such as 4096,4096."},
+    {.name = "offset", .value = "N", .set = args_set_u64, .offset = READ(offset),
+     .help = "Raw data begin N bytes into the file."},
+    {.name = "endian", .value = "ORDER", .set = set_endian, .offset = READ(big_endian), .words = endian_words,
+     .help = "Raw data are in this byte order: little, the default, or big."},
+    {.name = NULL},
+};
+
+/* ---------------------------------------------------------------- selection */
+
+static bool parse_axis(const char *s, int *axis)
+{
+    const char *end;
+    uint64_t n;
+    const bool negative = *s == '-';
+    if (strcmp(s, "auto") == 0) {
+        *axis = S24_AXIS_AUTO;
+        return true;
+    }
+    if (!args_parse_u64(s + negative, &end, &n) || *end || n > S24_MAX_RANK) {
+        return false;
+    }
+    *axis = negative ? -(int)n : (int)n;
+    return !negative || n;
+}
+
+/* "-1" or "h.*.c_fc=0"; a name may have an equals sign itself, an axis has none. */
+static bool set_axis(args *a, const args_option *option, void *target, const char *value)
+{
+    selection *s = target;
+    s24_axis_rule rule = {0};
+    const char *equals = strrchr(value, '=');
+    if (!parse_axis(equals ? equals + 1 : value, &rule.axis)) {
+        return args_refuse(a, option, value, "not auto, a number from -64 to 64, or GLOB=NUMBER");
+    }
+    if (equals) {
+        const size_t n = (size_t)(equals - value);
+        rule.glob = memcpy(args_alloc(a, n + 1, 1), value, n);
+    }
+    if (!s->axes) {
+        s->axes = args_alloc(a, (size_t)a->argc, sizeof *s->axes);
+    }
+    s->axes[s->axis_count++] = rule;
+    return true;
+}
+
+#define SELECT(field) offsetof(selection, field)
+const args_option selection_options[] = {
+    {.name = "axis", .value = "AXIS", .set = set_axis,
+     .help = "Groups of four run along this axis: auto, a number (negative: from the end), or GLOB=NUMBER for the "
+             "tensors whose names match. Repeatable; the last that matches counts."},
+    {.name = "include", .letter = 'i', .value = "GLOB", .set = args_set_list, .offset = SELECT(include),
+     .help = "Select the tensors whose names match, beyond the rule for models. Repeatable."},
+    {.name = "exclude", .letter = 'x', .value = "GLOB", .set = args_set_list, .offset = SELECT(exclude),
+     .help = "Leave out the tensors whose names match, whatever selects them. Repeatable."},
+    {.name = "all", .set = args_set_flag, .offset = SELECT(all),
+     .help = "Select every tensor of floats, of any rank and name."},
+    {.name = NULL},
+};
+
+s24_selection selection_of(const selection *s)
+{
+    return (s24_selection){
+        .include = s->include.items, .include_count = s->include.count,
+        .exclude = s->exclude.items, .exclude_count = s->exclude.count,
+        .axes = s->axes, .axis_count = s->axis_count,
+        .all = s->all,
+    };
+}

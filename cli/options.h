@@ -1,0 +1,43 @@
+/* Options that several commands have: their structs, their rows, their setters. */
+#ifndef S24_CLI_OPTIONS_H
+#define S24_CLI_OPTIONS_H
+
+#include "args.h"
+#include "color.h"
+#include "s24io.h"
+
+/* Accepted before and after the command. */
+typedef struct globals {
+    bool help, version, verbose, quiet, json, no_sync;
+    int color;       /* a color_mode */
+    int no_progress; /* 0 or 1: which of the words */
+    s24_isa isa;
+    unsigned threads;
+} globals;
+
+extern const args_option global_options[];
+
+/* How to read the input. Fills an s24_read_options. */
+extern const args_option read_options[];
+
+/* Which tensors, along which axis. */
+typedef struct selection {
+    args_list include, exclude;
+    s24_axis_rule *axes;
+    size_t axis_count;
+    bool all;
+} selection;
+
+extern const args_option selection_options[];
+s24_selection selection_of(const selection *s); /* borrows */
+
+/* ---------------------------------------------------------------- values of options, from the library's tables */
+
+const char *choice_input_format(size_t i);
+const char *choice_dtype(size_t i);
+const char *choice_stored_dtype(size_t i); /* "same", and what can be pruned */
+const char *choice_method(size_t i);
+
+args_setter set_dtype;                     /* s24_dtype; "same": S24_SAME */
+
+#endif

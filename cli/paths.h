@@ -1,0 +1,25 @@
+/* Names of outputs: where they go when nobody says, and what their suffix says. Strings are the caller's to free. */
+#ifndef S24_CLI_PATHS_H
+#define S24_CLI_PATHS_H
+
+#include <stdbool.h>
+
+bool path_is_std(const char *path);       /* "-" */
+bool path_is_directory(const char *path); /* there is one, or the name ends in "/" */
+
+/* What a path's suffix says about its format. */
+typedef enum path_suffix {
+    PATH_SAYS_NOTHING,
+    PATH_SAYS,          /* *format is it */
+    PATH_SAYS_FOREIGN   /* a format that s24 does not write: its suffix on something else would mislead */
+} path_suffix;
+path_suffix path_format(const char *path, const char **format);
+
+/*
+ * "models/w.npy" as an output in `format`: beside the input "models/w.s24", in a directory "DIR/w.s24". format "same":
+ * the name as it is. NULL: no memory.
+ */
+char *path_beside(const char *input, const char *format);
+char *path_inside(const char *directory, const char *input, const char *format);
+
+#endif

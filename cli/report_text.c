@@ -1,0 +1,207 @@
+/* Reports for people: of one tensor a figure a line, of several a tensor a line. */
+#include <inttypes.h>
+#include <math.h>
+
+#include "color.h"
+#include "report.h"
+#include "table.h"
+
+/* ---------------------------------------------------------------- several tensors */
+
+static void add_figure(table *t, double x)
+{
+    char text[TEXT_SIZE];
+    text_figure(text, x);
+    table_add(t, text);
+}
+
+static void add_bytes(table *t, uint64_t bytes)
+{
+    char text[TEXT_SIZE];
+    text_bytes(text, bytes);
+    table_add(t, text);
+}
+
+static void add_share(table *t, bool defined, uint64_t part, uint64_t whole)
+{
+    char text[TEXT_SIZE] = "-";
+    if (defined && whole) {
+        snprintf(text, sizeof text, "%.2f %%", 100 * (double)part / (double)whole);
+    }
+    table_add(t, text);
+}
+
+/* What a tensor is; nothing of that in the line of totals. */
+static void add_kind(table *rows, const s24_report_tensor *t)
+{
+    char text[TEXT_SHAPE_SIZE];
+    text_shape(text, t->rank, t->shape, "x");
+    table_add(rows, text);
+    report_dtype(text, t);
+    table_add(rows, text);
+    snprintf(text, sizeof text, "%d", t->axis);
+    table_add(rows, t->axis < 0 ? "" : text);
+    table_add(rows, report_status_name(t->status));
+}
+
+static void add_figures(table *rows, const s24_report_tensor *t, bool measured)
+{
+    const s24_prune_metrics *m = &t->metrics;
+    add_figure(rows, measured ? m->relative_error : NAN);
+    add_figure(rows, measured ? m->approximation_error : NAN);
+    add_figure(rows, measured ? m->kept_magnitude_mean : NAN);
+    add_figure(rows, measured ? m->pruned_magnitude_mean : NAN);
+    add_share(rows, measured, m->pruned_count, m->total_count);
+    add_bytes(rows, t->bytes_dense);
+    add_bytes(rows, t->bytes_stored);
+}
+
+#define TENSOR_COLUMNS \
+    {"tensor", false}, {"shape", false}, {"dtype", false}, {"axis", true}, {"status", false}, \
+    {"relative error", true}, {"mean error", true}, {"kept mean", true}, {"pruned mean", true}, {"pruned", true}, \
+    {"dense", true}, {"stored", true}
+
+static void print_table(const report_writer *w, FILE *out, const s24_report *report,
+                        const s24_report_tensor *const *tensors)
+{
+    static const table_column brief[] = {TENSOR_COLUMNS, {NULL, false}};
+    static const table_column full[] = {TENSOR_COLUMNS, {"why", false}, {NULL, false}};
+    table rows = {.columns = w->full ? full : brief};
+    size_t left_out = 0;
+    for (size_t i = 0; i < report->count; i++) {
+        const s24_report_tensor *t = tensors[i];
+        if (t->status == S24_TENSOR_DENSE && !w->full) {
+            left_out++;
+            continue;
+        }
+        table_add(&rows, t->name);
+        add_kind(&rows, t);
+        add_figures(&rows, t, report_measured(report, t));
+        if (w->full) {
+            table_add(&rows, report_why(t));
+        }
+    }
+    const s24_report_tensor total = report_total(&report->totals, report->bytes_dense, report->bytes_stored);
+    table_add(&rows, total.name);
+    for (int i = 0; i < 4; i++) {
+        table_add(&rows, "");
+    }
+    add_figures(&rows, &total, report->has_metrics);
+    if (w->full) {
+        table_add(&rows, "");
+    }
+    table_print(&rows, out);
+    if (left_out) {
+        fprintf(out, "%zu of %zu tensors are carried as they are; -v lists them and says why\n", left_out,
+                report->count);
+    }
+}
+
+/* ---------------------------------------------------------------- one tensor */
+
+static void line(FILE *out, const char *name, double x)
+{
+    char text[TEXT_SIZE];
+    text_figure(text, x);
+    fprintf(out, "  %-21s  %s\n", name, text);
+}
+
+static void line_counts(FILE *out, const char *name, uint64_t part, uint64_t whole)
+{
+    fprintf(out, "  %-21s  %" PRIu64 " of %" PRIu64, name, part, whole);
+    if (whole) {
+        fprintf(out, " (%.2f %%)", 100 * (double)part / (double)whole);
+    }
+    fputc('\n', out);
+}
+
+static void line_bytes(FILE *out, uint64_t dense, uint64_t stored)
+{
+    char from[TEXT_SIZE], to[TEXT_SIZE];
+    text_bytes(from, dense);
+    text_bytes(to, stored);
+    fprintf(out, "  %-21s  %s -> %s", "bytes", from, to);
+    if (dense) {
+        fprintf(out, " (%.2f %%)", 100 * (double)stored / (double)dense);
+    }
+    fputc('\n', out);
+}
+
+static void print_metrics(FILE *out, const s24_prune_metrics *m)
+{
+    line_counts(out, "pruned_count", m->pruned_count, m->total_count);
+    line(out, "approximation_error", m->approximation_error);
+    line(out, "kept_magnitude_mean", m->kept_magnitude_mean);
+    line(out, "pruned_magnitude_mean", m->pruned_magnitude_mean);
+    line(out, "relative_error", m->relative_error);
+    line(out, "max_abs_error", m->max_abs_error);
+    line(out, "sparsity_percent", m->sparsity_percent);
+    if (m->nonfinite_count) {
+        fprintf(out, "  %-21s  %" PRIu64 "\n", "nonfinite_count", m->nonfinite_count);
+    }
+}
+
+/* What a dense tensor is before anything is done to it. */
+static void print_input(FILE *out, const s24_report_tensor *t)
+{
+    if (t->input_read) {
+        line_counts(out, "zeros already", t->input_zeros, t->metrics.total_count);
+        line_counts(out, "groups 2:4 already", t->compliant_groups, t->groups);
+    }
+}
+
+static void print_card(const report_writer *w, FILE *out, const s24_report *report, const s24_report_tensor *t)
+{
+    char dtype[TEXT_SIZE], shape[TEXT_SHAPE_SIZE];
+    report_dtype(dtype, t);
+    text_shape(shape, t->rank, t->shape, "x");
+    fputs("  ", out);
+    text_put(out, report_name(t));
+    fprintf(out, "%s%s%s%s, %s", *report_name(t) ? ": " : "", dtype, *shape ? " " : "", shape,
+            report_status_name(t->status));
+    if (t->axis >= 0) {
+        fprintf(out, " along axis %d", t->axis);
+    }
+    if (t->method) {
+        fprintf(out, " by %s", t->method);
+    }
+    if (*report_why(t) && (w->full || t->status == S24_TENSOR_DENSE)) {
+        fputs(": ", out);
+        text_put(out, report_why(t));
+    }
+    fputc('\n', out);
+    if (report_measured(report, t)) {
+        print_input(out, t);
+        print_metrics(out, &t->metrics);
+    }
+    line_bytes(out, t->bytes_dense, t->bytes_stored);
+}
+
+/* ---------------------------------------------------------------- files */
+
+void report_text_file(const report_writer *w, FILE *out, const s24_report *report,
+                      const s24_report_tensor *const *tensors, const char *output)
+{
+    fputs(color(out, COLOR_BOLD), out);
+    text_put(out, report->path);
+    if (output) {
+        fputs(" -> ", out);
+        text_put(out, output);
+    }
+    const bool forecast = w->forecast && report->has_metrics;
+    fprintf(out, "%s%s\n", color(out, COLOR_OFF), forecast ? ": this is what 2:4 would make of it" : "");
+    if (report->count == 1) {
+        print_card(w, out, report, tensors[0]);
+    } else {
+        print_table(w, out, report, tensors);
+    }
+}
+
+void report_text_totals(const report_writer *w, FILE *out, const s24_report_tensor *total)
+{
+    if (w->count > 1) {
+        fprintf(out, "%s%zu files%s\n", color(out, COLOR_BOLD), w->count, color(out, COLOR_OFF));
+        print_metrics(out, &total->metrics);
+        line_bytes(out, total->bytes_dense, total->bytes_stored);
+    }
+}

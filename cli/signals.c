@@ -1,0 +1,61 @@
+#include "signals.h"
+
+#include <stddef.h>
+#include <unistd.h>
+
+static const int numbers[] = {SIGINT, SIGTERM, SIGHUP};
+static volatile sig_atomic_t came;
+
+static void on_signal(int number)
+{
+    came = number;
+}
+
+void signals_install(void)
+{
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
+        struct sigaction old;
+        /* Without SA_RESTART, so that a read that waits ends. What was ignored stays so: nohup, background jobs. */
+        struct sigaction action = {.sa_handler = on_signal};
+        sigemptyset(&action.sa_mask);
+        if (sigaction(numbers[i], NULL, &old) == 0 && old.sa_handler != SIG_IGN) {
+            sigaction(numbers[i], &action, NULL);
+        }
+    }
+    signal(SIGPIPE, SIG_IGN); /* write says EPIPE, and files are cleaned up as after any other failure */
+}
+
+void signals_release(void)
+{
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
+        struct sigaction now;
+        if (sigaction(numbers[i], NULL, &now) == 0 && now.sa_handler == on_signal) {
+            signal(numbers[i], SIG_DFL);
+        }
+    }
+    signals_pass_on(); /* what came meanwhile */
+}
+
+const volatile sig_atomic_t *signals_flag(void)
+{
+    return &came;
+}
+
+void signals_pipe_closed(void)
+{
+    came = SIGPIPE;
+}
+
+void signals_pass_on(void)
+{
+    const int number = came;
+    if (number) {
+        sigset_t set;
+        sigemptyset(&set);
+        sigaddset(&set, number);
+        signal(number, SIG_DFL);
+        sigprocmask(SIG_UNBLOCK, &set, NULL);
+        raise(number);
+        _exit(128 + number); /* not reached unless somebody traces us */
+    }
+}
