@@ -5,7 +5,7 @@
 #ifndef S24_CLI_BLAS_H
 #define S24_CLI_BLAS_H
 
-#include "bench.h"
+#include "s24.h"
 
 typedef struct blas {
     void *library;

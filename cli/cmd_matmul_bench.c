@@ -2,7 +2,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "bench.h"
 #include "blas.h"
 #include "command.h"
 #include "json.h"

@@ -300,6 +300,7 @@ static s24_status stream_next(s24_input *in, void *data, size_t n, s24_error *er
     while (n) {
         const size_t part = data || n < sizeof skipped ? n : sizeof skipped;
         size_t got;
+        /* cppcheck-suppress legacyUninitvar */
         const s24_status status = read_some(in->io, in->fd, S24_UNKNOWN, data ? data : skipped, part, &got, err);
         if (status != S24_OK) {
             return status;

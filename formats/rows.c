@@ -72,7 +72,7 @@ static size_t box_at(const s24_rows *rows, size_t row, size_t count, size_t col,
 static s24_status move_box(const s24_rows *rows, const box *b, unsigned char *compact, s24_rows_move *move, void *ctx,
                            s24_error *err)
 {
-    int64_t file_stride[S24_MAX_RANK];
+    int64_t file_stride[S24_MAX_RANK] = {0};
     int64_t stride = 1;
     size_t run = 1;
     int outer = rows->rank; /* dimensions of the file before this one are walked */

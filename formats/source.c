@@ -99,6 +99,7 @@ s24_status s24_source_find(s24_source **source, const s24_io *io, const char *pa
 
 s24_status s24_source_parse(s24_source *source, s24_error *err)
 {
+    /* cppcheck-suppress ctunullpointer ; it is set when s24_source_find succeeds */
     return source->format->open(source, err);
 }
 

@@ -1,4 +1,4 @@
-#include "bench.h"
+#include "s24.h"
 
 #include <math.h>
 #include <string.h>

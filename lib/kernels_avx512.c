@@ -152,10 +152,10 @@ PRUNE_KERNEL(s24_prune_avx512_i8, I8, 1, I8, 1)
  */
 INLINE uint64_t keep_of(uint64_t p)
 {
-    const uint64_t not = ~p;
-    const uint64_t k0 = not & not >> 1 & EVERY_GROUP(1);
-    const uint64_t k1 = ((p << 1 & not) | (p >> 1 & not >> 2)) & EVERY_GROUP(2);
-    const uint64_t k2 = ((p << 1 & not << 2) | (p >> 1 & not)) & EVERY_GROUP(4);
+    const uint64_t inverse = ~p;
+    const uint64_t k0 = inverse & inverse >> 1 & EVERY_GROUP(1);
+    const uint64_t k1 = ((p << 1 & inverse) | (p >> 1 & inverse >> 2)) & EVERY_GROUP(2);
+    const uint64_t k2 = ((p << 1 & inverse << 2) | (p >> 1 & inverse)) & EVERY_GROUP(4);
     const uint64_t k3 = p & p << 1 & EVERY_GROUP(8);
     return k0 | k1 | k2 | k3;
 }

@@ -96,6 +96,7 @@ static AVX512 size_t check(const uint8_t *positions, size_t groups)
     const __m512i table = invalid_nibbles(), low = _mm512_set1_epi8(15);
     for (size_t done = 0; done < groups; done += 128) {
         const size_t left = groups - done;
+        /* cppcheck-suppress shiftTooManyBits ; left is at least 1 */
         const uint64_t lows = left >= 128 ? UINT64_MAX : UINT64_MAX >> (64 - (left + 1) / 2);
         const uint64_t highs = left >= 128 ? UINT64_MAX : left < 2 ? 0 : UINT64_MAX >> (64 - left / 2);
         const __m512i bytes = _mm512_maskz_loadu_epi8(lows, positions + done / 2);

@@ -301,6 +301,7 @@ bool s24_prune_panel(const s24_pruner *pruner, const s24_panel *panel, s24_sums 
     if (lanes.redo) {
         lanes = (s24_lanes){0};
         n = (counts){0};
+        *fault = (s24_fault){.kind = S24_FAULT_NONE};
         ok = prune_rows(pruner, NULL, panel, &lanes, &n, fault);
     }
     if (ok) {

@@ -77,10 +77,10 @@ static const uint8_t split_doubles[16][8] = {BYTES16(SPLIT_DOUBLES, 0)}; /* of o
  */
 INLINE uint64_t positions_of(uint64_t keep)
 {
-    const uint64_t not = ~keep;
-    const uint64_t p0_low = keep >> 1 & not & EVERY_GROUP(1);
-    const uint64_t p0_high = not & not << 1 & EVERY_GROUP(2);
-    const uint64_t p1_low = (keep >> 1 | not) & EVERY_GROUP(4);
+    const uint64_t inverse = ~keep;
+    const uint64_t p0_low = keep >> 1 & inverse & EVERY_GROUP(1);
+    const uint64_t p0_high = inverse & inverse << 1 & EVERY_GROUP(2);
+    const uint64_t p1_low = (keep >> 1 | inverse) & EVERY_GROUP(4);
     const uint64_t p1_high = (keep | keep << 1) & EVERY_GROUP(8);
     return p0_low | p0_high | p1_low | p1_high;
 }

@@ -10,7 +10,6 @@
 #include <string.h>
 #include <time.h>
 
-#include "bench.h"
 #include "dtype.h"
 #include "matmul_kernels.h"
 

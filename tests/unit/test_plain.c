@@ -1178,6 +1178,9 @@ START_TEST(salvage_without_header)
     expect_recovery(&m, &o, o.plain->copy, header, "all of the copy");
     expect_recovery(&m, &o, o.plain->copy, header + 64, "copy and tail");
     expect_recovery(&m, &o, o.plain->metrics.offset, 8, "metrics");
+    o.file.data[o.plain->tail + 20] ^= 1; /* then head and copy are left, and the front need not say what it is */
+    expect_recovery(&m, &o, 8, header - 8, "header but for its length, and tail");
+    expect_recovery(&m, &o, o.plain->tail, 8, "tail");
     close_layout(&o);
     free(file.data);
     free_model(&m);
