@@ -8,6 +8,7 @@
 #include "st_header.h"
 
 #define ALIGN 64
+#define DIMENSION_MAX ((size_t)1 << 53) /* what a number of JSON holds exactly */
 
 uint32_t s24_get_u32(const unsigned char *p)
 {
@@ -277,6 +278,11 @@ static s24_status add_checks(s24_plain *plain, const char *name, s24_entry *entr
 static s24_status add_tensor(s24_plain *plain, s24_entry *e, uint64_t *at, s24_error *err)
 {
     s24_status status;
+    for (int d = 0; d < e->rank; d++) { /* only an array without elements can have such a one */
+        if (e->shape[d] > DIMENSION_MAX) {
+            return s24_fail(err, S24_ERR_DATA, "a dimension of %zu is more than a .s24 can describe", e->shape[d]);
+        }
+    }
     if (e->packed) {
         const size_t values[2] = {e->geometry.rows, e->geometry.row_values};
         const size_t positions[2] = {e->geometry.rows, e->geometry.row_positions};

@@ -214,7 +214,8 @@ static s24_status prune_tensor(prune_job *job, unsigned threads, s24_error *err)
     static const s24_stages stages = {.read = stage_read, .work = stage_work, .commit = stage_commit};
     const s24_entry *e = job->entry;
     const bool moved = s24_entry_transposed(e, e->axis) ||
-                       (job->gradient && s24_entry_transposed(job->gradient, e->axis));
+                       (job->gradient && s24_entry_transposed(job->gradient, e->axis)) ||
+                       (job->target->sink && s24_entry_transposed(job->planned, e->axis));
     const s24_panels panels = s24_panels_of(&e->geometry, job->panel_groups);
     job->batches = s24_batches_of(&panels, e->geometry.cols, job->pruner.from->bytes, moved);
     job->planes_bytes = s24_batch_planes_bytes(&job->batches, job->pruner.to->bytes);

@@ -6,15 +6,19 @@ bool s24_rows_contiguous(const s24_rows *rows)
         return true;
     }
     /* Dimensions of 1 have no order: what counts is where the longer ones stand. */
-    int last = -1, many = 0;
+    int first = -1, last = -1, many = 0;
     for (int d = 0; d < rows->rank; d++) {
         if (rows->shape[d] != 1) {
+            first = many ? first : d;
             last = d;
             many++;
         }
     }
-    /* At most one of them: a vector, one row if it is the axis, rows of one element if it is not. */
-    return many < 2 || (!rows->fortran && last == rows->axis);
+    /*
+     * At most one of them: a vector, one row if it is the axis, rows of one element if it is not. In Fortran order the
+     * axis must come first, and more than one other dimension would number the rows in another order.
+     */
+    return many < 2 || (!rows->fortran && last == rows->axis) || (rows->fortran && many == 2 && first == rows->axis);
 }
 
 /* A part of the tensor: n[d] indices from lo[d] on, and the element stride of each dimension in a compact copy. */

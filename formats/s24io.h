@@ -95,7 +95,7 @@ typedef struct s24_axis_rule {
 typedef struct s24_selection {
     const char *const *include, *const *exclude; /* globs; exclude wins */
     size_t include_count, exclude_count;
-    bool all;                                    /* every tensor of a prunable dtype, of any rank */
+    bool all;                                    /* every tensor of floats, of any rank and name */
     const s24_axis_rule *axes;
     size_t axis_count;
 } s24_selection;

@@ -78,8 +78,8 @@ static bool left_out(s24_entry *e, int axis, s24_error *err, s24_status *status)
         *status = set_reason(e, err, "rank %d: no matrix", e->rank);
     } else if (glob) {
         *status = set_reason(e, err, "name matches %s", glob);
-    } else if (s24_geometry_init(&g, e->dtype, e->rank, e->shape, axis, NULL, err) != S24_OK) {
-        *status = err ? err->status : S24_ERR_DATA;
+    } else if ((*status = s24_geometry_init(&g, e->dtype, e->rank, e->shape, axis, NULL, err)) != S24_OK) {
+        return true;
     } else if (g.cols % 4) {
         *status = set_reason(e, err, "%zu elements along its axis: no multiple of 4", g.cols);
     } else if (g.num_elements == 0) {

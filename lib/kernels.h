@@ -29,7 +29,7 @@
 typedef struct s24_lanes {
     double kept_abs[S24_LANES], pruned_abs[S24_LANES];
     double kept_sq[S24_LANES], pruned_sq[S24_LANES];
-    double quant_abs[S24_LANES], quant_sq[S24_LANES]; /* of kept values; stay 0 when the stored dtype is the input's */
+    double quant_abs[S24_LANES], quant_sq[S24_LANES]; /* of kept values; 0 where the stored dtype is the input's */
     uint64_t kept_zeros;      /* stored values that compare equal to 0 */
     uint64_t negative_zeros;  /* pruned -0.0 */
     uint64_t broken_groups;   /* groups with a pruned value unequal to 0 */

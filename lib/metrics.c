@@ -26,10 +26,16 @@ static double mean(double sum, uint64_t count)
     return count ? sum / (double)count : NAN;
 }
 
-/* ||W - V|| / ||W||: 0 of nothing lost is nothing, something of nothing cannot be. */
-static double relative(double error_sq, double total_sq)
+/*
+ * ||W - V|| / ||W||: nothing lost is 0, of whatever. Undefined where the squares of f64 values under- or overflow.
+ */
+static double relative(const s24_sums *s)
 {
-    return error_sq == 0 ? 0 : sqrt(error_sq) / sqrt(total_sq);
+    const double error_sq = s->pruned_sq + s->quant_sq, total_sq = s->kept_sq + s->pruned_sq;
+    if (s->max_abs_error == 0) {
+        return 0;
+    }
+    return error_sq > 0 && isfinite(error_sq) && isfinite(total_sq) ? sqrt(error_sq) / sqrt(total_sq) : NAN;
 }
 
 s24_prune_metrics s24_metrics_from_sums(const s24_sums *s)
@@ -42,7 +48,7 @@ s24_prune_metrics s24_metrics_from_sums(const s24_sums *s)
         .approximation_error = mean(s->pruned_abs + s->quant_abs, s->total_count - nonfinite),
         .kept_magnitude_mean = mean(s->kept_abs, kept - s->nonfinite_kept),
         .pruned_magnitude_mean = mean(s->pruned_abs, s->pruned_count - s->nonfinite_pruned),
-        .relative_error = relative(s->pruned_sq + s->quant_sq, s->kept_sq + s->pruned_sq),
+        .relative_error = relative(s),
         .max_abs_error = s->max_abs_error,
         .sparsity_percent = mean(100.0 * (double)s->zero_count, s->total_count),
         .nonfinite_count = nonfinite,

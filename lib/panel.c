@@ -117,14 +117,13 @@ static void add_kept(const s24_dtype_info *from, const s24_dtype_info *to, uint6
         return;
     }
     const double w = fabs(s24_decode(from, bits));
+    /* 0 where pruning just stored w; but what is measured may be another tensor's, or a solver's, values. */
+    const double error = fabs(s24_decode(from, bits) - s24_decode(to, stored));
     lanes->kept_abs[lane] += w;
     lanes->kept_sq[lane] += w * w;
-    if (from != to) {
-        const double error = fabs(s24_decode(from, bits) - s24_decode(to, stored));
-        lanes->quant_abs[lane] += error;
-        lanes->quant_sq[lane] += error * error;
-        lanes->max_abs_error = fmax(lanes->max_abs_error, error);
-    }
+    lanes->quant_abs[lane] += error;
+    lanes->quant_sq[lane] += error * error;
+    lanes->max_abs_error = fmax(lanes->max_abs_error, error);
 }
 
 static void add_pruned(const s24_dtype_info *from, uint64_t bits, size_t lane, s24_lanes *lanes, counts *n)

@@ -203,7 +203,7 @@ typedef struct s24_prune_metrics {
     double approximation_error;    /* mean of |w - v| over all finite elements */
     double kept_magnitude_mean;    /* mean of |w| over kept elements */
     double pruned_magnitude_mean;  /* mean of |w| over pruned elements */
-    double relative_error;         /* ||W - V||_F / ||W||_F */
+    double relative_error;         /* ||W - V||_F / ||W||_F; NaN where squares of f64 values under- or overflow */
     double max_abs_error;
     double sparsity_percent;       /* elements with v == 0, of 100 */
     uint64_t nonfinite_count;

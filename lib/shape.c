@@ -71,7 +71,8 @@ void s24_c_strides(int rank, const size_t *shape, int64_t *strides)
     int64_t stride = 1;
     for (int d = rank - 1; d >= 0; d--) {
         strides[d] = stride;
-        stride *= shape[d] ? (int64_t)shape[d] : 1;
+        /* Of an array without elements this may wrap: its strides are never used. */
+        stride = (int64_t)((uint64_t)stride * (shape[d] ? shape[d] : 1));
     }
 }
 

@@ -38,7 +38,7 @@ s24_status s24_tensor_new(s24_tensor **tensor, s24_dtype dtype, int rank, const 
     memset(t, 0, head + round_up_64(geometry.values_bytes));
     t->values = (unsigned char *)t + head;
     t->positions = (uint8_t *)t->values + round_up_64(geometry.values_bytes);
-    for (size_t r = 0; r < geometry.rows; r++) {
+    for (size_t r = 0; r < geometry.rows && geometry.groups; r++) { /* rows of nothing may be very many */
         uint8_t *row = t->positions + r * geometry.row_positions;
         memset(row, 0x44, geometry.row_positions);
         if (geometry.groups % 2) {
@@ -48,7 +48,9 @@ s24_status s24_tensor_new(s24_tensor **tensor, s24_dtype dtype, int rank, const 
     t->dtype = t->source_dtype = dtype;
     t->rank = rank;
     t->axis = resolved;
-    memcpy(t->shape, shape, (size_t)rank * sizeof *shape);
+    for (int d = 0; d < rank; d++) { /* shape may be NULL for rank 0 */
+        t->shape[d] = shape[d];
+    }
     t->geometry = geometry;
     t->num_elements = geometry.num_elements;
     t->memory_bytes = geometry.values_bytes + geometry.positions_bytes;
@@ -209,8 +211,9 @@ static s24_status job_buffers(panel_job *job, unsigned threads, s24_error *err)
 static s24_status job_run(panel_job *job, unsigned threads, s24_error *err)
 {
     static const s24_stages stages = {.work = job_work, .commit = job_commit};
-    threads = threads ? threads : s24_threads_available();
     job->panels = s24_panels_of(&job->tensor->geometry, S24_PANEL_GROUPS);
+    threads = threads ? threads : s24_threads_available();
+    threads = threads < job->panels.count ? threads : job->panels.count ? (unsigned)job->panels.count : 1;
     s24_status status = job_buffers(job, threads, err);
     if (status == S24_OK) {
         status = s24_run(&stages, job, job->panels.count, threads, err);
@@ -225,7 +228,8 @@ static s24_status job_run(panel_job *job, unsigned threads, s24_error *err)
 
 static bool same_shape(const s24_dense *a, int rank, const size_t *shape)
 {
-    return a->rank == rank && memcmp(a->shape, shape, (size_t)rank * sizeof *shape) == 0;
+    return a->rank == rank && rank >= 0 && rank <= S24_MAX_RANK &&
+           (rank == 0 || memcmp(a->shape, shape, (size_t)rank * sizeof *shape) == 0);
 }
 
 static s24_status prune(const s24_method *method, const s24_dense *weights, const s24_dense *aux,

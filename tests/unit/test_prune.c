@@ -359,7 +359,9 @@ static void require_figures(const s24_prune_metrics *p, const s24_sums *s, const
             "%s: kept_magnitude_mean %.17g", what, p->kept_magnitude_mean);
     REQUIRE(near(p->pruned_magnitude_mean, s->pruned_abs / (double)(s->pruned_count - s->nonfinite_pruned)),
             "%s: pruned_magnitude_mean %.17g", what, p->pruned_magnitude_mean);
-    REQUIRE(near(p->relative_error, lost == 0 ? 0 : sqrt(lost) / sqrt(s->kept_sq + s->pruned_sq)),
+    const double all = s->kept_sq + s->pruned_sq;
+    const double relative = lost > 0 && !isinf(lost) && !isinf(all) ? sqrt(lost) / sqrt(all) : NAN;
+    REQUIRE(near(p->relative_error, s->max_abs_error == 0 ? 0 : relative),
             "%s: relative_error %.17g", what, p->relative_error);
     REQUIRE(near(p->sparsity_percent, 100 * (double)s->zero_count / (double)s->total_count),
             "%s: sparsity_percent %.17g", what, p->sparsity_percent);
@@ -1344,6 +1346,61 @@ START_TEST(usage)
 }
 END_TEST
 
+/* Measuring compares with what is there, whoever made it: kept values may differ from the original's, too. */
+START_TEST(measures_another_original)
+{
+    static const float ones[4] = {1, 1, 1, 1}, fives[4] = {5, 5, 5, 5};
+    const size_t shape[1] = {4};
+    const s24_dense one = {.data = ones, .dtype = S24_F32, .rank = 1, .shape = shape};
+    const s24_dense five = {.data = fives, .dtype = S24_F32, .rank = 1, .shape = shape};
+    s24_tensor *t = prune(&one, NULL, NULL, NULL);
+    s24_prune_metrics m;
+    ck_assert_int_eq(s24_compute_metrics(&five, t, 1, &m, NULL), S24_OK);
+    ck_assert_double_eq(m.approximation_error, 4.5);
+    ck_assert_double_eq(m.max_abs_error, 5);
+    ck_assert_double_eq_tol(m.relative_error, sqrt(82) / 10, 1e-15);
+    s24_tensor_free(t);
+}
+END_TEST
+
+/* Squares of f64 may leave its range: then there is no relative error, not one of 0. */
+START_TEST(squares_out_of_range)
+{
+    static const double tiny[4] = {1e-200, 2e-200, 3e-200, 4e-200}, huge[4] = {1e200, 2e200, 3e200, 4e200};
+    const size_t shape[1] = {4};
+    const double *const data[] = {tiny, huge};
+    for (int i = 0; i < ROWS(data); i++) {
+        const s24_dense w = {.data = data[i], .dtype = S24_F64, .rank = 1, .shape = shape};
+        s24_prune_metrics m;
+        s24_tensor_free(prune(&w, NULL, NULL, &m));
+        ck_assert(isnan(m.relative_error));
+        ck_assert_double_eq(m.max_abs_error, data[i][1]);
+    }
+}
+END_TEST
+
+/* Shapes that cost nothing must not cost time, nor overflow; and a rank that is none is an argument that is none. */
+START_TEST(odd_shapes)
+{
+    static const float data[1] = {3};
+    const size_t rows[2] = {(size_t)1 << 40, 0}, empty[3] = {0, (size_t)1 << 20, (size_t)1 << 20};
+    const s24_dense none = {.data = data, .dtype = S24_F32, .rank = 2, .shape = rows};
+    const s24_dense also = {.data = data, .dtype = S24_F32, .rank = 3, .shape = empty};
+    const s24_dense scalar = {.data = data, .dtype = S24_F32, .rank = 0, .shape = NULL};
+    const s24_dense negative = {.data = data, .dtype = S24_F32, .rank = -1, .shape = rows};
+    s24_prune_options many = options_for(S24_AXIS_AUTO, S24_SAME);
+    many.threads = UINT32_MAX;
+    s24_tensor_free(prune(&none, NULL, NULL, NULL));
+    s24_tensor_free(prune(&also, NULL, NULL, NULL));
+    s24_tensor *t = prune(&scalar, NULL, &many, NULL);
+    float back = 0;
+    ck_assert_int_eq(s24_decompress(t, S24_SAME, &back, NULL), S24_OK);
+    ck_assert_float_eq(back, 3);
+    s24_tensor_free(t);
+    ck_assert_int_ne(s24_prune_gradient(&negative, &negative, NULL, &t, NULL, NULL), S24_OK);
+}
+END_TEST
+
 /* The most dimensions there can be, and their long message; one more is refused. */
 START_TEST(rank_64)
 {
@@ -1407,6 +1464,9 @@ static void add_small(TCase *tcase)
     tcase_add_test(tcase, decompress_damaged_positions);
     tcase_add_test(tcase, decompress_overflow);
     tcase_add_test(tcase, usage);
+    tcase_add_test(tcase, measures_another_original);
+    tcase_add_test(tcase, squares_out_of_range);
+    tcase_add_test(tcase, odd_shapes);
     tcase_add_test(tcase, rank_64);
     tcase_add_test(tcase, instruction_sets);
 }
