@@ -6,9 +6,10 @@
 static const int numbers[] = {SIGINT, SIGTERM, SIGHUP};
 static volatile sig_atomic_t came;
 
+/* Worker threads look at it, too. */
 static void on_signal(int number)
 {
-    came = number;
+    __atomic_store_n(&came, number, __ATOMIC_RELAXED);
 }
 
 void signals_install(void)

@@ -17,7 +17,7 @@
 
 s24_status s24_io_stopped(const s24_io *io, s24_error *err)
 {
-    if (io->cancel && *io->cancel) {
+    if (io->cancel && __atomic_load_n(io->cancel, __ATOMIC_RELAXED)) { /* set in a handler on another thread */
         return s24_fail(err, S24_ERR_STOPPED, "stopped");
     }
     return S24_OK;
