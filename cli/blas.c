@@ -9,11 +9,10 @@
 enum { ROW_MAJOR = 101, NO_TRANSPOSE = 111 };
 
 /*
- * OpenBLAS's workers spin for 2^26 ticks of the time stamp counter after a call before they sleep (THREAD_TIMEOUT in
- * its driver/others/blas_server.c): 34 ms at 2 GHz, the slowest counter in use. On as many CPUs as threads whatever
- * runs in that time would be measured at half its speed.
+ * After a call of several threads OpenBLAS's workers spin for 2^28 cycles of the time-stamp counter before they sleep
+ * (THREAD_TIMEOUT in its blas_server.c): 0.13 s at 2 GHz. Measured while they still do, the other side has half a machine.
  */
-#define SETTLE_SECONDS 0.04
+#define SETTLE_SECONDS 0.15
 
 /* Function pointers from dlsym by way of memory: ISO C has no cast from void *. */
 static bool find(void *library, const char *symbol, void *function)
