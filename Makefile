@@ -117,6 +117,7 @@ cli-tests: $(OUT)/s24
 oracle: $(OUT)/s24
 	@tests/oracle/run $(OUT)/s24
 	@tests/golden/run
+	@python3 tests/oracle/flips.py $(OUT)/s24
 
 demo: $(OUT)/s24 $(OBJ)/tests/examples/digits
 	@tests/examples/demo $(OUT)/s24 $(OBJ)/tests/examples/digits tests/data/digits
