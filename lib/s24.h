@@ -62,7 +62,7 @@ typedef struct s24_error {
     s24_status status;
     int sys_errno;     /* errno where the system said no; ENOTSUP where a file needs a newer s24; otherwise 0 */
     uint64_t offset;   /* byte in the file that is at fault, or S24_NO_OFFSET */
-    char message[480]; /* one line, without a newline: what is wrong; what to do */
+    char message[480]; /* one line: what is wrong; what to do. Names in it are the file's own, unescaped */
 } s24_error;
 
 /* ---------------------------------------------------------------- element types */

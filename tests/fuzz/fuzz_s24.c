@@ -272,14 +272,15 @@ static void remove_directory(void)
     rmdir(directory);
 }
 
+/* Names stand in messages as the file has them, line ends and all; the command escapes what it prints. */
 static void check_error(s24_status status, const s24_error *err)
 {
-    REQUIRE(status == S24_OK || (err->status == status && err->message[0] && !strchr(err->message, '\n')));
+    REQUIRE(status == S24_OK || (err->status == status && err->message[0]));
 }
 
 static void count(void *user, const char *message)
 {
-    REQUIRE(!strchr(message, '\n'));
+    REQUIRE(message[0]);
     ++*(int *)user;
 }
 
