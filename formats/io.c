@@ -286,9 +286,8 @@ s24_status s24_input_memory(s24_input **input, const s24_io *io, const char *nam
     return S24_OK;
 }
 
-static s24_status truncated(const s24_input *in, uint64_t size, uint64_t need, s24_error *err)
+static s24_status truncated(uint64_t size, uint64_t need, s24_error *err)
 {
-    (void)in;
     return s24_fail_at(err, size, "truncated: ends after %llu bytes, %llu or more were expected",
                        (unsigned long long)size, (unsigned long long)need);
 }
@@ -308,7 +307,7 @@ static s24_status stream_next(s24_input *in, void *data, size_t n, s24_error *er
         in->position += got;
         if (got < part) {
             in->size = in->position;
-            return truncated(in, in->position, in->position + (n - got), err);
+            return truncated(in->position, in->position + (n - got), err);
         }
         n -= part;
     }
@@ -331,7 +330,7 @@ s24_status s24_input_read(s24_input *in, uint64_t offset, void *data, size_t n, 
 {
     if (!in->stream) {
         if (offset > in->size || n > in->size - offset) {
-            return truncated(in, in->size, offset + n, err);
+            return truncated(in->size, offset + n, err);
         }
         if (in->memory) {
             memcpy(data, in->memory + offset, n);
@@ -340,7 +339,7 @@ s24_status s24_input_read(s24_input *in, uint64_t offset, void *data, size_t n, 
         size_t got;
         const s24_status status = read_some(in->io, in->fd, offset, data, n, &got, err);
         /* The size was true when the file was opened: it shrank since. */
-        return status == S24_OK && got < n ? truncated(in, offset + got, offset + n, err) : status;
+        return status == S24_OK && got < n ? truncated(offset + got, offset + n, err) : status;
     }
     const uint64_t held_to = in->held_from + in->held.length;
     size_t from_held = 0;
@@ -455,7 +454,7 @@ s24_status s24_input_hold(s24_input *in, uint64_t offset, uint64_t n, s24_error 
     status = status == S24_OK ? stream_skip_to(in, offset, err) : status;
     status = status == S24_OK ? hold_more(in, n, err) : status;
     if (status == S24_OK && in->held.length < n) {
-        return truncated(in, in->position, offset + n, err);
+        return truncated(in->position, offset + n, err);
     }
     return status;
 }
@@ -487,7 +486,7 @@ s24_status s24_input_expect_end(s24_input *in, uint64_t offset, s24_error *err)
         return s24_fail_at(err, offset, "%llu bytes too many follow the data; it is damaged or not what its header "
                            "says", (unsigned long long)(size - offset));
     }
-    return size < offset ? truncated(in, size, offset, err) : S24_OK;
+    return size < offset ? truncated(size, offset, err) : S24_OK;
 }
 
 /* ---------------------------------------------------------------- output */
