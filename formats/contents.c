@@ -101,6 +101,11 @@ void s24_contents_free(s24_contents *contents)
         free(e->shape);
         free(e->method);
         free(e->reason);
+        for (size_t p = 0; p < e->plane_count; p++) {
+            free(e->planes[p].name);
+            free(e->planes[p].shape);
+        }
+        free(e->planes);
     }
     for (size_t i = 0; i < contents->pairs; i++) {
         free(contents->metadata[i].key);

@@ -15,7 +15,6 @@ typedef struct unpack_buffers {
 typedef struct unpack_job {
     const s24_io *io;
     const s24_decompress_request *request;
-    s24_source *source;
     s24_target *target;
     const s24_entry *entry;
     size_t index;            /* in the target */
@@ -68,15 +67,15 @@ static s24_status unpack_one(unpack_job *job, unpack_buffers *b, size_t first, s
     unsigned char *dense = b->dense + s24_batch_before(&job->batches, first, index) * job->unpacker.to->bytes;
     bool *damaged = &b->damaged[index - first];
     s24_fault fault;
-    s24_status status = s24_plain_read_panel(job->source, e, index, b->planes, damaged, err);
+    s24_status status = s24_plain_read_panel(e, index, b->planes, damaged, err);
     if (status != S24_OK) {
-        return s24_fail_prefix(err, status, "%s: %s%s", job->source->in->name, e->name, separator(e));
+        return s24_fail_prefix(err, status, "%s: %s%s", job->entry->in->name, e->name, separator(e));
     }
     const size_t values_bytes = place.rows * 2 * place.groups * job->unpacker.from->bytes;
     if (!*damaged && !s24_unpack_panel(&job->unpacker, place.rows, cols, b->planes, b->planes + values_bytes, dense,
                                        &fault)) {
         status = s24_fault_report(&fault, &place, e->rank, e->shape, e->axis, job->unpacker.to->name, err);
-        return s24_fail_prefix(err, status, "%s: %s%s", job->source->in->name, e->name, separator(e));
+        return s24_fail_prefix(err, status, "%s: %s%s", job->entry->in->name, e->name, separator(e));
     }
     if (*damaged) {
         fill_lost(job->unpacker.to->id, dense, place.rows * cols);
@@ -125,7 +124,7 @@ static s24_status stage_commit(void *ctx, unsigned worker, size_t batch, s24_err
         *job->done += p.rows * 4 * p.groups * job->unpacker.to->bytes;
         if (b->damaged[i - first]) {
             char message[512];
-            snprintf(message, sizeof message, "%s: %s%srows %zu to %zu%s are lost", job->source->in->name,
+            snprintf(message, sizeof message, "%s: %s%srows %zu to %zu%s are lost", job->entry->in->name,
                      job->entry->name, separator(job->entry), p.row, p.row + p.rows - 1,
                      job->batches.panels.runs_per_row > 1 ? " (a part of them)" : "");
             tell_lost(job->request, job->lost, message);
@@ -169,9 +168,9 @@ static void buffers_free(unpack_buffers *buffers, unsigned threads)
 static void warn_checks(unpack_job *job)
 {
     char message[512];
-    if (s24_plain_of(job->source)->checks_damaged) {
+    if (s24_plain_of(job->entry->source)->checks_damaged) {
         snprintf(message, sizeof message, "%s: %s%sits checks are damaged; panels that still match theirs are kept",
-                 job->source->in->name, job->entry->name, separator(job->entry));
+                 job->entry->in->name, job->entry->name, separator(job->entry));
         tell_lost(job->request, job->lost, message);
     }
 }
@@ -180,13 +179,13 @@ static s24_status unpack_tensor(unpack_job *job, s24_error *err)
 {
     static const s24_stages stages = {.work = stage_work, .commit = stage_commit};
     const s24_entry *out = s24_target_entry(job->target, job->index);
-    const s24_panels panels = s24_plain_panels(s24_plain_of(job->source), job->entry);
+    const s24_panels panels = s24_plain_panels(s24_plain_of(job->entry->source), job->entry);
     job->batches = s24_batches_of(&panels, job->entry->geometry.cols, job->unpacker.to->bytes,
                                   s24_entry_transposed(out, job->entry->axis));
     job->planes_bytes = s24_batch_planes_bytes(&job->batches, job->unpacker.from->bytes);
-    s24_status status = s24_plain_begin(job->source, job->entry, err);
+    s24_status status = s24_plain_begin(job->entry, err);
     if (status != S24_OK) {
-        return s24_fail_prefix(err, status, "%s: ", job->source->in->name);
+        return s24_fail_prefix(err, status, "%s: ", job->entry->in->name);
     }
     warn_checks(job);
     unsigned threads = job->io->threads ? job->io->threads : s24_threads_available();
@@ -204,12 +203,12 @@ static s24_status unpack_tensor(unpack_job *job, s24_error *err)
 /* A carried tensor: its panels, checked. */
 static s24_status copy_tensor(unpack_job *job, s24_error *err)
 {
-    const s24_plain *plain = s24_plain_of(job->source);
+    const s24_plain *plain = s24_plain_of(job->entry->source);
     const s24_entry *e = job->entry, *out = s24_target_entry(job->target, job->index);
     const s24_format *format = job->target->sink->format;
     const unsigned bytes = s24_info(e->dtype)->bytes;
     unsigned char *data = s24_alloc(plain->panel_bytes, err);
-    s24_status status = data ? s24_plain_begin(job->source, e, err) : S24_ERR_SYSTEM;
+    s24_status status = data ? s24_plain_begin(e, err) : S24_ERR_SYSTEM;
     if (status == S24_OK) {
         warn_checks(job);
     }
@@ -217,14 +216,14 @@ static s24_status copy_tensor(unpack_job *job, s24_error *err)
         const uint64_t at = (uint64_t)i * plain->panel_bytes;
         size_t n;
         bool damaged;
-        status = s24_plain_read_carried(job->source, e, i, data, &n, &damaged, err);
+        status = s24_plain_read_carried(e, i, data, &n, &damaged, err);
         if (status != S24_OK) {
-            s24_fail_prefix(err, status, "%s: %s%s", job->source->in->name, e->name, separator(e));
+            s24_fail_prefix(err, status, "%s: %s%s", job->entry->in->name, e->name, separator(e));
             break;
         }
         if (damaged) {
             char message[512];
-            snprintf(message, sizeof message, "%s: %s%sbytes %llu to %llu are lost", job->source->in->name, e->name,
+            snprintf(message, sizeof message, "%s: %s%sbytes %llu to %llu are lost", job->entry->in->name, e->name,
                      separator(e), (unsigned long long)at, (unsigned long long)(at + n - 1));
             tell_lost(job->request, job->lost, message);
             memset(data, 0, n);
@@ -315,7 +314,7 @@ static s24_status unpack_all(s24_source *source, const s24_io *io, const s24_dec
         if (q->tensor && strcmp(q->tensor, e->name) != 0) {
             continue;
         }
-        unpack_job job = {.io = io, .request = q, .source = source, .target = target, .entry = e, .index = index,
+        unpack_job job = {.io = io, .request = q, .target = target, .entry = e, .index = index,
                           .lost = lost, .done = &done, .all = all};
         if (e->packed) {
             const s24_dtype to = s24_target_entry(target, index)->dtype;

@@ -13,8 +13,15 @@
 
 #define S24_PROBE_BYTES 256
 
+typedef struct s24_layout s24_layout;
+
 /* One tensor of a file. */
 typedef struct s24_entry {
+    struct s24_source *source; /* the file that it is in; NULL in a plan */
+    s24_input *in;          /* what offset counts in: the file, or a member of it */
+    const s24_layout *layout; /* how a tensor lies that is stored as several; NULL: as it is */
+    struct s24_entry *planes; /* of a layout: what it reads, as its file lists them; owned, with plane_count */
+    size_t plane_count;
     char *name;             /* "" where the format has none */
     s24_dtype dtype;        /* of the dense tensor */
     int rank;
@@ -62,6 +69,13 @@ s24_status s24_dense_bytes(s24_dtype dtype, int rank, const size_t *shape, uint6
 
 typedef struct s24_format s24_format;
 
+/* A sparse layout of other tools, read as the dense tensor that it stands for: see layout.h. */
+struct s24_layout {
+    const char *name; /* "sparse-24-bitmask" */
+    /* Elements [first, first + n) of the dense tensor, C order, little-endian. Any thread. */
+    s24_status (*read)(const s24_entry *entry, uint64_t first, size_t n, void *data, s24_error *err);
+};
+
 /* ---------------------------------------------------------------- sources */
 
 typedef struct s24_source {
@@ -71,7 +85,21 @@ typedef struct s24_source {
     s24_input *in;      /* an adapter that decodes (JSON) replaces it by an input from memory */
     s24_contents contents;
     void *state;        /* the adapter's own, freed by its close */
+
+    /*
+     * A checkpoint of several files: each is a source of its own, whose entries are a range of contents. `format` is
+     * theirs, `in` stands for the directory's name. checkpoint: NULL for a lone file. See checkpoint.h.
+     */
+    struct s24_checkpoint *checkpoint;
+    struct s24_source **parts;
+    size_t part_count;
+
+    s24_entry **by_name; /* made by s24_source_find_entry */
 } s24_source;
+
+/* The files of a source one by one: its parts, or itself. */
+size_t s24_source_files(const s24_source *source);
+s24_source *s24_source_file(s24_source *source, size_t i);
 
 /* Opens path ("-": standard input), finds its format by content or options->format, and reads its header. */
 s24_status s24_source_open(s24_source **source, const s24_io *io, const char *path, const s24_read_options *options,
@@ -87,13 +115,16 @@ bool s24_source_is_model(const s24_source *source);
 
 /*
  * Rows of a dense entry in canonical order (see rows.h), in the machine's byte order. Not for entries of a .s24, whose
- * bytes must be checked first: see plain.h.
+ * bytes must be checked first: see plain.h. Messages begin with the file's name.
  */
-s24_status s24_source_read_rows(s24_source *source, const s24_entry *entry, int axis, size_t row, size_t count,
+s24_status s24_source_read_rows(const s24_entry *entry, int axis, size_t row, size_t count,
                                 size_t col, size_t cols, void *data, void *scratch, s24_error *err);
 
 /* Before the first read of an entry's rows: of a stream whose rows are not in order the entry is held. */
-s24_status s24_source_hold(s24_source *source, const s24_entry *entry, int axis, s24_error *err);
+s24_status s24_source_hold(const s24_entry *entry, int axis, s24_error *err);
+
+/* The entry of that name; NULL: none. A search in sorted names, made at the first call. */
+s24_entry *s24_source_find_entry(s24_source *source, const char *name);
 
 /* Whether rows along the axis do not lie behind one another in the file. */
 bool s24_entry_transposed(const s24_entry *entry, int axis);
@@ -151,9 +182,24 @@ struct s24_format {
      */
     s24_status (*open)(s24_source *source, s24_error *err);
     void (*close)(s24_source *source); /* frees state; NULL: there is none */
+    /*
+     * After the last read: what can be checked only then. NULL: that nothing follows the data of a stream. Entries that
+     * nobody read need not be looked at.
+     */
+    s24_status (*end)(s24_source *source, s24_error *err);
 
     /* Whether a tensor can be written in this format: S24_OK, or an error that says what to do. NULL: any. */
     s24_status (*accepts)(const s24_entry *entry, s24_error *err);
+
+    /*
+     * A format that stores 2:4 tensors in a sparse layout: why it cannot do so with this one, which is 2:4 along
+     * entry->axis ("rank 4: only matrices"); NULL: it can. The planned entries that it shall so store have `packed` set,
+     * the others are carried dense. Data come dense, with zeros, to `write`. NULL: a dense format.
+     */
+    const char *(*unfit)(const s24_entry *entry);
+
+    /* What the file will list when the plan is this: a sparse layout stores one tensor as several. NULL: the plan. */
+    s24_status (*expand)(const s24_contents *plan, s24_contents *stored, s24_error *err);
 
     /* Given the plan, sets every entry's offset and writes what comes before the data. NULL: not written. */
     s24_status (*create)(s24_sink *sink, s24_error *err);

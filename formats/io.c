@@ -234,6 +234,9 @@ void s24_input_close(s24_input *in)
         if (in->fd > STDERR_FILENO) {
             close(in->fd);
         }
+        if (in->decoder) {
+            in->decoder->close(in->decoder);
+        }
         s24_spool_free(&in->held);
         free(in->memory);
         free(in->name);
@@ -286,6 +289,28 @@ s24_status s24_input_memory(s24_input **input, const s24_io *io, const char *nam
     return S24_OK;
 }
 
+s24_status s24_input_decoded(s24_input **input, const s24_io *io, const char *name, s24_decoder *decoder,
+                             s24_error *err)
+{
+    s24_input *in = input_new(io, name, err);
+    if (!in) {
+        decoder->close(decoder);
+        return S24_ERR_SYSTEM;
+    }
+    in->decoder = decoder;
+    in->stream = true;
+    in->size = S24_UNKNOWN;
+    *input = in;
+    return S24_OK;
+}
+
+/* The next bytes of a stream, up to n; *got < n only at its end. */
+static s24_status stream_pull(s24_input *in, void *data, size_t n, size_t *got, s24_error *err)
+{
+    return in->decoder ? in->decoder->pull(in->decoder, data, n, got, err)
+                       : read_some(in->io, in->fd, S24_UNKNOWN, data, n, got, err);
+}
+
 static s24_status truncated(uint64_t size, uint64_t need, s24_error *err)
 {
     return s24_fail_at(err, size, "truncated: ends after %llu bytes, %llu or more were expected",
@@ -300,7 +325,7 @@ static s24_status stream_next(s24_input *in, void *data, size_t n, s24_error *er
         const size_t part = data || n < sizeof skipped ? n : sizeof skipped;
         size_t got;
         /* cppcheck-suppress legacyUninitvar */
-        const s24_status status = read_some(in->io, in->fd, S24_UNKNOWN, data ? data : skipped, part, &got, err);
+        const s24_status status = stream_pull(in, data ? data : skipped, part, &got, err);
         if (status != S24_OK) {
             return status;
         }
@@ -399,7 +424,7 @@ static s24_status hold_more(s24_input *in, uint64_t n, s24_error *err)
             const uint64_t missing = n - in->held.length;
             const size_t want = missing < part ? (size_t)missing : part;
             size_t got;
-            status = read_some(in->io, in->fd, S24_UNKNOWN, buffer, want, &got, err);
+            status = stream_pull(in, buffer, want, &got, err);
             if (status == S24_OK) {
                 in->position += got;
                 in->size = got < want ? in->position : S24_UNKNOWN;
@@ -471,7 +496,7 @@ s24_status s24_input_expect_end(s24_input *in, uint64_t offset, s24_error *err)
         unsigned char byte;
         size_t got;
         s24_status status = stream_skip_to(in, offset, err);
-        status = status == S24_OK ? read_some(in->io, in->fd, S24_UNKNOWN, &byte, 1, &got, err) : status;
+        status = status == S24_OK ? stream_pull(in, &byte, 1, &got, err) : status;
         if (status != S24_OK) {
             return status;
         }

@@ -52,7 +52,15 @@ typedef struct s24_input {
     uint64_t held_from;  /* stream: the spool holds [held_from, held_from + held.length) */
     s24_spool held;
     unsigned char *memory;
+    struct s24_decoder *decoder; /* a stream that another input's bytes are decoded to; owned */
 } s24_input;
+
+/* Where the bytes of a decoded stream come from. */
+typedef struct s24_decoder {
+    /* The next bytes, up to n; *got < n only at the end. After the end: *got = 0. */
+    s24_status (*pull)(struct s24_decoder *decoder, void *data, size_t n, size_t *got, s24_error *err);
+    void (*close)(struct s24_decoder *decoder);
+} s24_decoder;
 
 /* path "-" is standard input. A directory, or what cannot be opened, is an error. */
 s24_status s24_input_open(s24_input **input, const s24_io *io, const char *path, s24_error *err);
@@ -60,6 +68,9 @@ s24_status s24_input_open(s24_input **input, const s24_io *io, const char *path,
 /* Input from memory that the input then owns and frees. */
 s24_status s24_input_memory(s24_input **input, const s24_io *io, const char *name, void *data, size_t n,
                             s24_error *err);
+/* A stream of what the decoder gives; takes it over, also on failure. */
+s24_status s24_input_decoded(s24_input **input, const s24_io *io, const char *name, s24_decoder *decoder,
+                             s24_error *err);
 void s24_input_close(s24_input *input); /* NULL is fine */
 
 /*

@@ -5,16 +5,15 @@
 
 static const s24_io quiet_io;
 
-static const s24_entry *find_entry(const s24_source *source, const char *name, s24_error *err)
+static const s24_entry *find_entry(s24_source *source, const char *name, s24_error *err)
 {
     const s24_contents *c = &source->contents;
     if (!name && c->count == 1) {
         return &c->entries[0];
     }
-    for (size_t i = 0; name && i < c->count; i++) {
-        if (strcmp(c->entries[i].name, name) == 0) {
-            return &c->entries[i];
-        }
+    const s24_entry *e = name ? s24_source_find_entry(source, name) : NULL;
+    if (e) {
+        return e;
     }
     if (name) {
         s24_fail(err, S24_ERR_USAGE, "no tensor %s in it", name);
@@ -24,10 +23,10 @@ static const s24_entry *find_entry(const s24_source *source, const char *name, s
     return NULL;
 }
 
-static s24_status load_panels(s24_source *source, const s24_entry *e, s24_tensor *t, s24_error *err)
+static s24_status load_panels(const s24_entry *e, s24_tensor *t, s24_error *err)
 {
-    const s24_panels panels = s24_plain_panels(s24_plain_of(source), e);
-    s24_status status = s24_plain_begin(source, e, err);
+    const s24_panels panels = s24_plain_panels(s24_plain_of(e->source), e);
+    s24_status status = s24_plain_begin(e, err);
     const s24_panel_place first = s24_panel_at(&panels, 0);
     const s24_plain_place largest = s24_plain_panel_place(e, &first);
     unsigned char *planes = s24_alloc(largest.values_bytes + largest.positions_bytes, err);
@@ -37,7 +36,7 @@ static s24_status load_panels(s24_source *source, const s24_entry *e, s24_tensor
         const s24_plain_place p = s24_plain_panel_place(e, &place);
         s24_fault fault;
         bool damaged;
-        status = s24_plain_read_panel(source, e, i, planes, &damaged, err);
+        status = s24_plain_read_panel(e, i, planes, &damaged, err);
         if (status == S24_OK && !s24_plain_canonical(e, &place, planes, planes + p.values_bytes, &fault)) {
             status = s24_fault_report(&fault, &place, e->rank, e->shape, e->axis, "", err);
         }
@@ -50,7 +49,7 @@ static s24_status load_panels(s24_source *source, const s24_entry *e, s24_tensor
     return status;
 }
 
-static s24_status load_entry(s24_source *source, const s24_entry *e, s24_tensor **tensor, s24_error *err)
+static s24_status load_entry(const s24_entry *e, s24_tensor **tensor, s24_error *err)
 {
     s24_tensor *t;
     s24_status status = s24_tensor_new(&t, e->stored, e->rank, e->shape, e->axis, err);
@@ -58,7 +57,7 @@ static s24_status load_entry(s24_source *source, const s24_entry *e, s24_tensor 
         return status;
     }
     t->source_dtype = e->dtype;
-    status = load_panels(source, e, t, err);
+    status = load_panels(e, t, err);
     if (status != S24_OK) {
         s24_tensor_free(t);
         return status;
@@ -82,9 +81,9 @@ s24_status s24_tensor_load(const char *path, const char *name, s24_tensor **tens
     } else if (source->format != &s24_format_s24 || !e->packed) {
         status = s24_fail(err, S24_ERR_USAGE, "%s is not pruned; s24_array_load loads it", e->name);
     } else {
-        status = load_entry(source, e, &t, err);
+        status = load_entry(e, &t, err);
     }
-    status = status == S24_OK ? s24_plain_end(source, err) : status;
+    status = status == S24_OK ? s24_plain_end(e->source, err) : status;
     if (status == S24_OK) {
         const s24_prune_metrics m = s24_metrics_from_sums(&e->sums);
         t->sparsity_percent = e->sums.total_count ? m.sparsity_percent : 0;
@@ -107,40 +106,42 @@ void s24_array_free(s24_array *array)
     *array = (s24_array){0};
 }
 
-static s24_status load_dense(s24_source *source, const s24_entry *e, void *data, s24_error *err)
+/* Messages name the file already. */
+static s24_status load_dense(const s24_entry *e, void *data, s24_error *err)
 {
     s24_geometry g;
     const int last = e->rank ? e->rank - 1 : 0;
     if (s24_info(e->dtype)->bytes == 0) { /* elements that are no whole bytes are in C order wherever they come from */
-        return s24_input_read(source->in, e->offset, data, (size_t)e->bytes, err);
+        const s24_status read = s24_input_read(e->in, e->offset, data, (size_t)e->bytes, err);
+        return s24_fail_prefix(err, read, "%s: ", e->in->name);
     }
     const s24_status status = s24_geometry_init(&g, S24_F64, e->rank, e->shape, last, NULL, err);
     if (status != S24_OK || e->bytes == 0) {
         return status;
     }
     void *scratch = s24_alloc(s24_entry_transposed(e, last) ? (size_t)e->bytes : 0, err);
-    const s24_status read = scratch ? s24_source_read_rows(source, e, last, 0, g.rows, 0, g.cols, data, scratch, err)
+    const s24_status read = scratch ? s24_source_read_rows(e, last, 0, g.rows, 0, g.cols, data, scratch, err)
                                     : S24_ERR_SYSTEM;
     free(scratch);
     return read;
 }
 
-static s24_status load_carried(s24_source *source, const s24_entry *e, void *data, s24_error *err)
+static s24_status load_carried(const s24_entry *e, void *data, s24_error *err)
 {
-    const s24_plain *plain = s24_plain_of(source);
-    s24_status status = s24_plain_begin(source, e, err);
+    const s24_plain *plain = s24_plain_of(e->source);
+    s24_status status = s24_plain_begin(e, err);
     for (size_t i = 0; i < s24_plain_carried_panels(plain, e) && status == S24_OK; i++) {
         size_t n;
         bool damaged;
-        status = s24_plain_read_carried(source, e, i, (unsigned char *)data + i * plain->panel_bytes, &n, &damaged, err);
+        status = s24_plain_read_carried(e, i, (unsigned char *)data + i * plain->panel_bytes, &n, &damaged, err);
     }
     return status;
 }
 
-static s24_status load_unpacked(s24_source *source, const s24_entry *e, void *data, s24_error *err)
+static s24_status load_unpacked(const s24_entry *e, void *data, s24_error *err)
 {
     s24_tensor *t;
-    s24_status status = load_entry(source, e, &t, err);
+    s24_status status = load_entry(e, &t, err);
     if (status == S24_OK) {
         status = s24_decompress(t, e->dtype, data, err);
         s24_tensor_free(t);
@@ -158,14 +159,16 @@ s24_status s24_array_load(const char *path, const char *name, s24_array *array, 
     const s24_entry *e = find_entry(source, name, err);
     uint64_t bytes = 0;
     void *data = NULL;
+    bool dense = false;
     status = e ? s24_dense_bytes(e->dtype, e->rank, e->shape, &bytes, err) : S24_ERR_USAGE;
     if (status == S24_OK && source->format != &s24_format_s24 && bytes > source->in->size) {
         status = s24_fail(err, S24_ERR_DATA, "is shorter than its header says"); /* before that much is allocated */
     }
     if (status == S24_OK) {
         data = s24_alloc((size_t)bytes, err);
-        status = !data ? S24_ERR_SYSTEM : source->format != &s24_format_s24 ? load_dense(source, e, data, err)
-                 : e->packed ? load_unpacked(source, e, data, err) : load_carried(source, e, data, err);
+        dense = source->format != &s24_format_s24;
+        status = !data ? S24_ERR_SYSTEM : dense ? load_dense(e, data, err)
+                 : e->packed ? load_unpacked(e, data, err) : load_carried(e, data, err);
     }
     if (status == S24_OK) {
         *array = (s24_array){.data = data, .dtype = e->dtype, .rank = e->rank};
@@ -174,7 +177,7 @@ s24_status s24_array_load(const char *path, const char *name, s24_array *array, 
         free(data);
     }
     s24_source_close(source);
-    return s24_fail_prefix(err, status, "%s: ", path);
+    return dense ? status : s24_fail_prefix(err, status, "%s: ", path);
 }
 
 /* ---------------------------------------------------------------- writing */

@@ -96,18 +96,17 @@ static inline s24_plain *s24_plain_of(const s24_source *source)
  * Before a tensor's panels are read: its checks are loaded; of a stream the whole tensor is held. Entries in order.
  * Damaged checks are an error, or with plain->lenient set plain->checks_damaged.
  */
-s24_status s24_plain_begin(s24_source *source, const s24_entry *entry, s24_error *err);
+s24_status s24_plain_begin(const s24_entry *entry, s24_error *err);
 
 /*
  * Reads and checks one panel of the entry begun. Any thread. A panel that does not match its check is an error that
  * names its rows; with plain->lenient it sets *damaged, and so does one whose bytes are gone.
  */
-s24_status s24_plain_read_panel(s24_source *source, const s24_entry *entry, size_t panel, void *planes, bool *damaged,
-                                s24_error *err);
+s24_status s24_plain_read_panel(const s24_entry *entry, size_t panel, void *planes, bool *damaged, s24_error *err);
 
 /* The same for a panel of a carried entry: its bytes. *n: how many. */
-s24_status s24_plain_read_carried(s24_source *source, const s24_entry *entry, size_t panel, void *data, size_t *n,
-                                  bool *damaged, s24_error *err);
+s24_status s24_plain_read_carried(const s24_entry *entry, size_t panel, void *data, size_t *n, bool *damaged,
+                                  s24_error *err);
 
 /*
  * After the last tensor (or, of a regular file, at any time): reads and checks metrics, header copy and tail, fills the

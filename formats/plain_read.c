@@ -411,6 +411,8 @@ static s24_status plain_open(s24_source *source, s24_error *err)
     if (status == S24_OK) { /* the source lists them; the plain keeps what it needs besides */
         source->contents = plain->contents;
         plain->contents = (s24_contents){0};
+        plain->metrics.source = source;
+        plain->metrics.in = source->in;
     }
     return status;
 }
@@ -441,8 +443,9 @@ static const char *fault_of_checks(const s24_plain *plain, const s24_entry *entr
     return NULL;
 }
 
-s24_status s24_plain_begin(s24_source *source, const s24_entry *entry, s24_error *err)
+s24_status s24_plain_begin(const s24_entry *entry, s24_error *err)
 {
+    s24_source *const source = entry->source;
     s24_plain *plain = s24_plain_of(source);
     const size_t n = (size_t)entry->checks_bytes;
     const uint64_t end = entry->checks + n;
@@ -502,14 +505,13 @@ static s24_status read_checked(s24_source *source, size_t panel, const s24_plain
     return status;
 }
 
-s24_status s24_plain_read_panel(s24_source *source, const s24_entry *entry, size_t panel, void *planes, bool *damaged,
-                                s24_error *err)
+s24_status s24_plain_read_panel(const s24_entry *entry, size_t panel, void *planes, bool *damaged, s24_error *err)
 {
-    const s24_plain *plain = s24_plain_of(source);
+    const s24_plain *plain = s24_plain_of(entry->source);
     const s24_panels panels = s24_plain_panels(plain, entry);
     const s24_panel_place place = s24_panel_at(&panels, panel);
     const s24_plain_place p = s24_plain_panel_place(entry, &place);
-    const s24_status status = read_checked(source, panel, &p, planes, damaged, err);
+    const s24_status status = read_checked(entry->source, panel, &p, planes, damaged, err);
     if (status == S24_OK && *damaged && !plain->lenient) {
         return s24_fail_at(err, p.values, "rows %zu to %zu do not match their check: damaged" RECOVER, place.row,
                            place.row + place.rows - 1);
@@ -517,14 +519,14 @@ s24_status s24_plain_read_panel(s24_source *source, const s24_entry *entry, size
     return status;
 }
 
-s24_status s24_plain_read_carried(s24_source *source, const s24_entry *entry, size_t panel, void *data, size_t *n,
-                                  bool *damaged, s24_error *err)
+s24_status s24_plain_read_carried(const s24_entry *entry, size_t panel, void *data, size_t *n, bool *damaged,
+                                  s24_error *err)
 {
-    const s24_plain *plain = s24_plain_of(source);
+    const s24_plain *plain = s24_plain_of(entry->source);
     const uint64_t from = (uint64_t)panel * plain->panel_bytes, left = entry->bytes - from;
     *n = left < plain->panel_bytes ? (size_t)left : plain->panel_bytes;
     const s24_plain_place p = {.values = entry->offset + from, .values_bytes = *n};
-    const s24_status status = read_checked(source, panel, &p, data, damaged, err);
+    const s24_status status = read_checked(entry->source, panel, &p, data, damaged, err);
     if (status == S24_OK && *damaged && !plain->lenient) {
         return s24_fail_at(err, p.values, "bytes %llu to %llu do not match their check: damaged" RECOVER,
                            (unsigned long long)from, (unsigned long long)(from + *n - 1));
@@ -539,12 +541,12 @@ static s24_status read_metrics(s24_source *source, s24_error *err)
     s24_plain *plain = s24_plain_of(source);
     const s24_entry *m = &plain->metrics;
     unsigned char *slots = s24_alloc((size_t)m->bytes + plain->panel_bytes, err);
-    s24_status status = slots ? s24_plain_begin(source, m, err) : S24_ERR_SYSTEM;
+    s24_status status = slots ? s24_plain_begin(m, err) : S24_ERR_SYSTEM;
     bool damaged = false;
     size_t at = 0;
     for (size_t i = 0; i < s24_plain_carried_panels(plain, m) && status == S24_OK && !damaged; i++) {
         size_t n = 0;
-        status = s24_plain_read_carried(source, m, i, slots + at, &n, &damaged, err);
+        status = s24_plain_read_carried(m, i, slots + at, &n, &damaged, err);
         s24_fail_prefix(err, status, "the recorded metrics: ");
         at += n;
     }

@@ -13,7 +13,6 @@
 /* One tensor on its way. */
 typedef struct prune_job {
     const s24_io *io;
-    s24_source *source, *gradients;
     const s24_entry *entry, *gradient; /* gradient: NULL where the method takes none */
     s24_target *target;
     size_t index;
@@ -36,15 +35,14 @@ typedef struct prune_buffers {
     s24_sums *sums; /* one a panel of the batch */
 } prune_buffers;
 
-static s24_status read_batch(prune_job *job, s24_source *source, const s24_entry *entry, unsigned worker, size_t batch,
-                             void *data, s24_error *err)
+static s24_status read_batch(prune_job *job, const s24_entry *entry, unsigned worker, size_t batch, void *data,
+                             s24_error *err)
 {
     size_t first, count;
     const s24_panel_place place = s24_batch_at(&job->batches, batch, &first, &count);
     const size_t cols = s24_place_cols(&place, job->entry->geometry.cols);
-    const s24_status status = s24_source_read_rows(source, entry, job->entry->axis, place.row, place.rows,
-                                                   4 * place.group, cols, data, job->buffers[worker].scratch, err);
-    return s24_fail_prefix(err, status, "%s: ", source->in->name);
+    return s24_source_read_rows(entry, job->entry->axis, place.row, place.rows, 4 * place.group, cols, data,
+                                job->buffers[worker].scratch, err);
 }
 
 /* Streams are read here, in order. */
@@ -53,11 +51,11 @@ static s24_status stage_read(void *ctx, unsigned worker, size_t batch, s24_error
     prune_job *job = ctx;
     prune_buffers *b = &job->buffers[worker];
     s24_status status = s24_io_stopped(job->io, err);
-    if (status == S24_OK && job->source->in->stream) {
-        status = read_batch(job, job->source, job->entry, worker, batch, b->dense, err);
+    if (status == S24_OK && job->entry->in->stream) {
+        status = read_batch(job, job->entry, worker, batch, b->dense, err);
     }
-    if (status == S24_OK && job->gradient && job->gradients->in->stream) {
-        status = read_batch(job, job->gradients, job->gradient, worker, batch, b->aux, err);
+    if (status == S24_OK && job->gradient && job->gradient->in->stream) {
+        status = read_batch(job, job->gradient, worker, batch, b->aux, err);
     }
     return status;
 }
@@ -67,7 +65,7 @@ static s24_status report_fault(const prune_job *job, const s24_fault *fault, con
     const s24_entry *e = job->entry;
     s24_status status = s24_fault_report(fault, place, e->rank, e->shape, e->axis, job->pruner.to->name, err);
     const bool aux = fault->kind == S24_FAULT_AUX_NONFINITE;
-    return s24_fail_prefix(err, status, "%s: %s%s", aux ? job->gradients->in->name : job->source->in->name, e->name,
+    return s24_fail_prefix(err, status, "%s: %s%s", (aux ? job->gradient : e)->in->name, e->name,
                            *e->name ? ": " : "");
 }
 
@@ -124,11 +122,11 @@ static s24_status stage_work(void *ctx, unsigned worker, size_t batch, s24_error
     size_t first, count;
     s24_status status = S24_OK;
     s24_batch_at(&job->batches, batch, &first, &count);
-    if (!job->source->in->stream) {
-        status = read_batch(job, job->source, job->entry, worker, batch, b->dense, err);
+    if (!job->entry->in->stream) {
+        status = read_batch(job, job->entry, worker, batch, b->dense, err);
     }
-    if (status == S24_OK && job->gradient && !job->gradients->in->stream) {
-        status = read_batch(job, job->gradients, job->gradient, worker, batch, b->aux, err);
+    if (status == S24_OK && job->gradient && !job->gradient->in->stream) {
+        status = read_batch(job, job->gradient, worker, batch, b->aux, err);
     }
     if (status == S24_OK && job->count_zeros) {
         b->zeros = s24_count_zeros(job->pruner.from, b->dense, batch_elements(job, batch));
@@ -219,9 +217,9 @@ static s24_status prune_tensor(prune_job *job, unsigned threads, s24_error *err)
     const s24_panels panels = s24_panels_of(&e->geometry, job->panel_groups);
     job->batches = s24_batches_of(&panels, e->geometry.cols, job->pruner.from->bytes, moved);
     job->planes_bytes = s24_batch_planes_bytes(&job->batches, job->pruner.to->bytes);
-    s24_status status = s24_source_hold(job->source, e, e->axis, err);
+    s24_status status = s24_source_hold(e, e->axis, err);
     if (status == S24_OK && job->gradient) {
-        status = s24_source_hold(job->gradients, job->gradient, e->axis, err);
+        status = s24_source_hold(job->gradient, e->axis, err);
     }
     if (status == S24_OK && job->target->writer) {
         status = s24_plain_writer_begin(job->target->writer, job->planned, err);
@@ -286,29 +284,21 @@ static s24_status open_gradients(prune_run *run, s24_error *err)
 }
 
 /* The gradient of an entry: the same name; NULL: *err says what is wrong. */
-static const s24_entry *find_gradient(const prune_run *run, const s24_entry *e, s24_error *err)
+static const s24_entry *find_gradient(prune_run *run, const s24_entry *e, s24_error *err)
 {
-    const s24_contents *c = &run->gradients->contents;
     const bool lone = !s24_source_is_model(run->gradients) && !s24_source_is_model(run->source);
-    for (size_t i = 0; i < c->count; i++) {
-        const s24_entry *g = &c->entries[i];
-        if (!lone && strcmp(g->name, e->name) != 0) {
-            continue;
-        }
-        if (!s24_dtype_prunable(g->dtype)) {
-            s24_fail(err, S24_ERR_DATA, "%s: %s: gradients of dtype %s are no numbers to score by", run->gradients->in->name,
-                     g->name, s24_dtype_name(g->dtype));
-            return NULL;
-        }
-        if (g->rank != e->rank || memcmp(g->shape, e->shape, (size_t)e->rank * sizeof *e->shape) != 0) {
-            s24_fail(err, S24_ERR_DATA, "%s: %s: gradients have another shape than the weights", run->gradients->in->name,
-                     g->name);
-            return NULL;
-        }
-        return g;
+    const s24_entry *g = lone ? &run->gradients->contents.entries[0] : s24_source_find_entry(run->gradients, e->name);
+    if (!g) {
+        s24_fail(err, S24_ERR_DATA, "%s: no gradients for tensor %s", run->gradients->in->name, e->name);
+    } else if (!s24_dtype_prunable(g->dtype)) {
+        s24_fail(err, S24_ERR_DATA, "%s: %s: gradients of dtype %s are no numbers to score by", g->in->name, g->name,
+                 s24_dtype_name(g->dtype));
+        return NULL;
+    } else if (g->rank != e->rank || memcmp(g->shape, e->shape, (size_t)e->rank * sizeof *e->shape) != 0) {
+        s24_fail(err, S24_ERR_DATA, "%s: %s: gradients have another shape than the weights", g->in->name, g->name);
+        return NULL;
     }
-    s24_fail(err, S24_ERR_DATA, "%s: no gradients for tensor %s", run->gradients->in->name, e->name);
-    return NULL;
+    return g;
 }
 
 /* A copy of the source's list as the target's plan. */
@@ -393,7 +383,7 @@ static s24_status process_entry(prune_run *run, size_t index, s24_error *err)
         run->done += e->bytes;
         return run->request->output ? s24_target_carry(&run->target, run->source, index, err) : S24_OK;
     }
-    prune_job job = {.io = run->io, .source = run->source, .gradients = run->gradients, .entry = e,
+    prune_job job = {.io = run->io, .entry = e,
                      .target = &run->target, .index = index, .planned = s24_target_entry(&run->target, index),
                      .done = &run->done, .all = run->all, .count_zeros = !run->request->output};
     if (run->method->aux && !(job.gradient = find_gradient(run, e, err))) {

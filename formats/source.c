@@ -100,7 +100,13 @@ s24_status s24_source_find(s24_source **source, const s24_io *io, const char *pa
 s24_status s24_source_parse(s24_source *source, s24_error *err)
 {
     /* cppcheck-suppress ctunullpointer ; it is set when s24_source_find succeeds */
-    return source->format->open(source, err);
+    const s24_status status = source->format->open(source, err);
+    for (size_t i = 0; i < source->contents.count; i++) {
+        s24_entry *e = &source->contents.entries[i];
+        e->source = source;
+        e->in = e->in ? e->in : source->in;
+    }
+    return status;
 }
 
 s24_status s24_source_open(s24_source **source, const s24_io *io, const char *path, const s24_read_options *options,
@@ -119,6 +125,47 @@ s24_status s24_source_open(s24_source **source, const s24_io *io, const char *pa
     return status;
 }
 
+size_t s24_source_files(const s24_source *source)
+{
+    return source->checkpoint ? source->part_count : 1;
+}
+
+s24_source *s24_source_file(s24_source *source, size_t i)
+{
+    return source->checkpoint ? source->parts[i] : source;
+}
+
+static int by_name(const void *a, const void *b)
+{
+    return strcmp((*(s24_entry *const *)a)->name, (*(s24_entry *const *)b)->name);
+}
+
+static int name_of(const void *name, const void *entry)
+{
+    return strcmp(name, (*(s24_entry *const *)entry)->name);
+}
+
+s24_entry *s24_source_find_entry(s24_source *source, const char *name)
+{
+    s24_contents *c = &source->contents;
+    if (!source->by_name && c->count) {
+        source->by_name = s24_calloc(c->count, sizeof *source->by_name, NULL);
+        for (size_t i = 0; source->by_name && i < c->count; i++) {
+            source->by_name[i] = &c->entries[i];
+        }
+        if (source->by_name) {
+            qsort(source->by_name, c->count, sizeof *source->by_name, by_name);
+        }
+    }
+    for (size_t i = 0; !source->by_name && i < c->count; i++) { /* no memory: slower */
+        if (strcmp(c->entries[i].name, name) == 0) {
+            return &c->entries[i];
+        }
+    }
+    s24_entry **found = source->by_name ? bsearch(name, source->by_name, c->count, sizeof *source->by_name, name_of) : NULL;
+    return found ? *found : NULL;
+}
+
 bool s24_source_is_model(const s24_source *source)
 {
     return source->format->max_tensors != 1 && !(source->contents.count == 1 && !*source->contents.entries[0].name);
@@ -130,6 +177,7 @@ void s24_source_close(s24_source *source)
         if (source->format && source->format->close) {
             source->format->close(source);
         }
+        free(source->by_name);
         s24_contents_free(&source->contents);
         s24_input_close(source->in);
         free(source);
@@ -139,6 +187,9 @@ void s24_source_close(s24_source *source)
 s24_status s24_source_expect_end(s24_source *source, s24_error *err)
 {
     uint64_t end = 0;
+    if (source->format->end) {
+        return source->format->end(source, err);
+    }
     for (size_t i = 0; i < source->contents.count; i++) {
         const s24_entry *e = &source->contents.entries[i];
         end = e->offset + e->bytes > end ? e->offset + e->bytes : end;
@@ -176,25 +227,21 @@ bool s24_entry_transposed(const s24_entry *entry, int axis)
     return !s24_rows_contiguous(&rows);
 }
 
-s24_status s24_source_hold(s24_source *source, const s24_entry *entry, int axis, s24_error *err)
+s24_status s24_source_hold(const s24_entry *entry, int axis, s24_error *err)
 {
-    if (!source->in->stream || !s24_entry_transposed(entry, axis)) {
+    if (!entry->in->stream || !s24_entry_transposed(entry, axis)) {
         return S24_OK;
     }
-    const s24_status status = s24_input_hold(source->in, entry->offset, entry->bytes, err);
-    return s24_fail_prefix(err, status, "%s: ", source->in->name);
+    const s24_status status = s24_input_hold(entry->in, entry->offset, entry->bytes, err);
+    return s24_fail_prefix(err, status, "%s: ", entry->in->name);
 }
-
-typedef struct input_place {
-    s24_input *in;
-    uint64_t offset;
-    unsigned bytes;
-} input_place;
 
 static s24_status move_in(void *ctx, uint64_t first, size_t n, void *data, s24_error *err)
 {
-    const input_place *p = ctx;
-    return s24_input_read(p->in, p->offset + first * p->bytes, data, n * p->bytes, err);
+    const s24_entry *const e = ctx;
+    const unsigned bytes = s24_info(e->dtype)->bytes;
+    return e->layout ? e->layout->read(e, first, n, data, err)
+                     : s24_input_read(e->in, e->offset + first * bytes, data, n * bytes, err);
 }
 
 static void swap_bytes(void *data, unsigned bytes, size_t n)
@@ -206,12 +253,13 @@ static void swap_bytes(void *data, unsigned bytes, size_t n)
     }
 }
 
-s24_status s24_source_read_rows(s24_source *source, const s24_entry *entry, int axis, size_t row, size_t count,
-                                size_t col, size_t cols, void *data, void *scratch, s24_error *err)
+s24_status s24_source_read_rows(const s24_entry *entry, int axis, size_t row, size_t count, size_t col, size_t cols,
+                                void *data, void *scratch, s24_error *err)
 {
     const s24_rows rows = s24_entry_rows(entry, axis);
-    input_place place = {.in = source->in, .offset = entry->offset, .bytes = rows.bytes};
-    const s24_status status = s24_rows_read(&rows, row, count, col, cols, data, scratch, move_in, &place, err);
+    const s24_status status = s24_rows_read(&rows, row, count, col, cols, data, scratch, move_in,
+                                            (void *)(uintptr_t)entry, err);
+    s24_fail_prefix(err, status, "%s: ", entry->in->name);
     if (status == S24_OK && entry->big_endian && rows.bytes > 1) {
         swap_bytes(data, rows.bytes, count * cols);
     }

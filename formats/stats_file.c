@@ -17,7 +17,6 @@ typedef struct measure_buffers {
 
 typedef struct measure_job {
     const s24_io *io;
-    s24_source *packed, *original;
     const s24_entry *entry, *dense;
     s24_batches batches;
     measure_buffers *buffers;
@@ -28,17 +27,16 @@ static s24_status read_original(measure_job *job, unsigned worker, size_t batch,
 {
     size_t first, count;
     const s24_panel_place place = s24_batch_at(&job->batches, batch, &first, &count);
-    const s24_status status = s24_source_read_rows(job->original, job->dense, job->entry->axis, place.row, place.rows,
-                                                   4 * place.group, s24_place_cols(&place, job->batches.cols),
-                                                   job->buffers[worker].dense, job->buffers[worker].scratch, err);
-    return s24_fail_prefix(err, status, "%s: ", job->original->in->name);
+    return s24_source_read_rows(job->dense, job->entry->axis, place.row, place.rows, 4 * place.group,
+                                s24_place_cols(&place, job->batches.cols), job->buffers[worker].dense,
+                                job->buffers[worker].scratch, err);
 }
 
 static s24_status measure_read(void *ctx, unsigned worker, size_t batch, s24_error *err)
 {
     measure_job *job = ctx;
     const s24_status status = s24_io_stopped(job->io, err);
-    return status == S24_OK && job->original->in->stream ? read_original(job, worker, batch, err) : status;
+    return status == S24_OK && job->dense->in->stream ? read_original(job, worker, batch, err) : status;
 }
 
 static s24_status measure_one(measure_job *job, measure_buffers *b, size_t first, size_t index, s24_error *err)
@@ -48,9 +46,9 @@ static s24_status measure_one(measure_job *job, measure_buffers *b, size_t first
     const s24_dtype_info *from = s24_info(job->dense->dtype);
     bool damaged;
     s24_fault fault;
-    s24_status status = s24_plain_read_panel(job->packed, job->entry, index, b->planes, &damaged, err);
+    s24_status status = s24_plain_read_panel(job->entry, index, b->planes, &damaged, err);
     if (status != S24_OK) {
-        return s24_fail_prefix(err, status, "%s: ", job->packed->in->name);
+        return s24_fail_prefix(err, status, "%s: ", job->entry->in->name);
     }
     const s24_panel panel = {
         .rows = place.rows,
@@ -61,7 +59,7 @@ static s24_status measure_one(measure_job *job, measure_buffers *b, size_t first
     };
     if (!s24_measure_panel(from, s24_info(job->entry->stored), &panel, &b->sums[index - first], &fault)) {
         status = s24_fault_report(&fault, &place, job->entry->rank, job->entry->shape, job->entry->axis, "", err);
-        return s24_fail_prefix(err, status, "%s: ", job->packed->in->name);
+        return s24_fail_prefix(err, status, "%s: ", job->entry->in->name);
     }
     return S24_OK;
 }
@@ -70,7 +68,7 @@ static s24_status measure_work(void *ctx, unsigned worker, size_t batch, s24_err
 {
     measure_job *job = ctx;
     size_t first, count;
-    s24_status status = job->original->in->stream ? S24_OK : read_original(job, worker, batch, err);
+    s24_status status = job->dense->in->stream ? S24_OK : read_original(job, worker, batch, err);
     s24_batch_at(&job->batches, batch, &first, &count);
     for (size_t i = first; i < first + count && status == S24_OK; i++) {
         status = measure_one(job, &job->buffers[worker], first, i, err);
@@ -122,15 +120,15 @@ static void measure_buffers_free(measure_buffers *buffers, unsigned threads)
 static s24_status measure_tensor(measure_job *job, s24_error *err)
 {
     static const s24_stages stages = {.read = measure_read, .work = measure_work, .commit = measure_commit};
-    const s24_panels panels = s24_plain_panels(s24_plain_of(job->packed), job->entry);
+    const s24_panels panels = s24_plain_panels(s24_plain_of(job->entry->source), job->entry);
     unsigned threads = job->io->threads ? job->io->threads : s24_threads_available();
     job->batches = s24_batches_of(&panels, job->entry->geometry.cols, s24_info(job->dense->dtype)->bytes,
                                   s24_entry_transposed(job->dense, job->entry->axis));
     threads = threads < job->batches.count ? threads : job->batches.count ? (unsigned)job->batches.count : 1;
-    s24_status status = s24_source_hold(job->original, job->dense, job->entry->axis, err);
+    s24_status status = s24_source_hold(job->dense, job->entry->axis, err);
     if (status == S24_OK) {
-        status = s24_plain_begin(job->packed, job->entry, err);
-        s24_fail_prefix(err, status, "%s: ", job->packed->in->name);
+        status = s24_plain_begin(job->entry, err);
+        s24_fail_prefix(err, status, "%s: ", job->entry->in->name);
     }
     status = status == S24_OK ? measure_buffers_new(job, threads, err) : status;
     status = status == S24_OK ? s24_run(&stages, job, job->batches.count, threads, err) : status;
@@ -139,26 +137,20 @@ static s24_status measure_tensor(measure_job *job, s24_error *err)
 }
 
 /* The dense tensor that a pruned one came from: the same name, or the only one there is. */
-static const s24_entry *find_original(const s24_source *original, const s24_source *packed, const s24_entry *e,
+static const s24_entry *find_original(s24_source *original, const s24_source *packed, const s24_entry *e,
                                       s24_error *err)
 {
-    const s24_contents *c = &original->contents;
-    const bool lone = c->count == 1 && packed->contents.count == 1;
-    for (size_t i = 0; i < c->count; i++) {
-        const s24_entry *d = &c->entries[i];
-        if (!lone && strcmp(d->name, e->name) != 0) {
-            continue;
-        }
-        if (!s24_dtype_prunable(d->dtype) || d->rank != e->rank ||
-            memcmp(d->shape, e->shape, (size_t)e->rank * sizeof *e->shape) != 0) {
-            s24_fail(err, S24_ERR_DATA, "%s: %s%shas another shape or dtype than the pruned tensor", original->in->name,
-                     d->name, *d->name ? ": " : "");
-            return NULL;
-        }
-        return d;
+    const bool lone = original->contents.count == 1 && packed->contents.count == 1;
+    const s24_entry *d = lone ? &original->contents.entries[0] : s24_source_find_entry(original, e->name);
+    if (!d) {
+        s24_fail(err, S24_ERR_DATA, "%s: no tensor %s to compare with", original->in->name, e->name);
+    } else if (!s24_dtype_prunable(d->dtype) || d->rank != e->rank ||
+               memcmp(d->shape, e->shape, (size_t)e->rank * sizeof *e->shape) != 0) {
+        s24_fail(err, S24_ERR_DATA, "%s: %s%shas another shape or dtype than the pruned tensor", d->in->name, d->name,
+                 *d->name ? ": " : "");
+        return NULL;
     }
-    s24_fail(err, S24_ERR_DATA, "%s: no tensor %s to compare with", original->in->name, e->name);
-    return NULL;
+    return d;
 }
 
 static s24_status recompute(const s24_io *io, s24_source *packed, const s24_stats_request *q, s24_error *err)
@@ -176,7 +168,7 @@ static s24_status recompute(const s24_io *io, s24_source *packed, const s24_stat
         if (!e->packed) {
             continue;
         }
-        measure_job job = {.io = io, .packed = packed, .original = original, .entry = e};
+        measure_job job = {.io = io, .entry = e};
         job.dense = find_original(original, packed, e, err);
         status = job.dense ? measure_tensor(&job, err) : S24_ERR_DATA;
         e->sums = job.total;

@@ -17,12 +17,13 @@ const char *s24_target_name(const s24_target *target)
 }
 
 /* Whole elements a step, so that a step can be counted in elements: 64 is a multiple of every element's bits. */
-static s24_status read_step(s24_source *source, const s24_entry *e, uint64_t at, size_t n, void *data, void *scratch,
+static s24_status read_step(const s24_entry *e, uint64_t at, size_t n, void *data, void *scratch,
                             s24_error *err)
 {
     const unsigned bytes = s24_info(e->dtype)->bytes;
-    if (bytes == 0 || (!e->fortran && !e->big_endian)) {
-        return s24_input_read(source->in, e->offset + at, data, n, err);
+    if (bytes == 0 || (!e->fortran && !e->big_endian && !e->layout)) {
+        const s24_status status = s24_input_read(e->in, e->offset + at, data, n, err);
+        return s24_fail_prefix(err, status, "%s: ", e->in->name);
     }
     /* As rows along the last axis: what is one row of the file may be several steps, and the reverse. */
     s24_geometry g;
@@ -36,7 +37,7 @@ static s24_status read_step(s24_source *source, const s24_entry *e, uint64_t at,
         const size_t row = first / g.cols, col = first % g.cols;
         const size_t rows = col == 0 && count >= g.cols ? count / g.cols : 1;
         const size_t part = rows > 1 || count >= g.cols - col ? g.cols - col : count;
-        const s24_status s = s24_source_read_rows(source, e, e->rank ? e->rank - 1 : 0, row, rows, col, part, to,
+        const s24_status s = s24_source_read_rows(e, e->rank ? e->rank - 1 : 0, row, rows, col, part, to,
                                                   scratch, err);
         if (s != S24_OK) {
             return s;
@@ -69,7 +70,7 @@ s24_status s24_target_carry(s24_target *target, s24_source *source, size_t index
     unsigned char *data = s24_alloc(2 * step_bytes, err);
     s24_status status = data ? S24_OK : S24_ERR_SYSTEM;
     if (status == S24_OK && (from->fortran || from->big_endian)) {
-        status = s24_input_hold(source->in, from->offset, from->bytes, err);
+        status = s24_input_hold(from->in, from->offset, from->bytes, err);
     }
     if (status == S24_OK && target->writer) {
         status = s24_plain_writer_begin(target->writer, s24_target_entry(target, index), err);
@@ -77,9 +78,8 @@ s24_status s24_target_carry(s24_target *target, s24_source *source, size_t index
     size_t step = 0;
     for (uint64_t at = 0; at < from->bytes && status == S24_OK; at += step_bytes, step++) {
         const size_t n = from->bytes - at < step_bytes ? (size_t)(from->bytes - at) : step_bytes;
-        status = read_step(source, from, at, n, data, data + step_bytes, err);
+        status = read_step(from, at, n, data, data + step_bytes, err);
         if (status != S24_OK) {
-            s24_fail_prefix(err, status, "%s: ", source->in->name);
             break;
         }
         status = write_step(target, index, step, at, data, n, err);

@@ -18,7 +18,6 @@ typedef struct verify_buffers {
 typedef struct verify_job {
     const s24_io *io;
     const s24_verify_request *request;
-    s24_source *source;
     const s24_entry *entry;
     s24_batches batches;
     size_t planes_bytes;
@@ -41,17 +40,16 @@ static s24_status read_dense(verify_job *job, unsigned worker, size_t batch, s24
 {
     size_t first, count;
     const s24_panel_place place = s24_batch_at(&job->batches, batch, &first, &count);
-    const s24_status status = s24_source_read_rows(job->source, job->entry, job->entry->axis, place.row, place.rows,
-                                                   4 * place.group, s24_place_cols(&place, job->batches.cols),
-                                                   job->buffers[worker].data, job->buffers[worker].scratch, err);
-    return s24_fail_prefix(err, status, "%s: ", job->source->in->name);
+    return s24_source_read_rows(job->entry, job->entry->axis, place.row, place.rows, 4 * place.group,
+                                s24_place_cols(&place, job->batches.cols), job->buffers[worker].data,
+                                job->buffers[worker].scratch, err);
 }
 
 static s24_status stage_read(void *ctx, unsigned worker, size_t batch, s24_error *err)
 {
     verify_job *job = ctx;
     const s24_status status = s24_io_stopped(job->io, err);
-    return status == S24_OK && job->source->in->stream && !job->entry->method
+    return status == S24_OK && job->entry->in->stream && !job->entry->method
         ? read_dense(job, worker, batch, err) : status;
 }
 
@@ -101,11 +99,11 @@ static s24_status verify_packed(verify_job *job, verify_buffers *b, size_t first
     const s24_plain_place p = s24_plain_panel_place(job->entry, &place);
     const size_t slot = index - first;
     bool damaged;
-    const s24_status status = s24_plain_read_panel(job->source, job->entry, index, b->planes, &damaged, err);
+    const s24_status status = s24_plain_read_panel(job->entry, index, b->planes, &damaged, err);
     b->messages[slot][0] = '\0';
     b->faults[slot] = (s24_fault){.kind = S24_FAULT_NONE};
     if (status != S24_OK) {
-        return s24_fail_prefix(err, status, "%s: ", job->source->in->name);
+        return s24_fail_prefix(err, status, "%s: ", job->entry->in->name);
     }
     if (damaged) {
         snprintf(b->messages[slot], sizeof b->messages[slot], "rows %zu to %zu do not match their check: damaged",
@@ -125,7 +123,7 @@ static s24_status stage_work(void *ctx, unsigned worker, size_t batch, s24_error
     size_t first, count;
     s24_status status = S24_OK;
     s24_batch_at(&job->batches, batch, &first, &count);
-    if (!job->entry->method && !job->source->in->stream) {
+    if (!job->entry->method && !job->entry->in->stream) {
         status = read_dense(job, worker, batch, err);
     }
     for (size_t i = first; i < first + count && status == S24_OK; i++) {
@@ -210,13 +208,13 @@ static s24_status verify_tensor(verify_job *job, const s24_panels *panels, bool 
 
 static s24_status verify_carried(verify_job *job, s24_error *err)
 {
-    const s24_plain *plain = s24_plain_of(job->source);
+    const s24_plain *plain = s24_plain_of(job->entry->source);
     unsigned char *data = s24_alloc(plain->panel_bytes, err);
     s24_status status = data ? S24_OK : S24_ERR_SYSTEM;
     for (size_t i = 0; i < s24_plain_carried_panels(plain, job->entry) && status == S24_OK; i++) {
         size_t n;
         bool damaged;
-        status = s24_plain_read_carried(job->source, job->entry, i, data, &n, &damaged, err);
+        status = s24_plain_read_carried(job->entry, i, data, &n, &damaged, err);
         if (status == S24_OK && damaged) {
             char message[128];
             const uint64_t at = (uint64_t)i * plain->panel_bytes;
@@ -226,7 +224,7 @@ static s24_status verify_carried(verify_job *job, s24_error *err)
         }
     }
     free(data);
-    return s24_fail_prefix(err, status, "%s: ", job->source->in->name);
+    return s24_fail_prefix(err, status, "%s: ", job->entry->in->name);
 }
 
 /* Damage of the file as a whole is a fault, too, not an error of verifying. */
@@ -252,9 +250,8 @@ static s24_status verify_s24(const s24_io *io, const s24_verify_request *q, s24_
     s24_error error;
     plain->lenient = true; /* go on after a fault: name them all */
     for (size_t i = 0; i < source->contents.count && status == S24_OK; i++) {
-        verify_job job = {.io = io, .request = q, .source = source, .entry = &source->contents.entries[i],
-                          .faults = faults};
-        status = as_fault(q, faults, s24_plain_begin(source, job.entry, &error), &error, err);
+        verify_job job = {.io = io, .request = q, .entry = &source->contents.entries[i], .faults = faults};
+        status = as_fault(q, faults, s24_plain_begin(job.entry, &error), &error, err);
         if (status != S24_OK || !plain->checks) {
             break; /* a pipe that ended */
         }
@@ -288,11 +285,11 @@ static s24_status verify_model(const s24_io *io, const s24_verify_request *q, s2
             }
             continue;
         }
-        verify_job job = {.io = io, .request = q, .source = source, .entry = e, .faults = faults};
+        verify_job job = {.io = io, .request = q, .entry = e, .faults = faults};
         const s24_panels panels = s24_panels_of(&e->geometry, S24_PANEL_GROUPS);
         job.pruner = s24_pruner_of(&s24_methods[S24_METHOD_MAGNITUDE], e->dtype, e->dtype, S24_F64, true,
                                    io->isa);
-        status = s24_source_hold(source, e, e->axis, err);
+        status = s24_source_hold(e, e->axis, err);
         status = status == S24_OK ? verify_tensor(&job, &panels, s24_entry_transposed(e, e->axis), err) : status;
     }
     if (status == S24_OK) {
