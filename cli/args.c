@@ -1,5 +1,6 @@
 #include "args.h"
 
+#include <limits.h>
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -153,6 +154,18 @@ bool args_set_unsigned(args *a, const args_option *option, void *target, const c
         return args_refuse(a, option, value, "not a whole number from 0 to 4096");
     }
     *(unsigned *)target = (unsigned)x;
+    return true;
+}
+
+bool args_set_share(args *a, const args_option *option, void *target, const char *value)
+{
+    const char *end;
+    uint64_t which, of;
+    if (!args_parse_u64(value, &end, &which) || *end != '/' || !args_parse_u64(end + 1, &end, &of) || *end ||
+        which < 1 || which > of || of > UINT_MAX) {
+        return args_refuse(a, option, value, "not a share I/N with I from 1 to N, as in 3/8");
+    }
+    *(args_share *)target = (args_share){(unsigned)which, (unsigned)of};
     return true;
 }
 

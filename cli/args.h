@@ -92,6 +92,12 @@ args_setter args_set_word;     /* int: which of `words` */
 args_setter args_set_unsigned; /* unsigned, up to 4096 */
 args_setter args_set_u64;      /* uint64_t */
 
+/* "3/8": the third of eight. of 0: not given. */
+typedef struct args_share {
+    unsigned which, of;
+} args_share;
+args_setter args_set_share;    /* args_share */
+
 /* Digits alone, as a number; false: it is none, or beyond u64. *end: after the last digit, which may not be the end. */
 bool args_parse_u64(const char *s, const char **end, uint64_t *value);
 

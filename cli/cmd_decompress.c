@@ -85,14 +85,24 @@ static char *find_output(const context *c, const decompress_options *o, const ch
         args_usage(c->command->name, "'%s' does not say which type it was; give --output", input);
         return NULL;
     }
-    return path_beside(input, format);
+    char *output = path_beside(input, format);
+    if (!output) {
+        args_usage(c->command->name, "'%s' does not say what the output shall be called; give --output", input);
+    }
+    return output;
+}
+
+/* A checkpoint of .s24 files that no single file was asked for. */
+static bool becomes_directory(const decompress_options *o, const char *input)
+{
+    return path_is_checkpoint(input) && o->output && path_for_checkpoint(o->output) && !o->tensor;
 }
 
 /* false: a usage error, told. */
 static bool find_type(const context *c, const decompress_options *o, const char **to)
 {
     *to = o->to;
-    if (o->to || !o->output || path_is_std(o->output)) {
+    if (o->to || !o->output || path_is_std(o->output) || becomes_directory(o, c->files[0])) {
         return true;
     }
     const path_suffix says = path_format(o->output, to);
@@ -119,7 +129,7 @@ static void run(const context *c, const void *options)
         return;
     }
     const s24_decompress_request request = {
-        .input = c->files[0], .output = output, .to = to, .tensor = o->tensor, .dtype = o->dtype,
+        .input = c->files[0], .output = output, .directory = becomes_directory(o, c->files[0]), .to = to, .tensor = o->tensor, .dtype = o->dtype,
         .salvage = o->salvage, .lost = on_lost,
     };
     s24_io io = c->io;
@@ -141,6 +151,7 @@ const command cmd_decompress = {
     .synopsis = "[OPTION...] IN.s24 [-o OUT]",
     .summary = "Turn a .s24 back into a dense file.",
     .more = "  s24 decompress model.s24 -o model.safetensors\n"
+            "  s24 decompress pruned/ -o dense/\n"
             "  s24 decompress model.s24 --tensor fc1.weight -o fc1.npy\n"
             "  s24 decompress damaged.s24 --salvage -o rescued.safetensors\n",
     .groups = decompress_groups,

@@ -18,6 +18,7 @@ typedef struct prune_options {
     const char *output, *method, *gradients, *to;
     s24_dtype dtype;
     bool allow_nonfinite, dry_run, force;
+    args_share shards;
     s24_read_options read;
     selection selection;
 } prune_options;
@@ -55,6 +56,9 @@ static const args_option prune_rows[] = {
      .help = "Keep NaN and infinity before everything else instead of refusing them."},
     {.name = "dry-run", .letter = 'n', .set = args_set_flag, .offset = PRUNE(dry_run),
      .help = "Write nothing; say what would be done, and the metrics."},
+    {.name = "shards", .value = "I/N", .set = args_set_share, .offset = PRUNE(shards),
+     .help = "Of a checkpoint, do only every N-th file, from the I-th: the share of one of N jobs, which may run at the "
+             "same time on several machines."},
     {.name = "force", .letter = 'f', .set = args_set_flag, .offset = PRUNE(force), .help = "Replace existing outputs."},
     {.name = NULL},
 };
@@ -109,7 +113,7 @@ static bool check_several(const context *c, const prune_options *o)
 
 /* Where the outputs go, and what they are. */
 typedef struct plan {
-    const char *directory;  /* NULL: not into one */
+    const char *directory;  /* of one output an input; NULL: not into one */
     bool made;              /* by us */
     const char *to;
     char **outputs;         /* one an input */
@@ -118,12 +122,13 @@ typedef struct plan {
 static bool find_target(const context *c, const prune_options *o, plan *p)
 {
     const char *format = NULL;
-    const bool directory = o->output && !path_is_std(o->output) &&
+    const bool checkpoint = c->file_count == 1 && path_is_checkpoint(c->files[0]);
+    const bool directory = o->output && !path_is_std(o->output) && !checkpoint &&
                            (c->file_count > 1 || path_is_directory(o->output));
     p->directory = directory ? o->output : NULL;
     if (o->to) {
         p->to = o->to;
-    } else if (o->output && !directory && path_format(o->output, &format) == PATH_SAYS_FOREIGN) {
+    } else if (o->output && !directory && !(checkpoint && path_for_checkpoint(o->output)) && path_format(o->output, &format) == PATH_SAYS_FOREIGN) {
         args_usage(c->command->name, "--output '%s': s24 does not write that type; --to says which it shall be",
                    o->output);
         return false;
@@ -131,6 +136,28 @@ static bool find_target(const context *c, const prune_options *o, plan *p)
     p->to = p->to ? p->to : format ? format : "s24";
     if (!o->output && strcmp(p->to, "same") == 0 && !path_is_std(c->files[0])) {
         args_usage(c->command->name, "--to same needs --output: it would go onto the input");
+        return false;
+    }
+    return true;
+}
+
+/* Whether an input becomes a directory of files: a checkpoint that no single file was asked for. */
+static bool becomes_directory(const prune_options *o, const plan *p, const char *input)
+{
+    return path_is_checkpoint(input) && (p->directory ? strcmp(p->to, "same") == 0
+                                                      : o->output && path_for_checkpoint(o->output));
+}
+
+static bool check_checkpoint(const context *c, const prune_options *o, const plan *p, const char *input)
+{
+    const bool directory = becomes_directory(o, p, input);
+    if (directory && strcmp(p->to, "same") != 0 && strcmp(p->to, "s24") != 0 && strcmp(p->to, "safetensors") != 0) {
+        args_usage(c->command->name, "--to %s: a checkpoint's directory holds .safetensors or .s24 files; name one file "
+                   "as --output", p->to);
+        return false;
+    }
+    if (o->shards.of && !directory && !o->dry_run) {
+        args_usage(c->command->name, "--shards is for a checkpoint that becomes a directory: --output names it");
         return false;
     }
     return true;
@@ -150,7 +177,10 @@ static bool find_outputs(const context *c, const prune_options *o, plan *p)
     for (size_t i = 0; p->outputs && i < c->file_count; i++) {
         p->outputs[i] = output_of(o, p, c->files[i]);
         if (!p->outputs[i]) {
-            msg_error(S24_ERR_SYSTEM, "no memory for the names of outputs");
+            args_usage(c->command->name, "'%s' does not say what the output shall be called; give --output", c->files[i]);
+            return false;
+        }
+        if (!check_checkpoint(c, o, p, c->files[i])) {
             return false;
         }
         for (size_t k = 0; k < i; k++) {
@@ -195,6 +225,7 @@ static void prune_one(const context *c, const prune_options *o, const plan *p, s
 {
     const s24_prune_request request = {
         .input = c->files[i], .read = o->read, .output = o->dry_run ? NULL : p->outputs[i], .to = p->to,
+        .directory = becomes_directory(o, p, c->files[i]), .shard = o->shards.which, .shards = o->shards.of,
         .method = o->method, .gradients = o->gradients, .dtype = o->dtype, .selection = selection_of(&o->selection),
         .allow_nonfinite = o->allow_nonfinite,
     };
@@ -256,7 +287,9 @@ const command cmd_prune = {
             "  s24 prune model.safetensors -o model.s24\n"
             "  s24 prune w.npy --dtype f16\n"
             "  s24 prune w.raw --from raw --raw-dtype f32 --shape 4096,4096 -o w.s24\n"
-            "  s24 prune gpt2.safetensors --axis 'h.*.weight=0' -n\n",
+            "  s24 prune gpt2.safetensors --axis 'h.*.weight=0' -n\n"
+            "  s24 prune checkpoint/ -o pruned/ --to same\n"
+            "  s24 prune checkpoint/ -o pruned/ --shards 3/8\n",
     .groups = prune_groups,
     .defaults = &(const prune_options){.dtype = S24_SAME},
     .options_size = sizeof(prune_options),

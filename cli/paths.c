@@ -5,6 +5,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "checkpoint.h"
 #include "format.h"
 
 bool path_is_std(const char *path)
@@ -17,6 +18,17 @@ bool path_is_directory(const char *path)
     struct stat st;
     const size_t n = strlen(path);
     return (n && path[n - 1] == '/') || (stat(path, &st) == 0 && S_ISDIR(st.st_mode));
+}
+
+bool path_is_checkpoint(const char *path)
+{
+    return s24_checkpoint_is(path, false);
+}
+
+bool path_for_checkpoint(const char *path)
+{
+    const char *format;
+    return !path_is_std(path) && (path_is_directory(path) || path_format(path, &format) == PATH_SAYS_NOTHING);
 }
 
 static const char *base_of(const char *path)
@@ -65,14 +77,36 @@ static char *join(const char *directory, size_t n, const char *slash, const char
     return path;
 }
 
+/* The name without slashes at its end; NULL: nothing is left that could name an output. */
+static char *trimmed(const char *path)
+{
+    size_t n = strlen(path);
+    while (n && path[n - 1] == '/') {
+        n--;
+    }
+    char *copy = strndup(path, n);
+    const char *base = copy ? base_of(copy) : "";
+    if (strcmp(base, "") == 0 || strcmp(base, ".") == 0 || strcmp(base, "..") == 0) {
+        free(copy);
+        return NULL;
+    }
+    return copy;
+}
+
 char *path_beside(const char *input, const char *format)
 {
-    const char *base = base_of(input);
-    return join(input, (size_t)(base - input), "", base, format);
+    char *const whole = trimmed(input);
+    const char *base = whole ? base_of(whole) : NULL;
+    char *const path = base ? join(whole, (size_t)(base - whole), "", base, format) : NULL;
+    free(whole);
+    return path;
 }
 
 char *path_inside(const char *directory, const char *input, const char *format)
 {
     const size_t n = strlen(directory);
-    return join(directory, n, n && directory[n - 1] == '/' ? "" : "/", base_of(input), format);
+    char *const whole = trimmed(input);
+    char *const path = whole ? join(directory, n, n && directory[n - 1] == '/' ? "" : "/", base_of(whole), format) : NULL;
+    free(whole);
+    return path;
 }

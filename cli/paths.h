@@ -6,6 +6,10 @@
 
 bool path_is_std(const char *path);       /* "-" */
 bool path_is_directory(const char *path); /* there is one, or the name ends in "/" */
+bool path_is_checkpoint(const char *path); /* a directory of weights, or its index */
+
+/* Whether an output that a checkpoint becomes is a directory of files, by its name: there is one, or no suffix says otherwise. */
+bool path_for_checkpoint(const char *path);
 
 /* What a path's suffix says about its format. */
 typedef enum path_suffix {
@@ -17,7 +21,8 @@ path_suffix path_format(const char *path, const char **format);
 
 /*
  * "models/w.npy" as an output in `format`: beside the input "models/w.s24", in a directory "DIR/w.s24". format "same":
- * the name as it is. NULL: no memory.
+ * the name as it is. A checkpoint's directory counts by its name, "models/llama/" is "models/llama.s24"; NULL: no memory,
+ * or a name that says nothing, as "." does.
  */
 char *path_beside(const char *input, const char *format);
 char *path_inside(const char *directory, const char *input, const char *format);

@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "batch.h"
-#include "target.h"
+#include "delivery.h"
 #include "threads.h"
 
 typedef struct unpack_buffers {
@@ -241,93 +241,99 @@ static s24_status copy_tensor(unpack_job *job, s24_error *err)
 
 /* ---------------------------------------------------------------- the whole file */
 
-/* The tensors of the output; S24_ERR_USAGE for a --tensor that is not there. */
-static s24_status plan_output(const s24_source *source, const s24_decompress_request *q, s24_contents *plan,
-                              s24_error *err)
+typedef struct unpack_run {
+    const s24_io *io;
+    const s24_decompress_request *request;
+    s24_source *source;
+    size_t lost;
+    uint64_t done, all;
+} unpack_run;
+
+static bool wanted(const unpack_run *run, const s24_entry *e)
 {
-    for (size_t i = 0; i < source->contents.count; i++) {
-        const s24_entry *e = &source->contents.entries[i];
-        if (q->tensor && strcmp(q->tensor, e->name) != 0) {
-            continue;
-        }
-        const s24_dtype dtype = e->packed && q->dtype != S24_SAME ? q->dtype : e->dtype;
-        /* Back to the original dtype is exact, even where narrowing in general needs scales. */
-        if (e->packed && dtype != e->dtype && !s24_dtype_convertible(e->stored, dtype)) {
-            return s24_fail(err, S24_ERR_USAGE, "%s: %s%scannot become %s without scales", source->in->name, e->name,
-                            separator(e), s24_dtype_name(dtype));
-        }
-        const bool nameless = source->contents.count == 1 && strcmp(e->name, S24_NAMELESS) == 0;
-        if (!s24_contents_add(plan, nameless ? "" : e->name, dtype, e->rank, e->shape, err)) {
-            return S24_ERR_SYSTEM;
-        }
+    return !run->request->tensor || strcmp(run->request->tensor, e->name) == 0;
+}
+
+static s24_status plan_entry(void *ctx, const s24_entry *e, s24_contents *plan, s24_error *err)
+{
+    const unpack_run *run = ctx;
+    const s24_dtype given = run->request->dtype, dtype = e->packed && given != S24_SAME ? given : e->dtype;
+    if (!wanted(run, e)) {
+        return S24_OK;
     }
-    if (q->tensor && plan->count == 0) {
-        return s24_fail(err, S24_ERR_USAGE, "%s: no tensor %s; s24 inspect lists the names", source->in->name, q->tensor);
+    /* Back to the original dtype is exact, even where narrowing in general needs scales. */
+    if (e->packed && dtype != e->dtype && !s24_dtype_convertible(e->stored, dtype)) {
+        return s24_fail(err, S24_ERR_USAGE, "%s: %s%scannot become %s without scales", e->in->name, e->name,
+                        separator(e), s24_dtype_name(dtype));
     }
-    for (size_t i = 0; i < source->contents.pairs && !q->tensor; i++) {
-        const s24_pair *pair = &source->contents.metadata[i];
-        const s24_status status = s24_contents_add_pair(plan, pair->key, pair->value, err);
-        if (status != S24_OK) {
-            return status;
-        }
+    const bool nameless = run->source->contents.count == 1 && strcmp(e->name, S24_NAMELESS) == 0;
+    s24_entry *copy = s24_contents_add(plan, nameless ? "" : e->name, dtype, e->rank, e->shape, err);
+    if (!copy) {
+        return S24_ERR_SYSTEM;
     }
     return S24_OK;
 }
 
-static s24_status open_sink(s24_source *source, const s24_io *io, const s24_decompress_request *q, s24_target *target,
-                            s24_error *err)
+static s24_status process_entry(void *ctx, s24_target *target, s24_entry *e, size_t index, s24_error *err)
 {
-    const char *to = q->to && strcmp(q->to, "same") != 0 ? q->to : s24_plain_of(source)->container;
-    const s24_format *format = s24_format_by_name(to);
-    s24_contents plan = {0};
-    s24_output *out = NULL;
-    s24_input *const inputs[] = {source->in};
-    if (!format || !format->create) {
-        return s24_fail(err, S24_ERR_USAGE, "%s cannot be written dense; choose --to npy, safetensors, json or raw", to);
+    unpack_run *run = ctx;
+    unpack_job job = {.io = run->io, .request = run->request, .target = target, .entry = e, .index = index,
+                      .lost = &run->lost, .done = &run->done, .all = run->all};
+    if (e->packed) {
+        job.unpacker = s24_unpacker_of(e->stored, s24_target_entry(target, index)->dtype, run->io->isa);
     }
-    s24_status status = plan_output(source, q, &plan, err);
-    if (status != S24_OK) {
-        s24_contents_free(&plan);
-        return status;
-    }
-    status = s24_format_accepts(format, &plan, err);
-    status = status == S24_OK ? s24_output_open(&out, io, q->output, inputs, 1, err) : status;
-    if (status == S24_OK) {
-        status = s24_sink_open(&target->sink, format, out, &plan, err);
-    } else {
-        s24_contents_free(&plan);
-    }
-    return s24_fail_prefix(err, status, "%s: ", strcmp(q->output, "-") ? q->output : "standard output");
+    return e->packed ? unpack_tensor(&job, err) : copy_tensor(&job, err);
 }
 
-static s24_status unpack_all(s24_source *source, const s24_io *io, const s24_decompress_request *q, s24_target *target,
-                             size_t *lost, s24_error *err)
+/* What follows the tensors must be whole, too; a salvage has told what is lost of them already. */
+static s24_status check_end(void *ctx, s24_source *file, s24_error *err)
 {
-    uint64_t done = 0, all = 0;
-    size_t index = 0;
-    s24_status status = S24_OK;
-    for (size_t i = 0; i < target->sink->contents.count; i++) {
-        all += target->sink->contents.entries[i].bytes;
+    const unpack_run *run = ctx;
+    const s24_status status = run->request->salvage ? S24_OK : s24_plain_end(file, err);
+    return s24_fail_prefix(err, status, "%s: ", file->in->name);
+}
+
+static s24_status find_format(const unpack_run *run, const s24_format **format, s24_error *err)
+{
+    const s24_decompress_request *q = run->request;
+    const char *to = q->to && strcmp(q->to, "same") != 0 ? q->to : s24_plain_of(s24_source_file(run->source, 0))->container;
+    *format = s24_format_by_name(to);
+    return *format && (*format)->create ? S24_OK
+        : s24_fail(err, S24_ERR_USAGE, "%s cannot be written dense; choose --to npy, safetensors, json or raw", to);
+}
+
+/* The tensors that were asked for, and how many bytes they are. */
+static s24_status count_wanted(unpack_run *run, s24_error *err)
+{
+    const s24_contents *c = &run->source->contents;
+    size_t found = 0;
+    for (size_t i = 0; i < c->count; i++) {
+        const s24_entry *e = &c->entries[i];
+        found += wanted(run, e);
+        run->all += !wanted(run, e) ? 0 : e->packed ? e->geometry.num_elements * (uint64_t)s24_info(e->dtype)->bytes : e->bytes;
     }
-    for (size_t i = 0; i < source->contents.count && status == S24_OK; i++) {
-        const s24_entry *e = &source->contents.entries[i];
-        if (q->tensor && strcmp(q->tensor, e->name) != 0) {
-            continue;
-        }
-        unpack_job job = {.io = io, .request = q, .target = target, .entry = e, .index = index,
-                          .lost = lost, .done = &done, .all = all};
-        if (e->packed) {
-            const s24_dtype to = s24_target_entry(target, index)->dtype;
-            job.unpacker = s24_unpacker_of(e->stored, to, io->isa);
-        }
-        status = e->packed ? unpack_tensor(&job, err) : copy_tensor(&job, err);
-        index++;
+    return found || !run->request->tensor ? S24_OK
+        : s24_fail(err, S24_ERR_USAGE, "%s: no tensor %s; s24 inspect lists the names", run->source->in->name,
+                   run->request->tensor);
+}
+
+static s24_status unpack_source(unpack_run *run, s24_error *err)
+{
+    const s24_decompress_request *q = run->request;
+    const s24_format *format;
+    s24_status status = find_format(run, &format, err);
+    status = status == S24_OK ? count_wanted(run, err) : status;
+    if (status != S24_OK) {
+        return status;
     }
-    /* What follows the tensors must be whole, too; a salvage has told what is lost of them already. */
-    if (status == S24_OK && !q->salvage) {
-        status = s24_plain_end(source, err);
-        s24_fail_prefix(err, status, "%s: ", source->in->name);
+    s24_delivery delivery = {.io = run->io, .source = run->source, .format = format, .output = q->output,
+                             .directory = q->directory, .without_metadata = q->tensor != NULL, .ctx = run,
+                             .plan = plan_entry, .process = process_entry, .end = check_end};
+    status = s24_delivery_write(&delivery, err);
+    if (status == S24_OK) {
+        return s24_delivery_commit(&delivery, err);
     }
+    s24_delivery_abort(&delivery);
     return status;
 }
 
@@ -335,29 +341,20 @@ s24_status s24_decompress_file(const s24_io *io, const s24_decompress_request *q
 {
     const s24_read_options read = {.salvage = q->salvage};
     const char *input = strcmp(q->input, "-") ? q->input : "standard input";
-    s24_source *source = NULL;
-    s24_target target = {0};
-    size_t lost = 0;
-    s24_status status = s24_source_open(&source, io, q->input, &read, err);
+    unpack_run run = {.io = io, .request = q};
+    s24_status status = s24_source_open(&run.source, io, q->input, &read, err);
     if (status != S24_OK) {
         return s24_fail_prefix(err, status, "%s: ", input);
     }
-    if (source->format != &s24_format_s24) {
+    if (run.source->format != &s24_format_s24) {
         status = s24_fail(err, S24_ERR_DATA, "%s: is no .s24 file but .%s; s24 prune makes one", input,
-                          source->format->name);
+                          run.source->format->name);
     }
-    status = status == S24_OK ? open_sink(source, io, q, &target, err) : status;
-    status = status == S24_OK ? unpack_all(source, io, q, &target, &lost, err) : status;
-    if (status == S24_OK) {
-        status = s24_target_commit(&target, err);
-        s24_fail_prefix(err, status, "%s: ", strcmp(q->output, "-") ? q->output : "standard output");
-    } else {
-        s24_target_abort(&target);
+    status = status == S24_OK ? unpack_source(&run, err) : status;
+    if (status == S24_OK && run.lost) {
+        status = s24_fail(err, S24_ERR_DATA, "%s: damaged: %zu part%s lost; the rest was recovered", input, run.lost,
+                          run.lost == 1 ? " is" : "s are");
     }
-    if (status == S24_OK && lost) {
-        status = s24_fail(err, S24_ERR_DATA, "%s: damaged: %zu part%s lost; the rest was recovered", input, lost,
-                          lost == 1 ? " is" : "s are");
-    }
-    s24_source_close(source);
+    s24_source_close(run.source);
     return status;
 }

@@ -40,6 +40,7 @@ typedef struct s24_entry {
     bool counted;           /* the dense data were read, and have input_zeros elements equal to 0 */
     uint64_t input_zeros;
 
+    bool elsewhere;         /* of another job's share: not part of this one's report */
     char *reason;           /* why it was not pruned, or how the axis was chosen; NULL: nothing to tell */
     uint64_t positions;     /* offsets in a .s24: of the positions, */
     uint64_t checks;        /* of the checks (also of a carried tensor), */
@@ -93,6 +94,7 @@ typedef struct s24_source {
     struct s24_checkpoint *checkpoint;
     struct s24_source **parts;
     size_t part_count;
+    bool is_part;
 
     s24_entry **by_name; /* made by s24_source_find_entry */
 } s24_source;
@@ -158,7 +160,8 @@ s24_status s24_sink_write_rows(s24_sink *sink, size_t index, int axis, size_t ro
                                size_t cols, const void *data, void *scratch, s24_error *err);
 s24_status s24_sink_end_entry(s24_sink *sink, size_t index, int axis, s24_error *err);
 
-/* The file appears, or not; both free the sink. */
+/* All is written, and *output is the caller's to commit; or the file appears, or not. All three free the sink. */
+s24_status s24_sink_finish(s24_sink *sink, s24_output **output, s24_error *err);
 s24_status s24_sink_commit(s24_sink *sink, s24_error *err);
 void s24_sink_abort(s24_sink *sink);
 

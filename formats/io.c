@@ -562,6 +562,15 @@ static bool same_file(const struct stat *st, const s24_input *in)
            st->st_ino == other.st_ino;
 }
 
+static s24_status exists_already(const char *how, s24_error *err)
+{
+    s24_fail(err, S24_ERR_SYSTEM, "exists already%s; -f replaces it", how);
+    if (err) {
+        err->sys_errno = EEXIST;
+    }
+    return S24_ERR_SYSTEM;
+}
+
 /* Length of the directory part of a path, with the last slash. */
 static size_t directory_length(const char *path)
 {
@@ -617,22 +626,15 @@ static s24_status output_open_path(s24_output *out, const char *path, s24_input 
         return s24_fail_errno(err, EISDIR, "cannot write");
     }
     if (S_ISREG(st.st_mode)) {
-        if (!out->io->force) {
-            s24_fail(err, S24_ERR_SYSTEM, "exists already; -f replaces it");
-            if (err) {
-                err->sys_errno = EEXIST;
-            }
-            return S24_ERR_SYSTEM;
-        }
-        return open_temporary(out, err);
+        return out->io->force || out->shared ? open_temporary(out, err) : exists_already("", err);
     }
     out->stream = true;
     out->fd = open(path, O_WRONLY | O_CLOEXEC);
     return out->fd < 0 ? s24_fail_errno(err, errno, "cannot write") : S24_OK;
 }
 
-s24_status s24_output_open(s24_output **output, const s24_io *io, const char *path, s24_input *const *inputs,
-                           size_t input_count, s24_error *err)
+static s24_status output_new(s24_output **output, const s24_io *io, const char *path, bool shared,
+                             s24_input *const *inputs, size_t input_count, s24_error *err)
 {
     const bool is_stdout = strcmp(path, "-") == 0;
     s24_output *out = s24_calloc(1, sizeof *out, err);
@@ -642,6 +644,7 @@ s24_status s24_output_open(s24_output **output, const s24_io *io, const char *pa
     out->io = io;
     out->fd = is_stdout ? STDOUT_FILENO : -1;
     out->stream = is_stdout;
+    out->shared = shared;
     out->name = strdup(is_stdout ? "standard output" : path);
     s24_status status = out->name ? S24_OK : s24_fail_memory(err, strlen(path));
     struct stat st;
@@ -665,6 +668,17 @@ s24_status s24_output_open(s24_output **output, const s24_io *io, const char *pa
     }
     *output = out;
     return S24_OK;
+}
+
+s24_status s24_output_open(s24_output **output, const s24_io *io, const char *path, s24_input *const *inputs,
+                           size_t input_count, s24_error *err)
+{
+    return output_new(output, io, path, false, inputs, input_count, err);
+}
+
+s24_status s24_output_open_shared(s24_output **output, const s24_io *io, const char *path, s24_error *err)
+{
+    return output_new(output, io, path, true, NULL, 0, err);
 }
 
 s24_status s24_output_write(s24_output *out, uint64_t offset, const void *data, size_t n, s24_error *err)
@@ -735,9 +749,47 @@ static mode_t new_file_mode(void)
     return 0666 & ~(mode_t)mask;
 }
 
-s24_status s24_output_commit(s24_output *out, s24_error *err)
+/* Whether two files have the same bytes; false also where one cannot be read. */
+static bool same_content(const s24_io *io, const char *a, const char *b)
+{
+    char *buffer = s24_alloc(2 * COPY_BYTES, NULL);
+    const int fds[] = {open(a, O_RDONLY | O_CLOEXEC), open(b, O_RDONLY | O_CLOEXEC)};
+    bool same = buffer && fds[0] >= 0 && fds[1] >= 0;
+    size_t got[2] = {COPY_BYTES, 0};
+    for (uint64_t at = 0; same && got[0] == COPY_BYTES; at += COPY_BYTES) {
+        for (int i = 0; i < 2; i++) {
+            same = same && read_some(io, fds[i], at, buffer + i * (ptrdiff_t)COPY_BYTES, COPY_BYTES, &got[i], NULL) == S24_OK;
+        }
+        same = same && got[0] == got[1] && memcmp(buffer, buffer + COPY_BYTES, got[0]) == 0;
+    }
+    for (int i = 0; i < 2; i++) {
+        if (fds[i] >= 0) {
+            close(fds[i]);
+        }
+    }
+    free(buffer);
+    return same;
+}
+
+/* Another process may have written the file already. */
+static s24_status settle_shared(s24_output *out, s24_error *err)
+{
+    if (!out->temporary || out->io->force || access(out->target, F_OK) != 0) {
+        return S24_OK;
+    }
+    if (!same_content(out->io, out->temporary, out->target)) {
+        return exists_already(" with other content", err);
+    }
+    unlink(out->temporary);
+    free(out->temporary);
+    out->temporary = NULL;
+    return S24_OK;
+}
+
+s24_status s24_output_seal(s24_output *out, s24_error *err)
 {
     s24_status status = S24_OK;
+    out->sealed = true;
     if (out->temporary) {
         status = s24_io_stopped(out->io, err);
         if (status == S24_OK && fchmod(out->fd, new_file_mode()) != 0) {
@@ -755,15 +807,28 @@ s24_status s24_output_commit(s24_output *out, s24_error *err)
             status = s24_fail_errno(err, errno, "cannot close");
         }
     }
+    return status == S24_OK && out->shared ? settle_shared(out, err) : status;
+}
+
+static s24_status move_into_place(s24_output *out, s24_error *err)
+{
+    if (rename_into_place(out->temporary, out->target, out->io->force) == 0) {
+        free(out->temporary);
+        out->temporary = NULL;
+        return out->io->no_sync ? S24_OK : sync_directory(out->target, err);
+    }
+    if (errno != EEXIST) {
+        return s24_fail_errno(err, errno, "cannot rename the temporary file");
+    }
+    const s24_status status = out->shared ? settle_shared(out, err) : exists_already("", err);
+    return status == S24_OK && out->temporary ? exists_already("", err) : status; /* it came and went */
+}
+
+s24_status s24_output_commit(s24_output *out, s24_error *err)
+{
+    s24_status status = out->sealed ? S24_OK : s24_output_seal(out, err);
     if (status == S24_OK && out->temporary) {
-        if (rename_into_place(out->temporary, out->target, out->io->force) != 0) {
-            status = errno == EEXIST ? s24_fail(err, S24_ERR_SYSTEM, "exists already; -f replaces it")
-                                     : s24_fail_errno(err, errno, "cannot rename the temporary file");
-        } else {
-            free(out->temporary);
-            out->temporary = NULL;
-            status = out->io->no_sync ? S24_OK : sync_directory(out->target, err);
-        }
+        status = move_into_place(out, err);
     }
     s24_output_abort(out);
     return status;

@@ -104,6 +104,8 @@ typedef struct s24_output {
     char *temporary;
     int fd;
     bool stream;      /* must be written in order */
+    bool shared;      /* see s24_output_open_shared */
+    bool sealed;
     uint64_t position;
 } s24_output;
 
@@ -114,7 +116,12 @@ typedef struct s24_output {
  */
 s24_status s24_output_open(s24_output **output, const s24_io *io, const char *path, s24_input *const *inputs,
                            size_t input_count, s24_error *err);
+/* For a file that several processes write alike: one that exists is fine if its content turns out to be the same. */
+s24_status s24_output_open_shared(s24_output **output, const s24_io *io, const char *path, s24_error *err);
 s24_status s24_output_write(s24_output *output, uint64_t offset, const void *data, size_t n, s24_error *err);
+
+/* All is written: mode, fsync, close. What is left is the rename; for who has several files to make appear together. */
+s24_status s24_output_seal(s24_output *output, s24_error *err);
 
 /* The target appears, complete (fsync unless io->no_sync). Frees the output, also on failure. */
 s24_status s24_output_commit(s24_output *output, s24_error *err);

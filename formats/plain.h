@@ -141,7 +141,11 @@ s24_status s24_plain_writer_carried(s24_plain_writer *writer, const s24_entry *e
                                     size_t n, s24_error *err);
 s24_status s24_plain_writer_end(s24_plain_writer *writer, const s24_entry *entry, s24_error *err);
 
-/* Metrics, copy, tail; then the file appears. Both free the writer. */
+/*
+ * Metrics, copy, tail: all is written, and *output is the caller's to commit; or the file appears. All three free the
+ * writer.
+ */
+s24_status s24_plain_writer_finish(s24_plain_writer *writer, s24_output **output, s24_error *err);
 s24_status s24_plain_writer_commit(s24_plain_writer *writer, s24_error *err);
 void s24_plain_writer_abort(s24_plain_writer *writer); /* NULL is fine */
 

@@ -149,7 +149,7 @@ static s24_status write_metrics(s24_plain_writer *w, s24_error *err)
     return status == S24_OK ? s24_plain_writer_end(w, m, err) : status;
 }
 
-s24_status s24_plain_writer_commit(s24_plain_writer *w, s24_error *err)
+s24_status s24_plain_writer_finish(s24_plain_writer *w, s24_output **output, s24_error *err)
 {
     unsigned char tail[S24_RECORD_BYTES];
     s24_status status = write_metrics(w, err);
@@ -164,7 +164,14 @@ s24_status s24_plain_writer_commit(s24_plain_writer *w, s24_error *err)
         s24_plain_writer_abort(w);
         return status;
     }
-    s24_output *out = w->out;
+    *output = w->out;
     writer_free(w);
-    return s24_output_commit(out, err);
+    return S24_OK;
+}
+
+s24_status s24_plain_writer_commit(s24_plain_writer *w, s24_error *err)
+{
+    s24_output *out;
+    const s24_status status = s24_plain_writer_finish(w, &out, err);
+    return status == S24_OK ? s24_output_commit(out, err) : status;
 }

@@ -4,10 +4,10 @@
 #include <string.h>
 
 #include "batch.h"
+#include "delivery.h"
 #include "prune.h"
 #include "summary.h"
 #include "select.h"
-#include "target.h"
 #include "threads.h"
 
 /* One tensor on its way. */
@@ -247,7 +247,8 @@ typedef struct prune_run {
     const s24_prune_request *request;
     const s24_method *method;
     s24_source *source, *gradients;
-    s24_target target;
+    const s24_format *format; /* of the output */
+    s24_delivery delivery;
     uint64_t done, all;
 } prune_run;
 
@@ -301,91 +302,38 @@ static const s24_entry *find_gradient(prune_run *run, const s24_entry *e, s24_er
     return g;
 }
 
-/* A copy of the source's list as the target's plan. */
-static s24_status copy_contents(const prune_run *run, bool dense, s24_contents *plan, s24_error *err)
+/* An entry as the target's plan has it. */
+static s24_status plan_entry(void *ctx, const s24_entry *e, s24_contents *plan, s24_error *err)
 {
-    const s24_contents *from = &run->source->contents;
-    for (size_t i = 0; i < from->count; i++) {
-        const s24_entry *e = &from->entries[i];
-        const s24_dtype dtype = dense && e->packed ? e->stored : e->dtype;
-        const char *name = *e->name || dense ? e->name : S24_NAMELESS;
-        s24_entry *copy = s24_contents_add(plan, name, dtype, e->rank, e->shape, err);
-        if (!copy) {
-            return S24_ERR_SYSTEM;
-        }
-        copy->fortran = e->fortran;
-        copy->big_endian = e->big_endian;
-        copy->packed = e->packed && !dense;
-        copy->stored = e->stored;
-        copy->axis = e->axis;
-        copy->geometry = e->geometry;
-        copy->method = copy->packed ? strdup(run->method->name) : NULL;
-        copy->reason = e->reason ? strdup(e->reason) : NULL;
-        if ((copy->packed && !copy->method) || (e->reason && !copy->reason)) {
-            return s24_fail_memory(err, 0);
-        }
+    const prune_run *run = ctx;
+    const bool dense = run->format != &s24_format_s24;
+    const s24_dtype dtype = dense && e->packed ? e->stored : e->dtype;
+    const char *name = *e->name || dense ? e->name : S24_NAMELESS;
+    s24_entry *copy = s24_contents_add(plan, name, dtype, e->rank, e->shape, err);
+    if (!copy) {
+        return S24_ERR_SYSTEM;
     }
-    for (size_t i = 0; i < from->pairs; i++) {
-        const s24_status status = s24_contents_add_pair(plan, from->metadata[i].key, from->metadata[i].value, err);
-        if (status != S24_OK) {
-            return status;
-        }
-    }
-    return S24_OK;
+    copy->fortran = e->fortran;
+    copy->big_endian = e->big_endian;
+    copy->packed = e->packed && !dense;
+    copy->stored = e->stored;
+    copy->axis = e->axis;
+    copy->geometry = e->geometry;
+    copy->method = copy->packed ? strdup(run->method->name) : NULL;
+    copy->reason = e->reason ? strdup(e->reason) : NULL;
+    return (copy->packed && !copy->method) || (e->reason && !copy->reason) ? s24_fail_memory(err, 0) : S24_OK;
 }
 
-static s24_status find_target_format(const prune_run *run, const s24_format **format, s24_error *err)
+static s24_status process_entry(void *ctx, s24_target *target, s24_entry *e, size_t index, s24_error *err)
 {
-    const char *to = run->request->to ? run->request->to : "s24";
-    *format = strcmp(to, "same") == 0 ? run->source->format : s24_format_by_name(to);
-    if (!*format || (*format != &s24_format_s24 && !(*format)->create)) {
-        return s24_fail(err, S24_ERR_USAGE, "no such output type: %s", to);
-    }
-    return S24_OK;
-}
-
-static s24_status open_target(prune_run *run, s24_error *err)
-{
-    const s24_prune_request *q = run->request;
-    const s24_format *format;
-    s24_status status = find_target_format(run, &format, err);
-    if (status != S24_OK || !q->output) {
-        return status;
-    }
-    s24_contents plan = {0};
-    s24_output *out = NULL;
-    s24_input *const inputs[] = {run->source->in, run->gradients ? run->gradients->in : NULL};
-    const bool dense = format != &s24_format_s24;
-    status = copy_contents(run, dense, &plan, err);
-    status = status == S24_OK && dense ? s24_format_accepts(format, &plan, err) : status;
-    status = status == S24_OK ? s24_output_open(&out, run->io, q->output, inputs, 2, err) : status;
-    if (status != S24_OK) {
-        s24_contents_free(&plan);
-    } else if (dense) {
-        status = s24_sink_open(&run->target.sink, format, out, &plan, err);
-    } else {
-        s24_plain plain;
-        s24_plain_init(&plain);
-        plain.contents = plan;
-        plain.panel_groups = q->panel_groups ? q->panel_groups : plain.panel_groups;
-        plain.panel_bytes = q->panel_bytes ? q->panel_bytes : plain.panel_bytes;
-        plain.tool = strdup("s24 " S24_VERSION);
-        plain.container = strdup(run->source->format->name);
-        status = s24_plain_writer_open(&run->target.writer, &plain, out, err);
-    }
-    return s24_fail_prefix(err, status, "%s: ", strcmp(q->output, "-") ? q->output : "standard output");
-}
-
-static s24_status process_entry(prune_run *run, size_t index, s24_error *err)
-{
-    s24_entry *e = &run->source->contents.entries[index];
+    prune_run *run = ctx;
     if (!e->packed) {
         run->done += e->bytes;
-        return run->request->output ? s24_target_carry(&run->target, run->source, index, err) : S24_OK;
+        return run->request->output ? s24_target_carry(target, e, index, err) : S24_OK;
     }
-    prune_job job = {.io = run->io, .entry = e,
-                     .target = &run->target, .index = index, .planned = s24_target_entry(&run->target, index),
-                     .done = &run->done, .all = run->all, .count_zeros = !run->request->output};
+    prune_job job = {.io = run->io, .entry = e, .target = target, .index = index,
+                     .planned = s24_target_entry(target, index), .done = &run->done, .all = run->all,
+                     .count_zeros = !run->request->output};
     if (run->method->aux && !(job.gradient = find_gradient(run, e, err))) {
         return S24_ERR_DATA;
     }
@@ -399,45 +347,100 @@ static s24_status process_entry(prune_run *run, size_t index, s24_error *err)
     e->counted = job.count_zeros;
     e->input_zeros = job.zeros;
     if (status == S24_OK && job.total.negative_zero_count) {
-        s24_io_note(run->io, "%s: %s%s%llu elements -0.0 became +0.0", run->source->in->name, e->name, *e->name ? ": " : "",
+        s24_io_note(run->io, "%s: %s%s%llu elements -0.0 became +0.0", e->in->name, e->name, *e->name ? ": " : "",
                     (unsigned long long)job.total.negative_zero_count);
     }
     return status;
 }
 
-static s24_status expect_ends(prune_run *run, s24_error *err)
+static s24_status expect_end(void *ctx, s24_source *file, s24_error *err)
 {
-    s24_source *const sources[] = {run->source, run->gradients};
-    for (int i = 0; i < 2 && sources[i]; i++) {
-        const s24_status status = s24_source_expect_end(sources[i], err);
-        if (status != S24_OK) {
-            return s24_fail_prefix(err, status, "%s: ", sources[i]->in->name);
+    (void)ctx;
+    const s24_status status = s24_source_expect_end(file, err);
+    return s24_fail_prefix(err, status, "%s: ", file->in->name);
+}
+
+static s24_status find_format(prune_run *run, s24_error *err)
+{
+    const char *to = run->request->to ? run->request->to : "s24";
+    run->format = strcmp(to, "same") == 0 ? run->source->format : s24_format_by_name(to);
+    if (!run->format || (run->format != &s24_format_s24 && !run->format->create)) {
+        return s24_fail(err, S24_ERR_USAGE, "no such output type: %s", to);
+    }
+    return S24_OK;
+}
+
+/* A share of a checkpoint leaves the other shards' tensors to the other jobs. */
+static s24_status take_share(prune_run *run, s24_error *err)
+{
+    const s24_prune_request *q = run->request;
+    if (q->shards == 0) {
+        return S24_OK;
+    }
+    if (!run->source->checkpoint || q->shard < 1 || q->shard > q->shards) {
+        return s24_fail(err, S24_ERR_USAGE, "%s: %s", run->source->in->name, run->source->checkpoint
+                        ? "the share must be one of 1 to as many as there are" : "only a checkpoint has shards to share");
+    }
+    for (size_t i = 0; i < run->source->part_count; i++) {
+        s24_contents *c = &run->source->parts[i]->contents;
+        for (size_t k = 0; k < c->count && i % q->shards != q->shard - 1; k++) {
+            c->entries[k].elsewhere = true;
         }
     }
     return S24_OK;
 }
 
-static s24_status run_all(prune_run *run, s24_error *err)
+static s24_status count_selected(prune_run *run, s24_error *err)
 {
-    s24_contents *c = &run->source->contents;
+    const s24_contents *c = &run->source->contents;
     size_t selected = 0;
-    s24_status status = s24_select(c, s24_source_is_model(run->source), &run->request->selection, run->request->dtype, err);
-    if (status != S24_OK) {
-        return s24_fail_prefix(err, status, "%s: ", run->source->in->name);
-    }
     for (size_t i = 0; i < c->count; i++) {
         selected += c->entries[i].packed;
-        run->all += c->entries[i].bytes;
+        run->all += c->entries[i].elsewhere ? 0 : c->entries[i].bytes;
     }
-    if (selected == 0) {
-        return s24_fail(err, S24_ERR_NOTHING, "%s: no tensor is eligible; s24 inspect says why, --include and --all "
-                        "select more", run->source->in->name);
+    return selected ? S24_OK
+                    : s24_fail(err, S24_ERR_NOTHING, "%s: no tensor is eligible; s24 inspect says why, --include and "
+                               "--all select more", run->source->in->name);
+}
+
+/* Without an output: the metrics alone. */
+static s24_status dry_run(prune_run *run, s24_error *err)
+{
+    s24_target nowhere = {0};
+    s24_status status = S24_OK;
+    for (size_t i = 0; i < run->source->contents.count && status == S24_OK; i++) {
+        s24_entry *e = &run->source->contents.entries[i];
+        status = e->elsewhere ? S24_OK : process_entry(run, &nowhere, e, i, err);
     }
-    status = open_target(run, err);
-    for (size_t i = 0; i < c->count && status == S24_OK; i++) {
-        status = process_entry(run, i, err);
+    for (size_t i = 0; i < s24_source_files(run->source) && status == S24_OK; i++) {
+        status = expect_end(run, s24_source_file(run->source, i), err);
     }
-    return status == S24_OK ? expect_ends(run, err) : status;
+    return status;
+}
+
+static s24_status run_all(prune_run *run, s24_error *err)
+{
+    const s24_prune_request *q = run->request;
+    s24_contents *c = &run->source->contents;
+    s24_status status = s24_select(c, s24_source_is_model(run->source), &q->selection, q->dtype, err);
+    s24_fail_prefix(err, status, "%s: ", run->source->in->name);
+    status = status == S24_OK ? take_share(run, err) : status;
+    status = status == S24_OK ? count_selected(run, err) : status;
+    status = status == S24_OK ? find_format(run, err) : status;
+    if (status == S24_OK && q->output) {
+        run->delivery = (s24_delivery){
+            .io = run->io, .source = run->source, .other = run->gradients, .format = run->format, .output = q->output,
+            .directory = q->directory, .shard = q->shard, .shards = q->shards, .panel_groups = q->panel_groups,
+            .panel_bytes = q->panel_bytes, .ctx = run, .plan = plan_entry, .process = process_entry, .end = expect_end,
+        };
+        status = s24_delivery_write(&run->delivery, err);
+    } else if (status == S24_OK) {
+        status = dry_run(run, err);
+    }
+    for (size_t i = 0; run->gradients && i < s24_source_files(run->gradients) && status == S24_OK; i++) {
+        status = expect_end(run, s24_source_file(run->gradients, i), err);
+    }
+    return status;
 }
 
 s24_status s24_prune_source(const s24_io *io, const s24_prune_request *request, s24_source *source, s24_report *report,
@@ -449,20 +452,20 @@ s24_status s24_prune_source(const s24_io *io, const s24_prune_request *request, 
     status = status == S24_OK ? run_all(&run, err) : status;
     if (status == S24_OK && report) {
         status = s24_report_fill(report, request->input, run.source, run.method->name, err);
+        if (status == S24_OK && run.format != &s24_format_s24) {
+            s24_report_as_dense(report);
+        }
     }
     if (status == S24_ERR_NOTHING && report && s24_report_fill(report, request->input, run.source, NULL, NULL) == S24_OK) {
         report->has_metrics = false;
     }
     if (status == S24_OK) {
-        status = s24_target_commit(&run.target, err);
-        if (status != S24_OK) {
-            s24_fail_prefix(err, status, "%s: ", strcmp(request->output, "-") ? request->output : "standard output");
-            if (report) {
-                s24_report_free(report);
-            }
+        status = s24_delivery_commit(&run.delivery, err);
+        if (status != S24_OK && report) {
+            s24_report_free(report);
         }
     } else {
-        s24_target_abort(&run.target);
+        s24_delivery_abort(&run.delivery);
     }
     s24_source_close(run.gradients);
     s24_source_close(run.source);

@@ -104,6 +104,9 @@ typedef struct s24_prune_request {
     const char *input;
     s24_read_options read;
     const char *output;        /* NULL: nothing is written (a dry run) */
+    bool directory;            /* of a checkpoint: output is a directory, which gets a file for each shard, the index
+                                  and copies of all other files */
+    unsigned shard, shards;    /* with directory: only files shard, shard + shards, ... from 1; shards 0: all */
     const char *to;            /* output format; NULL: "s24"; "same": the input's, dense with zeros */
     const char *method;        /* NULL: "magnitude" */
     const char *gradients;     /* a file with the gradients, for method "gradient" */
@@ -123,6 +126,7 @@ S24_API s24_status s24_prune_file(const s24_io *io, const s24_prune_request *req
 typedef struct s24_decompress_request {
     const char *input;
     const char *output;
+    bool directory;            /* of a checkpoint of .s24 files: output is a directory, as in s24_prune_request */
     const char *to;            /* output format; NULL or "same": the format of the original */
     const char *tensor;        /* only this one; NULL: all */
     s24_dtype dtype;           /* of the pruned tensors in the output; S24_SAME: the original's */

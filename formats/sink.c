@@ -118,16 +118,23 @@ static void sink_free(s24_sink *sink)
     free(sink);
 }
 
-s24_status s24_sink_commit(s24_sink *sink, s24_error *err)
+s24_status s24_sink_finish(s24_sink *sink, s24_output **output, s24_error *err)
 {
     const s24_status status = sink->format->finish ? sink->format->finish(sink, err) : S24_OK;
     if (status != S24_OK) {
         s24_sink_abort(sink);
         return status;
     }
-    s24_output *out = sink->out;
+    *output = sink->out;
     sink_free(sink);
-    return s24_output_commit(out, err);
+    return S24_OK;
+}
+
+s24_status s24_sink_commit(s24_sink *sink, s24_error *err)
+{
+    s24_output *out;
+    const s24_status status = s24_sink_finish(sink, &out, err);
+    return status == S24_OK ? s24_output_commit(out, err) : status;
 }
 
 void s24_sink_abort(s24_sink *sink)

@@ -1,7 +1,7 @@
 /* Which format a file has, and rows of its dense tensors. */
 #include <string.h>
 
-#include "format.h"
+#include "checkpoint.h"
 
 const s24_format *s24_format_by_name(const char *name)
 {
@@ -87,8 +87,13 @@ s24_status s24_source_find(s24_source **source, const s24_io *io, const char *pa
     }
     src->io = io;
     src->options = options ? options : &defaults;
-    s24_status status = s24_input_open(&src->in, io, path, err);
-    status = status == S24_OK ? find_format(src, err) : status;
+    s24_status status;
+    if (s24_checkpoint_is(path, src->options->format != NULL)) {
+        status = s24_checkpoint_find(src, io, path, err);
+    } else {
+        status = s24_input_open(&src->in, io, path, err);
+        status = status == S24_OK ? find_format(src, err) : status;
+    }
     if (status != S24_OK) {
         s24_source_close(src);
         return status;
@@ -99,6 +104,9 @@ s24_status s24_source_find(s24_source **source, const s24_io *io, const char *pa
 
 s24_status s24_source_parse(s24_source *source, s24_error *err)
 {
+    if (source->checkpoint) {
+        return s24_checkpoint_parse(source, err);
+    }
     /* cppcheck-suppress ctunullpointer ; it is set when s24_source_find succeeds */
     const s24_status status = source->format->open(source, err);
     for (size_t i = 0; i < source->contents.count; i++) {
@@ -174,7 +182,9 @@ bool s24_source_is_model(const s24_source *source)
 void s24_source_close(s24_source *source)
 {
     if (source) {
-        if (source->format && source->format->close) {
+        if (source->checkpoint) {
+            s24_checkpoint_close(source);
+        } else if (source->format && source->format->close) {
             source->format->close(source);
         }
         free(source->by_name);

@@ -173,9 +173,10 @@ static s24_status recompute(const s24_io *io, s24_source *packed, const s24_stat
         status = job.dense ? measure_tensor(&job, err) : S24_ERR_DATA;
         e->sums = job.total;
     }
-    if (status == S24_OK) {
-        status = s24_source_expect_end(original, err);
-        s24_fail_prefix(err, status, "%s: ", original->in->name);
+    for (size_t i = 0; i < s24_source_files(original) && status == S24_OK; i++) {
+        s24_source *file = s24_source_file(original, i);
+        status = s24_source_expect_end(file, err);
+        s24_fail_prefix(err, status, "%s: ", file->in->name);
     }
     s24_source_close(original);
     return status;
@@ -185,7 +186,9 @@ static s24_status recompute(const s24_io *io, s24_source *packed, const s24_stat
 
 static s24_status stats_s24(const s24_io *io, s24_source *source, const s24_stats_request *q, s24_error *err)
 {
-    s24_plain_of(source)->lenient = false; /* a header may be salvaged, figures of damaged data would be wrong */
+    for (size_t i = 0; i < s24_source_files(source); i++) { /* a header may be salvaged, figures of damaged data are wrong */
+        s24_plain_of(s24_source_file(source, i))->lenient = false;
+    }
     /* The recorded metrics are read and checked in any case; of a pipe they come after the tensors. */
     s24_status status = q->original ? recompute(io, source, q, err) : S24_OK;
     s24_sums *recomputed = NULL;
@@ -196,9 +199,10 @@ static s24_status stats_s24(const s24_io *io, s24_source *source, const s24_stat
     for (size_t i = 0; recomputed && i < source->contents.count; i++) {
         recomputed[i] = source->contents.entries[i].sums;
     }
-    if (status == S24_OK) {
-        status = s24_plain_end(source, err);
-        s24_fail_prefix(err, status, "%s: ", source->in->name);
+    for (size_t i = 0; i < s24_source_files(source) && status == S24_OK; i++) {
+        s24_source *file = s24_source_file(source, i);
+        status = s24_plain_end(file, err);
+        s24_fail_prefix(err, status, "%s: ", file->in->name);
     }
     for (size_t i = 0; recomputed && i < source->contents.count; i++) {
         source->contents.entries[i].sums = recomputed[i];

@@ -75,22 +75,36 @@ static s24_status add_totals(s24_report *report, s24_error *err)
     return S24_OK;
 }
 
-s24_status s24_report_fill(s24_report *report, const char *path, const s24_source *source, const char *method,
+s24_status s24_report_fill(s24_report *report, const char *path, s24_source *source, const char *method,
                            s24_error *err)
 {
     *report = (s24_report){.format = source->format->name, .has_metrics = true};
     const bool packed = source->format == &s24_format_s24;
     report->path = strdup(path);
-    report->container = strdup(packed ? s24_plain_of(source)->container : source->format->name);
+    report->container = strdup(packed ? s24_plain_of(s24_source_file(source, 0))->container : source->format->name);
     report->tensors = s24_calloc(source->contents.count, sizeof *report->tensors, err);
     s24_status status = report->path && report->container && report->tensors ? S24_OK : s24_fail_memory(err, 0);
     for (size_t i = 0; i < source->contents.count && status == S24_OK; i++) {
-        report->count = i + 1; /* what was begun is freed */
-        status = fill_tensor(&report->tensors[i], &source->contents.entries[i], method, err);
+        if (!source->contents.entries[i].elsewhere) {
+            s24_report_tensor *t = &report->tensors[report->count++]; /* what was begun is freed */
+            status = fill_tensor(t, &source->contents.entries[i], method, err);
+        }
     }
     status = status == S24_OK ? add_totals(report, err) : status;
     if (status != S24_OK) {
         s24_report_free(report);
     }
     return status;
+}
+
+void s24_report_as_dense(s24_report *report)
+{
+    for (size_t i = 0; i < report->count; i++) {
+        s24_report_tensor *t = &report->tensors[i];
+        if (t->status != S24_TENSOR_DENSE) {
+            report->bytes_stored -= t->bytes_stored;
+            t->bytes_stored = t->metrics.total_count * s24_info(t->stored)->bytes;
+            report->bytes_stored += t->bytes_stored;
+        }
+    }
 }

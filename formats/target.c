@@ -63,9 +63,8 @@ static s24_status write_step(s24_target *target, size_t index, size_t step, uint
     return s24_output_write(target->sink->out, e->offset + at, data, n, err);
 }
 
-s24_status s24_target_carry(s24_target *target, s24_source *source, size_t index, s24_error *err)
+s24_status s24_target_carry(s24_target *target, const s24_entry *from, size_t index, s24_error *err)
 {
-    const s24_entry *from = &source->contents.entries[index];
     const size_t step_bytes = target->writer ? target->writer->plain.panel_bytes : S24_PANEL_BYTES;
     unsigned char *data = s24_alloc(2 * step_bytes, err);
     s24_status status = data ? S24_OK : S24_ERR_SYSTEM;
@@ -94,14 +93,27 @@ s24_status s24_target_carry(s24_target *target, s24_source *source, size_t index
     return status;
 }
 
-s24_status s24_target_commit(s24_target *target, s24_error *err)
+s24_status s24_target_open(s24_target *target, const s24_target_settings *settings, s24_output *out, s24_contents *plan,
+                           s24_error *err)
 {
-    s24_status status = S24_OK;
-    if (target->writer) {
-        status = s24_plain_writer_commit(target->writer, err);
-    } else if (target->sink) {
-        status = s24_sink_commit(target->sink, err);
+    if (settings->format != &s24_format_s24) {
+        return s24_sink_open(&target->sink, settings->format, out, plan, err);
     }
+    s24_plain plain;
+    s24_plain_init(&plain);
+    plain.contents = *plan;
+    *plan = (s24_contents){0};
+    plain.panel_groups = settings->panel_groups ? settings->panel_groups : plain.panel_groups;
+    plain.panel_bytes = settings->panel_bytes ? settings->panel_bytes : plain.panel_bytes;
+    plain.tool = strdup("s24 " S24_VERSION);
+    plain.container = strdup(settings->container);
+    return s24_plain_writer_open(&target->writer, &plain, out, err);
+}
+
+s24_status s24_target_finish(s24_target *target, s24_output **out, s24_error *err)
+{
+    const s24_status status = target->writer ? s24_plain_writer_finish(target->writer, out, err)
+                                             : s24_sink_finish(target->sink, out, err);
     *target = (s24_target){0};
     return status;
 }

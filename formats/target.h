@@ -16,10 +16,21 @@ typedef struct s24_target {
 s24_entry *s24_target_entry(const s24_target *target, size_t index);
 const char *s24_target_name(const s24_target *target);
 
-/* Carries entry `index` of `source` unchanged. */
-s24_status s24_target_carry(s24_target *target, s24_source *source, size_t index, s24_error *err);
+typedef struct s24_target_settings {
+    const s24_format *format;
+    const char *container;            /* of a .s24: the format that its tensors came from */
+    size_t panel_groups, panel_bytes; /* of a .s24; 0: the defaults */
+} s24_target_settings;
 
-s24_status s24_target_commit(s24_target *target, s24_error *err);
+/* Takes over out and plan, also on failure. */
+s24_status s24_target_open(s24_target *target, const s24_target_settings *settings, s24_output *out, s24_contents *plan,
+                           s24_error *err);
+
+/* Carries an entry unchanged, as number `index`. */
+s24_status s24_target_carry(s24_target *target, const s24_entry *from, size_t index, s24_error *err);
+
+/* All is written; *out is the caller's to commit. */
+s24_status s24_target_finish(s24_target *target, s24_output **out, s24_error *err);
 void s24_target_abort(s24_target *target);
 
 #endif

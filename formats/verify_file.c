@@ -242,6 +242,7 @@ static s24_status as_fault(const s24_verify_request *q, size_t *faults, s24_stat
     return status;
 }
 
+/* One .s24 file. */
 static s24_status verify_s24(const s24_io *io, const s24_verify_request *q, s24_source *source, size_t *faults,
                              s24_error *err)
 {
@@ -292,9 +293,10 @@ static s24_status verify_model(const s24_io *io, const s24_verify_request *q, s2
         status = s24_source_hold(e, e->axis, err);
         status = status == S24_OK ? verify_tensor(&job, &panels, s24_entry_transposed(e, e->axis), err) : status;
     }
-    if (status == S24_OK) {
-        status = s24_source_expect_end(source, err);
-        s24_fail_prefix(err, status, "%s: ", source->in->name);
+    for (size_t i = 0; i < s24_source_files(source) && status == S24_OK; i++) {
+        s24_source *file = s24_source_file(source, i);
+        status = s24_source_expect_end(file, err);
+        s24_fail_prefix(err, status, "%s: ", file->in->name);
     }
     if (status == S24_OK && selected == 0) {
         return s24_fail(err, S24_ERR_NOTHING, "%s: no tensor is eligible; s24 inspect says why", source->in->name);
@@ -318,7 +320,9 @@ s24_status s24_verify_file(const s24_io *io, const s24_verify_request *q, s24_er
             s24_fail_prefix(err, status, "%s: ", strcmp(q->input, "-") ? q->input : "standard input");
         }
     } else if (source->format == &s24_format_s24) {
-        status = verify_s24(io, q, source, &faults, err);
+        for (size_t i = 0; i < s24_source_files(source) && (status == S24_OK || status == S24_ERR_CHECK); i++) {
+            status = verify_s24(io, q, s24_source_file(source, i), &faults, err);
+        }
     } else {
         status = verify_model(io, q, source, &faults, err);
     }

@@ -64,12 +64,14 @@ expect_stdout_has good.s24
 mkdir directory
 for command in prune stats inspect verify; do
     run $command directory
-    expect_status 4
-    expect_error directory 'Is a directory'
+    expect_status 3
+    expect_error directory 'has no .safetensors and no .s24 files'
 done
 run decompress directory -o x.npy
-expect_status 4
-expect_error directory 'Is a directory'
+expect_status 3
+expect_error directory 'has no .safetensors and no .s24 files'
+run inspect directory --from npy
+expect_status 3
 run prune good.npy -o no/such/out.s24
 expect_status 4
 expect_error no/such/out.s24
