@@ -3,6 +3,7 @@
 
 #include "color.h"
 #include "command.h"
+#include "hardware.h"
 #include "json.h"
 #include "msg.h"
 #include "report.h"
@@ -28,6 +29,59 @@ static const char *status_of(const s24_report *report, const s24_report_tensor *
     return dense_file && t->status != S24_TENSOR_DENSE ? "eligible" : report_status_name(t->status);
 }
 
+/* ---------------------------------------------------------------- who takes a tensor */
+
+static const char *refusal_of(size_t stack, const s24_report_tensor *t)
+{
+    return s24_hardware_refusal(stack, t->stored, t->rank, t->shape, t->axis);
+}
+
+/* "asp,tensorrt"; "-": nobody; "": it is not pruned. */
+static void text_hardware(char *out, size_t size, const s24_report_tensor *t)
+{
+    size_t used = 0;
+    out[0] = '\0';
+    if (t->status == S24_TENSOR_DENSE) {
+        return;
+    }
+    for (size_t i = 0; s24_hardware_name(i) && used < size; i++) {
+        if (!refusal_of(i, t)) {
+            used += (size_t)snprintf(out + used, size - used, "%s%s", used ? "," : "", s24_hardware_name(i));
+        }
+    }
+    if (used == 0) {
+        snprintf(out, size, "-");
+    }
+}
+
+static void json_hardware(json_object *j, const s24_report_tensor *t)
+{
+    const bool dense = t->status == S24_TENSOR_DENSE;
+    cJSON *names = dense ? cJSON_CreateNull() : cJSON_CreateArray();
+    json_object reasons = json_new();
+    for (size_t i = 0; s24_hardware_name(i) && !dense; i++) {
+        const char *refusal = refusal_of(i, t);
+        if (refusal) {
+            json_text(&reasons, s24_hardware_name(i), refusal);
+            continue;
+        }
+        cJSON *name = cJSON_CreateString(s24_hardware_name(i));
+        if (!cJSON_AddItemToArray(names, name)) {
+            cJSON_Delete(name);
+            j->failed = true;
+        }
+    }
+    json_item(j, "hardware", names);
+    j->failed = j->failed || reasons.failed;
+    if (dense) {
+        cJSON_Delete(reasons.object);
+        reasons.object = cJSON_CreateNull();
+    }
+    json_item(j, "hardware_reasons", reasons.object);
+}
+
+/* ---------------------------------------------------------------- a file */
+
 static void add_tensor(table *rows, const s24_report *report, const s24_report_tensor *t)
 {
     char text[TEXT_SHAPE_SIZE];
@@ -41,14 +95,29 @@ static void add_tensor(table *rows, const s24_report *report, const s24_report_t
     text_bytes(text, t->bytes_dense);
     table_add(rows, text);
     table_add(rows, status_of(report, t));
+    text_hardware(text, sizeof text, t);
+    table_add(rows, text);
     table_add(rows, report_why(t));
+}
+
+static void print_summary(const s24_report *report, size_t selected)
+{
+    const bool dense_file = strcmp(report->format, "s24") != 0;
+    char dense[TEXT_SIZE], stored[TEXT_SIZE];
+    text_bytes(dense, report->bytes_dense);
+    text_bytes(stored, report->bytes_stored);
+    fputs(color(stdout, COLOR_BOLD), stdout);
+    text_put(stdout, report->path);
+    printf("%s: %s, %zu tensor%s, %zu %s, ", color(stdout, COLOR_OFF), report->format, report->count,
+           report->count == 1 ? "" : "s", selected, dense_file ? "eligible" : "pruned");
+    printf(dense_file ? "%s\n" : "%s, %s dense\n", dense_file ? dense : stored, dense);
 }
 
 static void print_text(const s24_report *report)
 {
     static const table_column columns[] = {
         {"tensor", false}, {"shape", false}, {"dtype", false}, {"stored", false}, {"axis", true}, {"bytes", true},
-        {"status", false}, {"why", false}, {NULL, false},
+        {"status", false}, {"hardware", false}, {"why", false}, {NULL, false},
     };
     table rows = {.columns = columns};
     size_t selected = 0;
@@ -56,10 +125,7 @@ static void print_text(const s24_report *report)
         add_tensor(&rows, report, &report->tensors[i]);
         selected += report->tensors[i].status != S24_TENSOR_DENSE;
     }
-    fputs(color(stdout, COLOR_BOLD), stdout);
-    text_put(stdout, report->path);
-    printf("%s: %s, %zu tensor%s, %zu %s\n", color(stdout, COLOR_OFF), report->format, report->count,
-           report->count == 1 ? "" : "s", selected, strcmp(report->format, "s24") ? "eligible" : "pruned");
+    print_summary(report, selected);
     table_print(&rows, stdout);
 }
 
@@ -75,6 +141,7 @@ static void print_json(const s24_report *report, bool first)
         json_text(&j, "method", t->method);
         json_raw(&j, "bytes_dense", "%llu", (unsigned long long)t->bytes_dense);
         json_raw(&j, "bytes_stored", "%llu", (unsigned long long)t->bytes_stored);
+        json_hardware(&j, t);
         fputs(i ? ",\n  " : "\n  ", stdout);
         json_print(&j, stdout);
     }

@@ -52,7 +52,7 @@ static void print_fault(const check *k, const s24_verify_fault *fault)
     fputc('\n', stdout);
 }
 
-static void json_place(json_object *j, const char *key, bool known, uint64_t number)
+static void json_count(json_object *j, const char *key, bool known, uint64_t number)
 {
     if (known) {
         json_raw(j, key, "%llu", (unsigned long long)number);
@@ -68,8 +68,10 @@ static void on_fault(void *user, const s24_verify_fault *fault)
     if (k->fault_list) {
         json_object j = json_new();
         json_text(&j, "tensor", fault->tensor);
-        json_place(&j, "row", fault->has_place, fault->row);
-        json_place(&j, "group", fault->has_place, fault->group);
+        json_count(&j, "row", fault->has_place, fault->row);
+        json_count(&j, "group", fault->has_place, fault->group);
+        json_count(&j, "broken_groups", fault->groups > 0, fault->broken_groups);
+        json_count(&j, "groups", fault->groups > 0, fault->groups);
         json_text(&j, "message", fault->message);
         keep(k, k->fault_list, &j);
     } else if (!msg_quiet()) {
@@ -171,7 +173,7 @@ const command cmd_verify = {
     .summary = "Check that a .s24 is undamaged, and that the tensors of any file are 2:4.",
     .more = "Every fault is a line on standard output: file, tensor, row and group. The exit\n"
             "status is 1 when there were any. Of a dense model the tensors are checked that\n"
-            "prune would select.\n\n"
+            "prune would select, and one that is not 2:4 is one line.\n\n"
             "  s24 verify model.s24\n"
             "  s24 verify pruned.safetensors --exclude 'head.*'\n",
     .groups = verify_groups,

@@ -12,7 +12,7 @@ json_object json_new(void)
     return (json_object){.object = object, .failed = !object};
 }
 
-static void put(json_object *j, const char *key, cJSON *item)
+void json_item(json_object *j, const char *key, cJSON *item)
 {
     if (!cJSON_AddItemToObject(j->object, key, item)) {
         cJSON_Delete(item);
@@ -23,13 +23,13 @@ static void put(json_object *j, const char *key, cJSON *item)
 void json_text(json_object *j, const char *key, const char *value)
 {
     char *clean = value ? text_utf8(value) : NULL;
-    put(j, key, !value ? cJSON_CreateNull() : clean ? cJSON_CreateString(clean) : NULL);
+    json_item(j, key, !value ? cJSON_CreateNull() : clean ? cJSON_CreateString(clean) : NULL);
     free(clean);
 }
 
 void json_bool(json_object *j, const char *key, bool value)
 {
-    put(j, key, cJSON_CreateBool(value));
+    json_item(j, key, cJSON_CreateBool(value));
 }
 
 /* cJSON's own numbers are doubles, and print 15 digits where it deems that enough: numbers are put in as text. */
@@ -40,7 +40,7 @@ void json_raw(json_object *j, const char *key, const char *format, ...)
     va_start(args, format);
     vsnprintf(text, sizeof text, format, args);
     va_end(args);
-    put(j, key, cJSON_CreateRaw(*text ? text : "null"));
+    json_item(j, key, cJSON_CreateRaw(*text ? text : "null"));
 }
 
 void json_f64(json_object *j, const char *key, double value)
@@ -62,7 +62,7 @@ void json_shape(json_object *j, const char *key, int rank, const size_t *shape)
             j->failed = true;
         }
     }
-    put(j, key, array);
+    json_item(j, key, array);
 }
 
 void json_print(json_object *j, FILE *out)

@@ -21,6 +21,7 @@ void json_text(json_object *j, const char *key, const char *value);  /* NULL: nu
 void json_bool(json_object *j, const char *key, bool value);
 void json_raw(json_object *j, const char *key, const char *format, ...) S24_PRINTF(3, 4); /* a number; "": null */
 void json_f64(json_object *j, const char *key, double value);        /* 17 digits; null where it is not finite */
+void json_item(json_object *j, const char *key, cJSON *item); /* takes it over; NULL: there was no memory */
 void json_shape(json_object *j, const char *key, int rank, const size_t *shape);
 void json_print(json_object *j, FILE *out); /* on one line, and frees it */
 

@@ -154,11 +154,13 @@ typedef struct s24_stats_request {
 S24_API s24_status s24_stats_file(const s24_io *io, const s24_stats_request *request, s24_report *report,
                                   s24_error *err);
 
-/* A fault that verify found: what is wrong, where. */
+/* A fault that verify found: what is wrong, where. Damage: one a damaged part; a dense tensor that is not 2:4: one. */
 typedef struct s24_verify_fault {
     const char *tensor;        /* NULL: the file itself */
     bool has_place;
     uint64_t row, group;       /* the first offending group */
+    uint64_t broken_groups;    /* of a dense tensor: how many are not 2:4, of `groups`; of damage both are 0 */
+    uint64_t groups;
     const char *message;       /* what is wrong, one line */
 } s24_verify_fault;
 

@@ -8,11 +8,12 @@
 #include "select.h"
 #include "threads.h"
 
+/* One worker's. What belongs to panels: one each of the batch, of a dense tensor or of a pruned one. */
 typedef struct verify_buffers {
     unsigned char *data, *scratch, *planes;
-    s24_sums *sums;      /* one a panel of the batch */
-    char (*messages)[480]; /* the same; "" where nothing is wrong */
-    s24_fault *faults;
+    uint64_t *broken;      /* dense: groups that do not comply */
+    char (*messages)[480]; /* pruned: "" where nothing is wrong */
+    s24_fault *faults;     /* pruned */
 } verify_buffers;
 
 typedef struct verify_job {
@@ -21,17 +22,27 @@ typedef struct verify_job {
     const s24_entry *entry;
     s24_batches batches;
     size_t planes_bytes;
-    s24_pruner pruner;     /* of a dense tensor: what it prunes must be zero */
     verify_buffers *buffers;
     size_t *faults;
+
+    /* Of a dense tensor: what is committed so far. */
+    s24_complier complier;
+    uint64_t broken;
+    s24_broken_group first; /* in the tensor; set where broken is not 0 */
 } verify_job;
 
-static void tell(const s24_verify_request *q, size_t *faults, const char *tensor, const char *message)
+static void tell(const s24_verify_request *q, size_t *faults, const s24_verify_fault *fault)
 {
     ++*faults;
     if (q->fault) {
-        q->fault(q->user, &(s24_verify_fault){.tensor = tensor, .message = message});
+        q->fault(q->user, fault);
     }
+}
+
+/* A fault without a row and a group. */
+static void tell_damage(const s24_verify_request *q, size_t *faults, const char *tensor, const char *message)
+{
+    tell(q, faults, &(s24_verify_fault){.tensor = tensor, .message = message});
 }
 
 /* ---------------------------------------------------------------- dense tensors */
@@ -53,42 +64,45 @@ static s24_status stage_read(void *ctx, unsigned worker, size_t batch, s24_error
         ? read_dense(job, worker, batch, err) : status;
 }
 
-/* The first group with three or more elements unequal to zero; NaN is unequal to zero. */
-static void find_broken(const verify_job *job, const s24_panel *panel, s24_fault *fault)
+static const unsigned char *dense_panel(const verify_job *job, const verify_buffers *b, size_t first, size_t index)
 {
-    const s24_dtype_info *info = job->pruner.from;
-    for (size_t r = 0; r < panel->rows; r++) {
-        for (size_t c = 0; c < panel->cols; c += 4) {
-            unsigned nonzero = 0;
-            for (size_t i = c; i < c + 4 && i < panel->cols; i++) {
-                nonzero += s24_key(info, s24_load(panel->dense, info->bytes, r * panel->cols + i)) != 0;
-            }
-            if (nonzero > 2) {
-                *fault = (s24_fault){.kind = S24_FAULT_POSITIONS, .row = r, .col = c, .value = nonzero};
-                return;
-            }
+    return b->data + s24_batch_before(&job->batches, first, index) * job->complier.info->bytes;
+}
+
+static void verify_dense(const verify_job *job, verify_buffers *b, size_t first, size_t index)
+{
+    const s24_panel_place place = s24_panel_at(&job->batches.panels, index);
+    b->broken[index - first] = s24_broken_groups(&job->complier, place.rows, s24_place_cols(&place, job->batches.cols),
+                                                 dense_panel(job, b, first, index));
+}
+
+/* Panels come in order: only the first that has a broken group is searched for it. */
+static void commit_dense(verify_job *job, const verify_buffers *b, size_t first, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (b->broken[i] && job->broken == 0) {
+            const s24_panel_place place = s24_panel_at(&job->batches.panels, first + i);
+            s24_find_broken_group(job->entry->dtype, place.rows, s24_place_cols(&place, job->batches.cols),
+                                  dense_panel(job, b, first, first + i), &job->first);
+            job->first.row += place.row;
+            job->first.group += place.group;
         }
+        job->broken += b->broken[i];
     }
 }
 
-static void verify_dense(verify_job *job, verify_buffers *b, size_t first, size_t index)
+/* One line a tensor, however many groups are broken. */
+static void tell_dense(const verify_job *job)
 {
-    const s24_panel_place place = s24_panel_at(&job->batches.panels, index);
-    const size_t slot = index - first;
-    const s24_panel panel = {
-        .rows = place.rows,
-        .cols = s24_place_cols(&place, job->batches.cols),
-        .dense = b->data + s24_batch_before(&job->batches, first, index) * job->pruner.from->bytes,
-        .values = b->planes,
-        .positions = b->planes + place.rows * 2 * place.groups * job->pruner.to->bytes,
-    };
-    s24_fault fault;
-    s24_prune_panel(&job->pruner, &panel, &b->sums[slot], &fault); /* non-finite elements are allowed: nothing to fail */
-    b->messages[slot][0] = '\0';
-    if (b->sums[slot].broken_groups) {
-        find_broken(job, &panel, &b->faults[slot]);
-        snprintf(b->messages[slot], sizeof b->messages[slot], "%.0f of 4 elements are not zero", b->faults[slot].value);
-    }
+    const uint64_t groups = (uint64_t)job->entry->geometry.rows * job->entry->geometry.groups;
+    char message[160];
+    snprintf(message, sizeof message, "%u of %u elements are not zero; %llu of %llu groups %s not 2:4",
+             job->first.nonzero, job->first.elements, (unsigned long long)job->broken, (unsigned long long)groups,
+             job->broken == 1 ? "is" : "are");
+    tell(job->request, job->faults,
+         &(s24_verify_fault){.tensor = job->entry->name, .has_place = true, .row = job->first.row,
+                             .group = job->first.group, .broken_groups = job->broken, .groups = groups,
+                             .message = message});
 }
 
 /* ---------------------------------------------------------------- pruned tensors */
@@ -112,6 +126,19 @@ static s24_status verify_packed(verify_job *job, verify_buffers *b, size_t first
         snprintf(b->messages[slot], sizeof b->messages[slot], "positions or padding are not as they must be");
     }
     return S24_OK;
+}
+
+static void commit_packed(const verify_job *job, const verify_buffers *b, size_t first, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (b->messages[i][0]) {
+            const s24_panel_place place = s24_panel_at(&job->batches.panels, first + i);
+            tell(job->request, job->faults,
+                 &(s24_verify_fault){.tensor = job->entry->name, .has_place = b->faults[i].kind != S24_FAULT_NONE,
+                                     .row = place.row + b->faults[i].row, .group = place.group + b->faults[i].col / 4,
+                                     .message = b->messages[i]});
+        }
+    }
 }
 
 /* ---------------------------------------------------------------- both */
@@ -143,37 +170,28 @@ static s24_status stage_commit(void *ctx, unsigned worker, size_t batch, s24_err
     size_t first, count;
     (void)err;
     s24_batch_at(&job->batches, batch, &first, &count);
-    for (size_t i = 0; i < count; i++) {
-        if (b->messages[i][0]) {
-            const s24_panel_place place = s24_panel_at(&job->batches.panels, first + i);
-            const bool placed = b->faults[i].kind != S24_FAULT_NONE;
-            ++*job->faults;
-            if (job->request->fault) {
-                job->request->fault(job->request->user,
-                                    &(s24_verify_fault){.tensor = job->entry->name, .has_place = placed,
-                                                        .row = place.row + b->faults[i].row,
-                                                        .group = place.group + b->faults[i].col / 4,
-                                                        .message = b->messages[i]});
-            }
-        }
+    if (job->entry->method) {
+        commit_packed(job, b, first, count);
+    } else {
+        commit_dense(job, b, first, count);
     }
     return S24_OK;
 }
 
 static s24_status buffers_new(verify_job *job, unsigned threads, s24_error *err)
 {
-    const size_t bytes = job->batches.elements * s24_info(job->entry->dtype)->bytes, n = job->batches.per_batch;
     const bool dense = !job->entry->method;
+    const size_t panels = job->batches.per_batch, bytes = job->batches.elements * s24_info(job->entry->dtype)->bytes;
     job->buffers = s24_calloc(threads, sizeof *job->buffers, err);
     for (unsigned i = 0; job->buffers && i < threads; i++) {
         verify_buffers *b = &job->buffers[i];
         b->data = s24_alloc(dense ? bytes : 0, err);
         b->scratch = s24_alloc(dense ? bytes : 0, err);
-        b->planes = s24_alloc(job->planes_bytes, err);
-        b->sums = s24_calloc(n, sizeof *b->sums, err);
-        b->messages = s24_calloc(n, sizeof *b->messages, err);
-        b->faults = s24_calloc(n, sizeof *b->faults, err);
-        if (!b->data || !b->scratch || !b->planes || !b->sums || !b->messages || !b->faults) {
+        b->broken = s24_calloc(dense ? panels : 0, sizeof *b->broken, err);
+        b->planes = s24_alloc(dense ? 0 : job->planes_bytes, err);
+        b->messages = s24_calloc(dense ? 0 : panels, sizeof *b->messages, err);
+        b->faults = s24_calloc(dense ? 0 : panels, sizeof *b->faults, err);
+        if (!b->data || !b->scratch || !b->broken || !b->planes || !b->messages || !b->faults) {
             return S24_ERR_SYSTEM;
         }
     }
@@ -185,8 +203,8 @@ static void buffers_free(verify_buffers *buffers, unsigned threads)
     for (unsigned i = 0; buffers && i < threads; i++) {
         free(buffers[i].data);
         free(buffers[i].scratch);
+        free(buffers[i].broken);
         free(buffers[i].planes);
-        free(buffers[i].sums);
         free(buffers[i].messages);
         free(buffers[i].faults);
     }
@@ -220,7 +238,7 @@ static s24_status verify_carried(verify_job *job, s24_error *err)
             const uint64_t at = (uint64_t)i * plain->panel_bytes;
             snprintf(message, sizeof message, "bytes %llu to %llu do not match their check: damaged",
                      (unsigned long long)at, (unsigned long long)(at + n - 1));
-            tell(job->request, job->faults, job->entry->name, message);
+            tell_damage(job->request, job->faults, job->entry->name, message);
         }
     }
     free(data);
@@ -232,7 +250,7 @@ static s24_status as_fault(const s24_verify_request *q, size_t *faults, s24_stat
                            s24_error *err)
 {
     if (status == S24_ERR_DATA) {
-        tell(q, faults, NULL, error->message);
+        tell_damage(q, faults, NULL, error->message);
         return S24_OK;
     }
     if (status != S24_OK && err) {
@@ -257,7 +275,7 @@ static s24_status verify_s24(const s24_io *io, const s24_verify_request *q, s24_
             break; /* a pipe that ended */
         }
         if (plain->checks_damaged) {
-            tell(q, faults, job.entry->name, "its checks are damaged");
+            tell_damage(q, faults, job.entry->name, "its checks are damaged");
         }
         if (job.entry->packed) {
             const s24_panels panels = s24_plain_panels(plain, job.entry);
@@ -286,12 +304,14 @@ static s24_status verify_model(const s24_io *io, const s24_verify_request *q, s2
             }
             continue;
         }
-        verify_job job = {.io = io, .request = q, .entry = e, .faults = faults};
+        verify_job job = {.io = io, .request = q, .entry = e, .faults = faults,
+                          .complier = s24_complier_of(e->dtype, io->isa)};
         const s24_panels panels = s24_panels_of(&e->geometry, S24_PANEL_GROUPS);
-        job.pruner = s24_pruner_of(&s24_methods[S24_METHOD_MAGNITUDE], e->dtype, e->dtype, S24_F64, true,
-                                   io->isa);
         status = s24_source_hold(e, e->axis, err);
         status = status == S24_OK ? verify_tensor(&job, &panels, s24_entry_transposed(e, e->axis), err) : status;
+        if (status == S24_OK && job.broken) {
+            tell_dense(&job);
+        }
     }
     for (size_t i = 0; i < s24_source_files(source) && status == S24_OK; i++) {
         s24_source *file = s24_source_file(source, i);

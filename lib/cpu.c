@@ -74,29 +74,26 @@ s24_isa s24_isa_detect(s24_isa cap)
     return cap == S24_ISA_NEON ? S24_ISA_GENERIC : cap;
 }
 
-/* Kernels of one list; a NULL function ends it. */
-typedef struct prune_row {
+/* Kernels of one list; a NULL function ends it. What a function takes depends on the list. */
+typedef void any_kernel(void);
+typedef struct kernel_row {
     s24_isa isa;
     s24_dtype from, to;
-    s24_prune_kernel *function;
-} prune_row;
+    any_kernel *function;
+} kernel_row;
 
-typedef struct unpack_row {
-    s24_isa isa;
-    s24_dtype from, to;
-    s24_unpack_kernel *function;
-} unpack_row;
+#define ROW(isa, from, to, function) {S24_ISA_##isa, S24_##from, S24_##to, (any_kernel *)function},
+#define ROW_OF_ONE(isa, dtype, function) ROW(isa, dtype, dtype, function)
+#define END {S24_ISA_GENERIC, S24_F64, S24_F64, NULL}
+static const kernel_row prune_rows[] = {S24_PRUNE_KERNELS(ROW) END};
+static const kernel_row unpack_rows[] = {S24_UNPACK_KERNELS(ROW) END};
+static const kernel_row comply_rows[] = {S24_COMPLY_KERNELS(ROW_OF_ONE) END};
 
-#define X(isa, from, to, function) {S24_ISA_##isa, S24_##from, S24_##to, function},
-static const prune_row prune_rows[] = {S24_PRUNE_KERNELS(X){S24_ISA_GENERIC, S24_F64, S24_F64, NULL}};
-static const unpack_row unpack_rows[] = {S24_UNPACK_KERNELS(X){S24_ISA_GENERIC, S24_F64, S24_F64, NULL}};
-#undef X
-
-s24_prune_kernel *s24_find_prune_kernel(s24_isa isa, s24_dtype from, s24_dtype to)
+static any_kernel *find(const kernel_row *rows, s24_isa isa, s24_dtype from, s24_dtype to)
 {
-    const prune_row *best = NULL;
+    const kernel_row *best = NULL;
     isa = s24_isa_detect(isa);
-    for (const prune_row *row = prune_rows; row->function; row++) {
+    for (const kernel_row *row = rows; row->function; row++) {
         if (row->from == from && row->to == to && row->isa <= isa && (!best || row->isa > best->isa)) {
             best = row;
         }
@@ -104,14 +101,17 @@ s24_prune_kernel *s24_find_prune_kernel(s24_isa isa, s24_dtype from, s24_dtype t
     return best ? best->function : NULL;
 }
 
+s24_prune_kernel *s24_find_prune_kernel(s24_isa isa, s24_dtype from, s24_dtype to)
+{
+    return (s24_prune_kernel *)find(prune_rows, isa, from, to);
+}
+
 s24_unpack_kernel *s24_find_unpack_kernel(s24_isa isa, s24_dtype from, s24_dtype to)
 {
-    const unpack_row *best = NULL;
-    isa = s24_isa_detect(isa);
-    for (const unpack_row *row = unpack_rows; row->function; row++) {
-        if (row->from == from && row->to == to && row->isa <= isa && (!best || row->isa > best->isa)) {
-            best = row;
-        }
-    }
-    return best ? best->function : NULL;
+    return (s24_unpack_kernel *)find(unpack_rows, isa, from, to);
+}
+
+s24_comply_kernel *s24_find_comply_kernel(s24_isa isa, s24_dtype dtype)
+{
+    return (s24_comply_kernel *)find(comply_rows, isa, dtype, dtype);
 }

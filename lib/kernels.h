@@ -52,6 +52,13 @@ typedef size_t s24_prune_kernel(const void *src, size_t groups, void *values, ui
  */
 typedef size_t s24_unpack_kernel(const void *values, const uint8_t *positions, size_t groups, void *dst);
 
+/*
+ * Counts, of the first groups of `groups` whole ones (4 elements each), those with three or more elements unequal to
+ * zero, adds them to *broken, and returns how many groups it looked at. -0.0 is zero, NaN is not. `src` may be
+ * unaligned; nothing beyond the groups given is read.
+ */
+typedef size_t s24_comply_kernel(const void *src, size_t groups, uint64_t *broken);
+
 /*     instruction set, from, to, function */
 #if S24_X86
 #define S24_PRUNE_KERNELS(X) \
@@ -84,18 +91,38 @@ typedef size_t s24_unpack_kernel(const void *values, const uint8_t *positions, s
     X(AVX2, BF16, BF16, s24_unpack_avx2_bf16) \
     X(AVX2, F16, F32, s24_unpack_avx2_f16_f32) \
     X(AVX2, BF16, F32, s24_unpack_avx2_bf16_f32)
+/*     instruction set, dtype, function: what counts is the width, and whether there is a sign to leave out */
+#define S24_COMPLY_KERNELS(X) \
+    X(AVX512, F64, s24_comply_avx512_f64) \
+    X(AVX512, F32, s24_comply_avx512_f32) \
+    X(AVX512, F16, s24_comply_avx512_f16) \
+    X(AVX512, BF16, s24_comply_avx512_f16) \
+    X(AVX512, F8E4M3, s24_comply_avx512_f8) \
+    X(AVX512, F8E5M2, s24_comply_avx512_f8) \
+    X(AVX512, I8, s24_comply_avx512_i8) \
+    X(AVX2, F64, s24_comply_avx2_f64) \
+    X(AVX2, F32, s24_comply_avx2_f32) \
+    X(AVX2, F16, s24_comply_avx2_f16) \
+    X(AVX2, BF16, s24_comply_avx2_f16) \
+    X(AVX2, F8E4M3, s24_comply_avx2_f8) \
+    X(AVX2, F8E5M2, s24_comply_avx2_f8) \
+    X(AVX2, I8, s24_comply_avx2_i8)
 #else
 #define S24_PRUNE_KERNELS(X)
 #define S24_UNPACK_KERNELS(X)
+#define S24_COMPLY_KERNELS(X)
 #endif
 
 #define S24_DECLARE_PRUNE(isa, from, to, function) s24_prune_kernel function;
 #define S24_DECLARE_UNPACK(isa, from, to, function) s24_unpack_kernel function;
+#define S24_DECLARE_COMPLY(isa, dtype, function) s24_comply_kernel function;
 S24_PRUNE_KERNELS(S24_DECLARE_PRUNE)
 S24_UNPACK_KERNELS(S24_DECLARE_UNPACK)
+S24_COMPLY_KERNELS(S24_DECLARE_COMPLY)
 
 /* The best kernel for this machine, capped at isa; NULL: there is none, the generic code does it all. */
 s24_prune_kernel *s24_find_prune_kernel(s24_isa isa, s24_dtype from, s24_dtype to);
 s24_unpack_kernel *s24_find_unpack_kernel(s24_isa isa, s24_dtype from, s24_dtype to);
+s24_comply_kernel *s24_find_comply_kernel(s24_isa isa, s24_dtype dtype);
 
 #endif

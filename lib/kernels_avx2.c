@@ -194,6 +194,59 @@ UNPACK_KERNEL(s24_unpack_avx2_bf16, BF16, 2, BF16, 2)
 UNPACK_KERNEL(s24_unpack_avx2_f16_f32, F16, 2, F32, 4)
 UNPACK_KERNEL(s24_unpack_avx2_bf16_f32, BF16, 2, F32, 4)
 
+/* ---------------------------------------------------------------- compliance */
+
+#include "comply_template.h"
+
+/* 32 bytes: -1 in each element that is zero. Doubling a float shifts its sign out. */
+INLINE __m256i zeros32(s24_dtype from, unsigned in, const unsigned char *src)
+{
+    const __m256i x = load32(src), none = _mm256_setzero_si256();
+    switch (in) {
+    case 1: return _mm256_cmpeq_epi8(from == S24_I8 ? x : _mm256_add_epi8(x, x), none);
+    case 2: return _mm256_cmpeq_epi16(_mm256_add_epi16(x, x), none);
+    case 4: return _mm256_cmpeq_epi32(_mm256_add_epi32(x, x), none);
+    default: return _mm256_cmpeq_epi64(_mm256_add_epi64(x, x), none);
+    }
+}
+
+/* Zeros among 32 elements as bytes. Packing takes the halves of vectors in turn, and a half holds whole groups. */
+INLINE __m256i zeros_packed(s24_dtype from, unsigned in, const unsigned char *src)
+{
+    const __m256i a = zeros32(from, in, src);
+    if (in == 1) {
+        return a;
+    }
+    const __m256i b = zeros32(from, in, src + 32);
+    if (in == 2) {
+        return _mm256_packs_epi16(a, b);
+    }
+    const __m256i c = zeros32(from, in, src + 64), d = zeros32(from, in, src + 96);
+    return _mm256_packs_epi16(_mm256_packs_epi32(a, b), _mm256_packs_epi32(c, d));
+}
+
+INLINE uint64_t nonzero64(s24_dtype from, unsigned in, const unsigned char *src)
+{
+    uint64_t zeros = 0;
+    if (in == 8) {
+        for (unsigned i = 0; i < 16; i++) {
+            const __m256d x = _mm256_castsi256_pd(zeros32(from, in, src + 32 * i));
+            zeros |= (uint64_t)(unsigned)_mm256_movemask_pd(x) << 4 * i;
+        }
+    } else {
+        const unsigned low = (unsigned)_mm256_movemask_epi8(zeros_packed(from, in, src));
+        const unsigned high = (unsigned)_mm256_movemask_epi8(zeros_packed(from, in, src + 32 * in));
+        zeros = low | (uint64_t)high << 32;
+    }
+    return ~zeros;
+}
+
+COMPLY_KERNEL(s24_comply_avx2_f64, F64, 8)
+COMPLY_KERNEL(s24_comply_avx2_f32, F32, 4)
+COMPLY_KERNEL(s24_comply_avx2_f16, F16, 2)
+COMPLY_KERNEL(s24_comply_avx2_f8, F8E4M3, 1)
+COMPLY_KERNEL(s24_comply_avx2_i8, I8, 1)
+
 VECTOR_END
 
 #endif

@@ -220,6 +220,37 @@ UNPACK_KERNEL(s24_unpack_avx512_bf16, BF16, 2, BF16, 2)
 UNPACK_KERNEL(s24_unpack_avx512_f16_f32, F16, 2, F32, 4)
 UNPACK_KERNEL(s24_unpack_avx512_bf16_f32, BF16, 2, F32, 4)
 
+/* ---------------------------------------------------------------- compliance */
+
+#include "comply_template.h"
+
+/* 64 bytes: a bit for each element that has one of the bits of its mask. */
+INLINE uint64_t nonzero_bytes(s24_dtype from, unsigned in, const unsigned char *src)
+{
+    const __m512i x = _mm512_loadu_si512(src);
+    switch (in) {
+    case 1: return _mm512_test_epi8_mask(x, _mm512_set1_epi8(from == S24_I8 ? -1 : INT8_MAX));
+    case 2: return _mm512_test_epi16_mask(x, _mm512_set1_epi16(INT16_MAX));
+    case 4: return _mm512_test_epi32_mask(x, _mm512_set1_epi32(INT32_MAX));
+    default: return _mm512_test_epi64_mask(x, _mm512_set1_epi64(INT64_MAX));
+    }
+}
+
+INLINE uint64_t nonzero64(s24_dtype from, unsigned in, const unsigned char *src)
+{
+    uint64_t bits = 0;
+    for (unsigned i = 0; i < in; i++) {
+        bits |= nonzero_bytes(from, in, src + 64 * i) << 64 / in * i;
+    }
+    return bits;
+}
+
+COMPLY_KERNEL(s24_comply_avx512_f64, F64, 8)
+COMPLY_KERNEL(s24_comply_avx512_f32, F32, 4)
+COMPLY_KERNEL(s24_comply_avx512_f16, F16, 2)
+COMPLY_KERNEL(s24_comply_avx512_f8, F8E4M3, 1)
+COMPLY_KERNEL(s24_comply_avx512_i8, I8, 1)
+
 VECTOR_END
 
 #endif

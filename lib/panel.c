@@ -350,6 +350,56 @@ uint64_t s24_count_zeros(const s24_dtype_info *info, const void *data, size_t n)
     return zeros;
 }
 
+/* ---------------------------------------------------------------- compliance */
+
+s24_complier s24_complier_of(s24_dtype dtype, s24_isa isa)
+{
+    return (s24_complier){.info = s24_info(dtype), .kernel = s24_find_comply_kernel(isa, dtype)};
+}
+
+static unsigned nonzero_of(const s24_dtype_info *info, const group *q)
+{
+    unsigned nonzero = 0;
+    for (unsigned i = 0; i < q->count; i++) {
+        nonzero += s24_key(info, q->bits[i]) != 0;
+    }
+    return nonzero;
+}
+
+uint64_t s24_broken_groups(const s24_complier *complier, size_t rows, size_t cols, const void *dense)
+{
+    const s24_dtype_info *info = complier->info;
+    const bool joined = cols % 4 == 0; /* whole groups: rows behind one another are one long row */
+    const size_t run_rows = joined ? 1 : rows, run_cols = joined ? rows * cols : cols;
+    uint64_t broken = 0;
+    for (size_t r = 0; r < run_rows; r++) {
+        const void *row = row_of(dense, r, run_cols, info->bytes);
+        size_t g = complier->kernel ? complier->kernel(row, run_cols / 4, &broken) : 0;
+        for (; 4 * g < run_cols; g++) {
+            const group q = load_group(info, row, run_cols, g);
+            broken += nonzero_of(info, &q) > 2;
+        }
+    }
+    return broken;
+}
+
+bool s24_find_broken_group(s24_dtype dtype, size_t rows, size_t cols, const void *dense, s24_broken_group *first)
+{
+    const s24_dtype_info *info = s24_info(dtype);
+    for (size_t r = 0; r < rows; r++) {
+        const void *row = row_of(dense, r, cols, info->bytes);
+        for (size_t g = 0; 4 * g < cols; g++) {
+            const group q = load_group(info, row, cols, g);
+            const unsigned nonzero = nonzero_of(info, &q);
+            if (nonzero > 2) {
+                *first = (s24_broken_group){.row = r, .group = g, .nonzero = nonzero, .elements = q.count};
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
 /* ---------------------------------------------------------------- unpacking */
 
 s24_unpacker s24_unpacker_of(s24_dtype from, s24_dtype to, s24_isa isa)

@@ -112,6 +112,24 @@ bool s24_measure_panel(const s24_dtype_info *from, const s24_dtype_info *to, con
 /* How many of n elements are equal to zero, -0.0 included. */
 uint64_t s24_count_zeros(const s24_dtype_info *info, const void *data, size_t n);
 
+/* Compliance: how many groups of a dense panel have three or more elements unequal to zero (-0.0 is zero, NaN is not). */
+typedef struct s24_complier {
+    const s24_dtype_info *info;
+    s24_comply_kernel *kernel; /* NULL: generic */
+} s24_complier;
+
+s24_complier s24_complier_of(s24_dtype dtype, s24_isa isa);
+uint64_t s24_broken_groups(const s24_complier *complier, size_t rows, size_t cols, const void *dense);
+
+/* The first of them: its row and group in the panel, and how many of its elements are not zero. */
+typedef struct s24_broken_group {
+    size_t row, group;
+    unsigned nonzero, elements; /* elements: 4, or what is left at the end of a row */
+} s24_broken_group;
+
+/* False: there is none. */
+bool s24_find_broken_group(s24_dtype dtype, size_t rows, size_t cols, const void *dense, s24_broken_group *first);
+
 /* Expands values (from) and positions to dense rows (to): dense row r at element r * cols of dst. */
 typedef struct s24_unpacker {
     const s24_dtype_info *from, *to;

@@ -4,14 +4,14 @@
 run inspect "$digits/digits.safetensors"
 expect_status 0
 expect_no_stderr
-expect_stdout_has 'safetensors, 6 tensors, 3 eligible'
+expect_stdout_has 'safetensors, 6 tensors, 3 eligible, 68.9 kB'
 expect_stdout_has 'rank 1: no matrix'
 expect_stdout_has 'the last axis'
 grep -q '^fc1.weight  *128x64  *f32 .*eligible' .stdout || fail "expected fc1.weight to be eligible"
 run prune "$digits/digits.safetensors" -o d.s24 -q --dtype f16
 run inspect d.s24
 expect_status 0
-expect_stdout_has 's24, 6 tensors, 3 pruned'
+expect_stdout_has 's24, 6 tensors, 3 pruned, 20.0 kB, 68.9 kB dense'
 grep -q '^fc1.weight  *128x64  *f32  *f16  *1 .*pruned' .stdout || fail "expected fc1.weight to be pruned"
 
 # what prune would do with these options
@@ -29,6 +29,24 @@ expect_stdout_has '"status":"dense","reason":"rank 1: no matrix"'
 if command -v python3 >/dev/null; then
     python3 -m json.tool .stdout >/dev/null || fail "expected valid JSON"
 fi
+
+# Which hardware takes what is or would be pruned, as it is or would be stored.
+run inspect "$digits/digits.safetensors"
+grep -q '^fc1.weight .*eligible  asp       the last axis$' .stdout || fail "expected asp alone to take fc1.weight"
+grep -q '^fc3.weight .*eligible  -         the last axis$' .stdout || fail "expected nobody to take fc3.weight"
+grep -q '^fc1.bias .*dense               rank 1: no matrix$' .stdout || fail "expected no hardware for fc1.bias"
+run inspect d.s24
+grep -q '^fc1.weight .*pruned  asp,cusparselt,cutlass  the last axis$' .stdout || fail "expected three takers of fc1.weight"
+run inspect d.s24 --json
+expect_stdout_has '"hardware":["asp","cusparselt","cutlass"],"hardware_reasons":{"tensorrt":"no gain below about 256 input channels"}}'
+expect_stdout_has '"bytes_stored":512,"hardware":null,"hardware_reasons":null}'
+expect_stdout_has '"hardware":[],"hardware_reasons":{"asp":"rows are no multiple of 8",'
+run inspect "$digits/digits.safetensors" --json --axis 'fc1.*=0'
+expect_stdout_has '"hardware":[],"hardware_reasons":{"asp":"only along axis 1","cusparselt":"f32 is 1:2 on sparse Tensor Cores, not 2:4",'
+head -c 73728 /dev/zero >c.raw
+run inspect c.raw --from raw --raw-dtype i8 --shape 32,256,3,3
+expect_stdout_has 'tensorrt'
+expect_stdout_lacks 'asp'
 
 # convolutions
 noise 2304 >c.raw

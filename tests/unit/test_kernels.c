@@ -1,7 +1,7 @@
 /*
- * Every vector kernel against the generic code, which is the specification: the rows of S24_PRUNE_KERNELS and
- * S24_UNPACK_KERNELS are expanded here, so that a new row is a tested row. Compared are the bytes of both planes, the
- * sums, and what is refused and why.
+ * Every vector kernel against the generic code, which is the specification: the rows of S24_PRUNE_KERNELS,
+ * S24_UNPACK_KERNELS and S24_COMPLY_KERNELS are expanded here, so that a new row is a tested row. Compared are the bytes
+ * of both planes, the sums and counts, and what is refused and why.
  *
  * Buffers end at a page that nobody may touch, or a few bytes before it; the bytes around them are checked.
  */
@@ -32,11 +32,21 @@ typedef struct unpack_case {
     const char *name;
 } unpack_case;
 
+typedef struct comply_case {
+    s24_isa isa;
+    s24_dtype dtype;
+    s24_comply_kernel *function;
+    const char *name;
+} comply_case;
+
 #define CASE(isa, from, to, function) {S24_ISA_##isa, S24_##from, S24_##to, function, #function},
 static const prune_case prune_cases[] = {S24_PRUNE_KERNELS(CASE){.name = NULL}};
 static const unpack_case unpack_cases[] = {S24_UNPACK_KERNELS(CASE){.name = NULL}};
+#define CASE_OF_ONE(isa, dtype, function) {S24_ISA_##isa, S24_##dtype, function, #function " " #dtype},
+static const comply_case comply_cases[] = {S24_COMPLY_KERNELS(CASE_OF_ONE){.name = NULL}};
 #define PRUNE_CASES ((int)(sizeof prune_cases / sizeof *prune_cases) - 1)
 #define UNPACK_CASES ((int)(sizeof unpack_cases / sizeof *unpack_cases) - 1)
+#define COMPLY_CASES ((int)(sizeof comply_cases / sizeof *comply_cases) - 1)
 
 static bool have(s24_isa isa)
 {
@@ -531,6 +541,97 @@ START_TEST(unpack_every_value)
 }
 END_TEST
 
+/* ---------------------------------------------------------------- compliance */
+
+/* Broken groups of the panel in src_buffer by the kernel, which must be those of the generic code. */
+static uint64_t comply_both(const comply_case *c, size_t rows, size_t cols, const char *what)
+{
+    const s24_complier fast = s24_complier_of(c->dtype, c->isa), generic = {.info = s24_info(c->dtype)};
+    ck_assert_msg(fast.kernel == c->function, "%s is not what dispatch finds", c->name);
+    const uint64_t broken = s24_broken_groups(&fast, rows, cols, src_buffer.data);
+    const uint64_t wanted = s24_broken_groups(&generic, rows, cols, src_buffer.data);
+    ck_assert_msg(broken == wanted, "%s: %llu broken groups, not %llu", what, (unsigned long long)broken,
+                  (unsigned long long)wanted);
+    buffer_check(&src_buffer);
+    return broken;
+}
+
+START_TEST(comply_random)
+{
+    static const input kinds[] = {IN_ORDINARY, IN_TIES, IN_ZEROS, IN_SPARSE, IN_SUBNORMAL, IN_NONFINITE};
+    const comply_case *c = &comply_cases[_i];
+    if (!have(c->isa)) {
+        return;
+    }
+    const s24_dtype_info *info = s24_info(c->dtype);
+    for (size_t cols = 1; cols <= 260; cols++) { /* four blocks of 16 groups, and every tail */
+        for (size_t k = 0; k < sizeof kinds / sizeof *kinds; k++) {
+            const size_t rows = 1 + below(5);
+            char what[200];
+            snprintf(what, sizeof what, "%s, %zu x %zu, input %d", c->name, rows, cols, kinds[k]);
+            fill(kinds[k], info, info, rows, cols, buffer_place(&src_buffer, rows * cols * info->bytes, random_gap()));
+            const uint64_t broken = comply_both(c, rows, cols, what);
+            ck_assert_msg(broken == 0 || kinds[k] != IN_SPARSE, "%s: 2:4, and said not to be", what);
+        }
+    }
+}
+END_TEST
+
+/*
+ * Each of the 16 patterns of a group in each of 64 places, among groups of two elements, with the smallest element of
+ * the type and its largest bits (a NaN of floats, -1 of i8), and the zeros of both signs: three and four are broken.
+ */
+START_TEST(comply_patterns)
+{
+    const comply_case *c = &comply_cases[_i];
+    if (!have(c->isa)) {
+        return;
+    }
+    const s24_dtype_info *info = s24_info(c->dtype);
+    const bool is_int = info->kind == S24_KIND_INT;
+    const uint64_t all = UINT64_MAX >> (64 - info->bits), zeros[] = {0, is_int ? 0 : info->magnitude_mask + 1};
+    const uint64_t others[] = {1, is_int ? 0x80 : info->nonfinite_key, all};
+    unsigned char *src = buffer_place(&src_buffer, 4 * 64 * info->bytes, 3);
+    for (size_t i = 0; i < 256; i++) {
+        s24_store(src, info->bytes, i, i % 4 < 2 ? 1 : zeros[i / 4 % 2]);
+    }
+    for (size_t place = 0; place < 64; place++) {
+        for (unsigned pattern = 0; pattern < 16; pattern++) {
+            for (unsigned kind = 0; kind < 6; kind++) {
+                for (unsigned i = 0; i < 4; i++) {
+                    s24_store(src, info->bytes, 4 * place + i, pattern >> i & 1 ? others[kind / 2] : zeros[kind % 2]);
+                }
+                s24_broken_group first;
+                const bool broken = __builtin_popcount(pattern) > 2;
+                ck_assert_uint_eq(comply_both(c, 1, 256, c->name), broken);
+                ck_assert(s24_find_broken_group(c->dtype, 1, 256, src, &first) == broken);
+                ck_assert(!broken || (first.row == 0 && first.group == place && first.elements == 4 &&
+                                      first.nonzero == (unsigned)__builtin_popcount(pattern)));
+            }
+        }
+        s24_store(src, info->bytes, 4 * place, 0);
+        s24_store(src, info->bytes, 4 * place + 1, 0);
+    }
+}
+END_TEST
+
+/* The kernel itself does all the blocks of 16 groups that there are. */
+START_TEST(comply_reach)
+{
+    const comply_case *c = &comply_cases[_i];
+    if (!have(c->isa)) {
+        return;
+    }
+    for (size_t groups = 0; groups < 70; groups++) {
+        uint64_t broken = 5;
+        void *src = buffer_place(&src_buffer, 4 * groups * s24_info(c->dtype)->bytes, 0);
+        memset(src, 1, src_buffer.size);
+        ck_assert_uint_eq(c->function(src, groups, &broken), groups / 16 * 16);
+        ck_assert_uint_eq(broken, 5 + groups / 16 * 16);
+    }
+}
+END_TEST
+
 /* ---------------------------------------------------------------- properties */
 
 /* The kernel's element (row, col) is the input's, or +0 where another two are kept: so unpack of pack is the mask. */
@@ -595,6 +696,11 @@ static void print_skipped(void)
             printf("test_kernels: skipped, not on this machine: %s\n", unpack_cases[i].name);
         }
     }
+    for (int i = 0; i < COMPLY_CASES; i++) {
+        if (!have(comply_cases[i].isa)) {
+            printf("test_kernels: skipped, not on this machine: %s\n", comply_cases[i].name);
+        }
+    }
 }
 
 int main(void)
@@ -605,9 +711,11 @@ int main(void)
     print_skipped();
 
     Suite *suite = suite_create("kernels");
-    TCase *prune = tcase_create("prune"), *unpack = tcase_create("unpack");
+    TCase *prune = tcase_create("prune"), *unpack = tcase_create("unpack"), *comply = tcase_create("comply");
     tcase_add_checked_fixture(prune, map_all, NULL);
     tcase_add_checked_fixture(unpack, map_all, NULL);
+    tcase_add_checked_fixture(comply, map_all, NULL);
+    tcase_set_timeout(comply, 300);
     tcase_set_timeout(prune, 300);
     tcase_set_timeout(unpack, 300);
     tcase_add_loop_test(prune, prune_random, 0, PRUNE_CASES);
@@ -619,6 +727,10 @@ int main(void)
     tcase_add_loop_test(unpack, unpack_nibbles, 0, UNPACK_CASES);
     tcase_add_loop_test(unpack, unpack_every_value, 0, UNPACK_CASES);
     tcase_add_loop_test(unpack, properties, 0, UNPACK_CASES);
+    tcase_add_loop_test(comply, comply_random, 0, COMPLY_CASES);
+    tcase_add_loop_test(comply, comply_patterns, 0, COMPLY_CASES);
+    tcase_add_loop_test(comply, comply_reach, 0, COMPLY_CASES);
+    suite_add_tcase(suite, comply);
     suite_add_tcase(suite, prune);
     suite_add_tcase(suite, unpack);
 
