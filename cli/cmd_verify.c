@@ -41,7 +41,7 @@ static void keep(check *k, cJSON *list, json_object *j)
 static void print_fault(const check *k, const s24_verify_fault *fault)
 {
     const char *tensor = fault->tensor ? fault->tensor : "";
-    text_put(stdout, k->path);
+    text_put(stdout, fault->file ? fault->file : k->path);
     fputs(": ", stdout);
     text_put(stdout, tensor);
     fputs(*tensor ? ": " : "", stdout);
@@ -67,6 +67,7 @@ static void on_fault(void *user, const s24_verify_fault *fault)
     k->faults++;
     if (k->fault_list) {
         json_object j = json_new();
+        json_text(&j, "file", fault->file);
         json_text(&j, "tensor", fault->tensor);
         json_count(&j, "row", fault->has_place, fault->row);
         json_count(&j, "group", fault->has_place, fault->group);

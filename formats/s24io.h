@@ -156,6 +156,7 @@ S24_API s24_status s24_stats_file(const s24_io *io, const s24_stats_request *req
 
 /* A fault that verify found: what is wrong, where. Damage: one a damaged part; a dense tensor that is not 2:4: one. */
 typedef struct s24_verify_fault {
+    const char *file;          /* of a checkpoint: which of its files; NULL: the input itself */
     const char *tensor;        /* NULL: the file itself */
     bool has_place;
     uint64_t row, group;       /* the first offending group */

@@ -291,5 +291,7 @@ expect_usage_error prune 'give --output'
 printf 'X' | dd of=packed/model-2.s24 bs=1 seek=2200 conv=notrunc 2>/dev/null
 run verify packed
 expect_status 1
+expect_stdout_has 'packed/model-2.s24: '
 run verify packed --json
 expect_status 1
+expect_stdout_has '"file":"packed/model-2.s24"'

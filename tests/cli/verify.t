@@ -137,9 +137,9 @@ run verify d.s24 d.safetensors noise --json
 expect_status 3
 expect_stdout_has '{"schema": "s24.verify/1", "version": "'
 expect_stdout_has '{"path":"d.s24","ok":true,"faults":[],"skipped":[]}'
-expect_stdout_has '{"path":"d.safetensors","ok":false,"faults":[{"tensor":"fc1.weight","row":0,"group":0,"broken_groups":2048,"groups":2048,"message":"'
+expect_stdout_has '{"path":"d.safetensors","ok":false,"faults":[{"file":null,"tensor":"fc1.weight","row":0,"group":0,"broken_groups":2048,"groups":2048,"message":"'
 expect_stdout_has '"skipped":[{"name":"fc1.bias","reason":"rank 1: no matrix"}'
-expect_stdout_has '{"path":"noise","ok":false,"faults":[{"tensor":null,"row":null,"group":null,"broken_groups":null,"groups":null,"message":"'
+expect_stdout_has '{"path":"noise","ok":false,"faults":[{"file":null,"tensor":null,"row":null,"group":null,"broken_groups":null,"groups":null,"message":"'
 if command -v python3 >/dev/null; then
     python3 -m json.tool .stdout >/dev/null || fail "expected valid JSON"
 fi
