@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "batch.h"
+#include "decompress.h"
 #include "delivery.h"
 #include "threads.h"
 
@@ -246,6 +247,7 @@ typedef struct unpack_run {
     const s24_decompress_request *request;
     s24_source *source;
     size_t lost;
+    const s24_format *format;
     uint64_t done, all;
 } unpack_run;
 
@@ -271,6 +273,8 @@ static s24_status plan_entry(void *ctx, const s24_entry *e, s24_contents *plan, 
     if (!copy) {
         return S24_ERR_SYSTEM;
     }
+    copy->axis = e->axis;
+    copy->packed = e->packed && run->format->unfit && !run->format->unfit(copy);
     return S24_OK;
 }
 
@@ -293,12 +297,12 @@ static s24_status check_end(void *ctx, s24_source *file, s24_error *err)
     return s24_fail_prefix(err, status, "%s: ", file->in->name);
 }
 
-static s24_status find_format(const unpack_run *run, const s24_format **format, s24_error *err)
+static s24_status find_format(unpack_run *run, s24_error *err)
 {
     const s24_decompress_request *q = run->request;
     const char *to = q->to && strcmp(q->to, "same") != 0 ? q->to : s24_plain_of(s24_source_file(run->source, 0))->container;
-    *format = s24_format_by_name(to);
-    return *format && (*format)->create ? S24_OK
+    run->format = s24_format_by_name(to);
+    return run->format && run->format->create ? S24_OK
         : s24_fail(err, S24_ERR_USAGE, "%s cannot be written dense; choose --to npy, safetensors, json or raw", to);
 }
 
@@ -320,13 +324,12 @@ static s24_status count_wanted(unpack_run *run, s24_error *err)
 static s24_status unpack_source(unpack_run *run, s24_error *err)
 {
     const s24_decompress_request *q = run->request;
-    const s24_format *format;
-    s24_status status = find_format(run, &format, err);
+    s24_status status = find_format(run, err);
     status = status == S24_OK ? count_wanted(run, err) : status;
     if (status != S24_OK) {
         return status;
     }
-    s24_delivery delivery = {.io = run->io, .source = run->source, .format = format, .output = q->output,
+    s24_delivery delivery = {.io = run->io, .source = run->source, .format = run->format, .output = q->output,
                              .directory = q->directory, .without_metadata = q->tensor != NULL, .ctx = run,
                              .plan = plan_entry, .process = process_entry, .end = check_end};
     status = s24_delivery_write(&delivery, err);
@@ -337,24 +340,30 @@ static s24_status unpack_source(unpack_run *run, s24_error *err)
     return status;
 }
 
+s24_status s24_decompress_source(const s24_io *io, const s24_decompress_request *q, s24_source *source, s24_error *err)
+{
+    unpack_run run = {.io = io, .request = q, .source = source};
+    const s24_status status = unpack_source(&run, err);
+    return status != S24_OK || run.lost == 0 ? status
+        : s24_fail(err, S24_ERR_DATA, "%s: damaged: %zu part%s lost; the rest was recovered", source->in->name, run.lost,
+                   run.lost == 1 ? " is" : "s are");
+}
+
 s24_status s24_decompress_file(const s24_io *io, const s24_decompress_request *q, s24_error *err)
 {
     const s24_read_options read = {.salvage = q->salvage};
     const char *input = strcmp(q->input, "-") ? q->input : "standard input";
-    unpack_run run = {.io = io, .request = q};
-    s24_status status = s24_source_open(&run.source, io, q->input, &read, err);
+    s24_source *source;
+    s24_status status = s24_source_open(&source, io, q->input, &read, err);
     if (status != S24_OK) {
         return s24_fail_prefix(err, status, "%s: ", input);
     }
-    if (run.source->format != &s24_format_s24) {
+    if (source->format == &s24_format_s24) {
+        status = s24_decompress_source(io, q, source, err);
+    } else {
         status = s24_fail(err, S24_ERR_DATA, "%s: is no .s24 file but .%s; s24 prune makes one", input,
-                          run.source->format->name);
+                          source->format->name);
     }
-    status = status == S24_OK ? unpack_source(&run, err) : status;
-    if (status == S24_OK && run.lost) {
-        status = s24_fail(err, S24_ERR_DATA, "%s: damaged: %zu part%s lost; the rest was recovered", input, run.lost,
-                          run.lost == 1 ? " is" : "s are");
-    }
-    s24_source_close(run.source);
+    s24_source_close(source);
     return status;
 }

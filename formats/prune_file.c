@@ -248,6 +248,7 @@ typedef struct prune_run {
     const s24_method *method;
     s24_source *source, *gradients;
     const s24_format *format; /* of the output */
+    const char *method_name;  /* as it is recorded */
     s24_delivery delivery;
     uint64_t done, all;
 } prune_run;
@@ -315,11 +316,11 @@ static s24_status plan_entry(void *ctx, const s24_entry *e, s24_contents *plan, 
     }
     copy->fortran = e->fortran;
     copy->big_endian = e->big_endian;
-    copy->packed = e->packed && !dense;
+    copy->packed = e->packed && (!dense || run->format->unfit);
     copy->stored = e->stored;
     copy->axis = e->axis;
     copy->geometry = e->geometry;
-    copy->method = copy->packed ? strdup(run->method->name) : NULL;
+    copy->method = copy->packed ? strdup(run->method_name) : NULL;
     copy->reason = e->reason ? strdup(e->reason) : NULL;
     return (copy->packed && !copy->method) || (e->reason && !copy->reason) ? s24_fail_memory(err, 0) : S24_OK;
 }
@@ -418,15 +419,22 @@ static s24_status dry_run(prune_run *run, s24_error *err)
     return status;
 }
 
-static s24_status run_all(prune_run *run, s24_error *err)
+/* Which tensors, of which files. */
+static s24_status choose(prune_run *run, s24_error *err)
 {
     const s24_prune_request *q = run->request;
     s24_contents *c = &run->source->contents;
     s24_status status = s24_select(c, s24_source_is_model(run->source), &q->selection, q->dtype, err);
     s24_fail_prefix(err, status, "%s: ", run->source->in->name);
     status = status == S24_OK ? take_share(run, err) : status;
-    status = status == S24_OK ? count_selected(run, err) : status;
-    status = status == S24_OK ? find_format(run, err) : status;
+    return status == S24_OK ? count_selected(run, err) : status;
+}
+
+/* All tensors, to where they go. */
+static s24_status run_all(prune_run *run, s24_error *err)
+{
+    const s24_prune_request *q = run->request;
+    s24_status status = find_format(run, err);
     if (status == S24_OK && q->output) {
         run->delivery = (s24_delivery){
             .io = run->io, .source = run->source, .other = run->gradients, .format = run->format, .output = q->output,
@@ -443,33 +451,63 @@ static s24_status run_all(prune_run *run, s24_error *err)
     return status;
 }
 
+/* The report, and the outputs appear. */
+static s24_status complete(prune_run *run, s24_report *report, s24_error *err)
+{
+    const s24_prune_request *q = run->request;
+    s24_status status = report ? s24_report_fill(report, q->input, run->source, run->method_name, err) : S24_OK;
+    if (status != S24_OK) {
+        s24_delivery_abort(&run->delivery);
+        return status;
+    }
+    if (report && run->format != &s24_format_s24 && !run->format->unfit) {
+        s24_report_as_dense(report);
+    }
+    status = s24_delivery_commit(&run->delivery, err);
+    if (status != S24_OK && report) {
+        s24_report_free(report);
+    }
+    return status;
+}
+
+/* From where the tensors are chosen on. */
+static s24_status finish(prune_run *run, s24_status status, s24_report *report, s24_error *err)
+{
+    status = status == S24_OK ? run_all(run, err) : status;
+    if (status == S24_OK) {
+        status = complete(run, report, err);
+    } else {
+        s24_delivery_abort(&run->delivery);
+    }
+    if (status == S24_ERR_NOTHING && report &&
+        s24_report_fill(report, run->request->input, run->source, NULL, NULL) == S24_OK) {
+        report->has_metrics = false;
+    }
+    s24_source_close(run->gradients);
+    s24_source_close(run->source);
+    return status;
+}
+
 s24_status s24_prune_source(const s24_io *io, const s24_prune_request *request, s24_source *source, s24_report *report,
                             s24_error *err)
 {
     prune_run run = {.io = io, .request = request, .source = source};
     s24_status status = find_method(&run, err);
+    run.method_name = status == S24_OK ? run.method->name : NULL;
     status = status == S24_OK ? open_gradients(&run, err) : status;
-    status = status == S24_OK ? run_all(&run, err) : status;
-    if (status == S24_OK && report) {
-        status = s24_report_fill(report, request->input, run.source, run.method->name, err);
-        if (status == S24_OK && run.format != &s24_format_s24) {
-            s24_report_as_dense(report);
-        }
+    return finish(&run, status == S24_OK ? choose(&run, err) : status, report, err);
+}
+
+s24_status s24_pack_source(const s24_io *io, const s24_prune_request *request, s24_source *source, s24_report *report,
+                           s24_error *err)
+{
+    prune_run run = {.io = io, .request = request, .source = source, .method = s24_method_find("magnitude"),
+                     .method_name = "packed"};
+    const s24_status status = take_share(&run, err);
+    for (size_t i = 0; i < source->contents.count; i++) {
+        run.all += source->contents.entries[i].elsewhere ? 0 : source->contents.entries[i].bytes;
     }
-    if (status == S24_ERR_NOTHING && report && s24_report_fill(report, request->input, run.source, NULL, NULL) == S24_OK) {
-        report->has_metrics = false;
-    }
-    if (status == S24_OK) {
-        status = s24_delivery_commit(&run.delivery, err);
-        if (status != S24_OK && report) {
-            s24_report_free(report);
-        }
-    } else {
-        s24_delivery_abort(&run.delivery);
-    }
-    s24_source_close(run.gradients);
-    s24_source_close(run.source);
-    return status;
+    return finish(&run, status, report, err);
 }
 
 s24_status s24_prune_file(const s24_io *io, const s24_prune_request *request, s24_report *report, s24_error *err)
