@@ -151,7 +151,7 @@ static bool becomes_directory(const prune_options *o, const plan *p, const char 
 static bool check_checkpoint(const context *c, const prune_options *o, const plan *p, const char *input)
 {
     const bool directory = becomes_directory(o, p, input);
-    if (directory && strcmp(p->to, "same") != 0 && strcmp(p->to, "s24") != 0 && strcmp(p->to, "safetensors") != 0) {
+    if (directory && !path_format_of_shards(p->to)) {
         args_usage(c->command->name, "--to %s: a checkpoint's directory holds .safetensors or .s24 files; name one file "
                    "as --output", p->to);
         return false;

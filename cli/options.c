@@ -24,6 +24,16 @@ const char *choice_input_format(size_t i)
     return NULL;
 }
 
+const char *choice_any_output(size_t i)
+{
+    for (size_t f = 0; s24_formats[f]; f++) {
+        if ((s24_formats[f] == &s24_format_s24 || s24_formats[f]->create) && i-- == 0) {
+            return s24_formats[f]->name;
+        }
+    }
+    return NULL;
+}
+
 const char *choice_dtype(size_t i)
 {
     return i + S24_F64 < S24_DTYPES ? s24_dtype_name((s24_dtype)(i + S24_F64)) : NULL;

@@ -34,6 +34,7 @@ s24_selection selection_of(const selection *s); /* borrows */
 /* ---------------------------------------------------------------- values of options, from the library's tables */
 
 const char *choice_input_format(size_t i);
+const char *choice_any_output(size_t i);   /* what can be written */
 const char *choice_dtype(size_t i);
 const char *choice_stored_dtype(size_t i); /* "same", and what can be pruned */
 const char *choice_method(size_t i);

@@ -31,6 +31,12 @@ bool path_for_checkpoint(const char *path)
     return !path_is_std(path) && (path_is_directory(path) || path_format(path, &format) == PATH_SAYS_NOTHING);
 }
 
+bool path_format_of_shards(const char *format)
+{
+    const s24_format *f = s24_format_by_name(format);
+    return strcmp(format, "same") == 0 || f == &s24_format_s24 || f == &s24_format_safetensors || (f && f->unfit);
+}
+
 static const char *base_of(const char *path)
 {
     const char *slash = strrchr(path, '/');

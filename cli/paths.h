@@ -11,6 +11,9 @@ bool path_is_checkpoint(const char *path); /* a directory of weights, or its ind
 /* Whether an output that a checkpoint becomes is a directory of files, by its name: there is one, or no suffix says otherwise. */
 bool path_for_checkpoint(const char *path);
 
+/* Whether the files of such a directory can be of that format, "same" included. */
+bool path_format_of_shards(const char *format);
+
 /* What a path's suffix says about its format. */
 typedef enum path_suffix {
     PATH_SAYS_NOTHING,

@@ -450,9 +450,15 @@ s24_status s24_input_peek(s24_input *in, void *data, size_t n, size_t *got, s24_
     return s24_input_read(in, 0, data, *got, err);
 }
 
+/* Whether a stream was taken in whole: then nothing of it is ever gone. */
+static bool all_held(const s24_input *in)
+{
+    return in->held_from == 0 && in->size != S24_UNKNOWN && in->held.length == in->size;
+}
+
 s24_status s24_input_hold(s24_input *in, uint64_t offset, uint64_t n, s24_error *err)
 {
-    if (!in->stream) {
+    if (!in->stream || (all_held(in) && offset + n <= in->size)) {
         return S24_OK;
     }
     /* What is held of the new range already (a peek, the end of the last hold) moves to its front. */
@@ -487,6 +493,21 @@ s24_status s24_input_hold(s24_input *in, uint64_t offset, uint64_t n, s24_error 
 s24_status s24_input_hold_all(s24_input *in, s24_error *err)
 {
     return in->stream ? hold_more(in, UINT64_MAX, err) : S24_OK;
+}
+
+s24_status s24_input_rewind(s24_input *in, s24_error *err)
+{
+    if (!in->stream || all_held(in)) {
+        return S24_OK;
+    }
+    if (!in->decoder || !in->decoder->rewind) {
+        return s24_fail(err, S24_ERR_SYSTEM, "a pipe cannot be read twice: an error of s24");
+    }
+    s24_spool_free(&in->held);
+    s24_spool_init(&in->held, in->io);
+    in->held_from = in->position = 0;
+    in->size = S24_UNKNOWN;
+    return in->decoder->rewind(in->decoder, err);
 }
 
 s24_status s24_input_expect_end(s24_input *in, uint64_t offset, s24_error *err)

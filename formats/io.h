@@ -59,6 +59,7 @@ typedef struct s24_input {
 typedef struct s24_decoder {
     /* The next bytes, up to n; *got < n only at the end. After the end: *got = 0. */
     s24_status (*pull)(struct s24_decoder *decoder, void *data, size_t n, size_t *got, s24_error *err);
+    s24_status (*rewind)(struct s24_decoder *decoder, s24_error *err); /* to the beginning; NULL: it cannot be */
     void (*close)(struct s24_decoder *decoder);
 } s24_decoder;
 
@@ -91,6 +92,9 @@ s24_status s24_input_hold(s24_input *input, uint64_t offset, uint64_t n, s24_err
 
 /* The same for everything from offset 0 to the end; sets input->size. Only while nothing but a peek was read. */
 s24_status s24_input_hold_all(s24_input *input, s24_error *err);
+
+/* A second reading from the beginning: of a decoded stream; of a pipe all must be held; of a file nothing is to do. */
+s24_status s24_input_rewind(s24_input *input, s24_error *err);
 
 /* S24_ERR_DATA when the input does not end at `offset`. */
 s24_status s24_input_expect_end(s24_input *input, uint64_t offset, s24_error *err);

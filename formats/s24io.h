@@ -138,6 +138,23 @@ typedef struct s24_decompress_request {
 /* A .s24 back to a dense file. S24_ERR_DATA after a salvage that lost something: the output is there all the same. */
 S24_API s24_status s24_decompress_file(const s24_io *io, const s24_decompress_request *request, s24_error *err);
 
+typedef struct s24_convert_request {
+    const char *input;
+    s24_read_options read;
+    const char *output;
+    bool directory;            /* of a checkpoint: output is a directory, as in s24_prune_request */
+    const char *to;            /* NULL: "s24"; a dense type, or a sparse layout: "sparse-24-bitmask", "cutlass" */
+    s24_selection selection;   /* of a dense input, what is to be packed, if it is 2:4 */
+} s24_convert_request;
+
+/*
+ * From one layout to another without loss: of a dense file what is 2:4 is packed, of a .s24 or another sparse layout
+ * everything is unpacked, or packed anew. *report as of s24_prune_file. S24_ERR_NOTHING: nothing could be packed; S24_ERR_DATA
+ * also for a tensor that selection.include names and that is not 2:4.
+ */
+S24_API s24_status s24_convert_file(const s24_io *io, const s24_convert_request *request, s24_report *report,
+                                    s24_error *err);
+
 typedef struct s24_stats_request {
     const char *input;
     s24_read_options read;

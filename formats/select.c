@@ -90,6 +90,11 @@ static bool left_out(s24_entry *e, int axis, s24_error *err, s24_status *status)
     return true;
 }
 
+bool s24_selects_by_name(const s24_selection *selection, const char *name)
+{
+    return first_match(selection->include, selection->include_count, name) != NULL;
+}
+
 static s24_status select_one(s24_entry *e, bool whole_model, const s24_selection *s, s24_dtype stored, s24_error *err)
 {
     bool given;
@@ -104,7 +109,7 @@ static s24_status select_one(s24_entry *e, bool whole_model, const s24_selection
         return set_reason(e, err, "dtype %s", s24_dtype_name(e->dtype));
     }
     const bool is_float = s24_info(e->dtype)->kind != S24_KIND_INT;
-    const bool wanted = !whole_model || (s->all && is_float) || first_match(s->include, s->include_count, e->name);
+    const bool wanted = !whole_model || (s->all && is_float) || s24_selects_by_name(s, e->name);
     if (!wanted && left_out(e, axis, err, &status)) {
         return status;
     }

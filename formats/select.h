@@ -13,4 +13,7 @@
 s24_status s24_select(s24_contents *contents, bool whole_model, const s24_selection *selection, s24_dtype stored,
                       s24_error *err);
 
+/* Whether --include names the tensor. */
+bool s24_selects_by_name(const s24_selection *selection, const char *name);
+
 #endif

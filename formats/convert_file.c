@@ -1,0 +1,189 @@
+/*
+ * Converting: between layouts, without loss. What is 2:4 already is packed; nothing is pruned. A .s24 goes the way of
+ * decompress, a dense file the way of prune, after its tensors were looked at.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "comply.h"
+#include "decompress.h"
+#include "delivery.h"
+#include "plain.h"
+#include "prune.h"
+#include "select.h"
+#include "summary.h"
+
+static s24_status find_format(const s24_convert_request *q, const s24_format **format, s24_error *err)
+{
+    const char *to = q->to ? q->to : "s24";
+    *format = s24_format_by_name(to);
+    if (!*format || (*format != &s24_format_s24 && !(*format)->create)) {
+        return s24_fail(err, S24_ERR_USAGE, "no such output type: %s", to);
+    }
+    return S24_OK;
+}
+
+/* Not packed after all: it will be carried as it is. */
+static s24_status leave_dense(s24_entry *e, const char *reason, s24_error *err)
+{
+    e->packed = false;
+    free(e->reason);
+    e->reason = strdup(reason);
+    return e->reason ? S24_OK : s24_fail_memory(err, strlen(reason));
+}
+
+static bool asked_for(const s24_convert_request *q, const s24_entry *e)
+{
+    return s24_selects_by_name(&q->selection, e->name);
+}
+
+/* Reads a selected tensor once, to see whether it is 2:4. */
+static s24_status look_at(const s24_io *io, const s24_convert_request *q, s24_entry *e, uint64_t *done, uint64_t all,
+                          s24_error *err)
+{
+    s24_compliance found;
+    char message[200] = "not 2:4: row ";
+    s24_status status = s24_comply(io, e, done, all, &found, err);
+    if (status != S24_OK || found.broken == 0) {
+        return status;
+    }
+    const size_t n = strlen(message);
+    snprintf(message + n, sizeof message - n, "%zu, group %zu: ", found.first.row, found.first.group);
+    s24_comply_message(&found, message + strlen(message), sizeof message - strlen(message));
+    if (asked_for(q, e)) {
+        return s24_fail(err, S24_ERR_DATA, "%s: %s%s%s; s24 prune makes it so", e->in->name, e->name, *e->name ? ": " : "",
+                        message);
+    }
+    return leave_dense(e, message, err);
+}
+
+static s24_status nothing_packed(const s24_source *source, s24_error *err)
+{
+    return s24_fail(err, S24_ERR_NOTHING, "%s: no tensor is 2:4 and can be packed; -v says why, s24 prune makes them so",
+                    source->in->name);
+}
+
+/* Which of the selected tensors the output cannot hold packed. */
+static s24_status leave_unfit(s24_contents *c, const s24_format *format, s24_error *err)
+{
+    s24_status status = S24_OK;
+    for (size_t i = 0; i < c->count && status == S24_OK; i++) {
+        s24_entry *e = &c->entries[i];
+        const char *unfit = format->unfit && e->packed ? format->unfit(e) : NULL;
+        status = unfit ? leave_dense(e, unfit, err) : S24_OK;
+    }
+    return status;
+}
+
+/* Which tensors are packed: those selected that are 2:4 and that the layout can hold. */
+static s24_status choose(const s24_io *io, const s24_convert_request *q, s24_source *source, const s24_format *format,
+                         s24_error *err)
+{
+    s24_contents *c = &source->contents;
+    uint64_t done = 0, all = 0;
+    size_t packed = 0;
+    s24_status status = s24_select(c, s24_source_is_model(source), &q->selection, S24_SAME, err);
+    s24_fail_prefix(err, status, "%s: ", source->in->name);
+    status = status == S24_OK ? leave_unfit(c, format, err) : status;
+    for (size_t i = 0; i < c->count; i++) {
+        all += c->entries[i].packed ? c->entries[i].bytes : 0;
+    }
+    for (size_t i = 0; i < c->count && status == S24_OK; i++) {
+        s24_entry *e = &c->entries[i];
+        if (e->packed) {
+            status = look_at(io, q, e, &done, all, err);
+            status = status == S24_OK ? s24_input_rewind(e->in, err) : status; /* to be read once more */
+            packed += e->packed;
+        }
+    }
+    return status == S24_OK && packed == 0 ? nothing_packed(source, err) : status;
+}
+
+/* A dense file becomes another dense one: every tensor is carried. */
+static s24_status choose_none(s24_source *source)
+{
+    for (size_t i = 0; i < source->contents.count; i++) {
+        source->contents.entries[i].packed = false;
+    }
+    return S24_OK;
+}
+
+static s24_status convert_dense(const s24_io *io, const s24_convert_request *q, s24_source *source,
+                                const s24_format *format, s24_report *report, s24_error *err)
+{
+    const s24_prune_request pack = {.input = q->input, .output = q->output, .directory = q->directory, .to = format->name,
+                                    .dtype = S24_SAME, .allow_nonfinite = true};
+    const bool sparse = format == &s24_format_s24 || format->unfit;
+    const s24_status status = sparse ? choose(io, q, source, format, err) : choose_none(source);
+    if (status == S24_OK) {
+        return s24_pack_source(io, &pack, source, report, err);
+    }
+    if (status == S24_ERR_NOTHING && report && s24_report_fill(report, q->input, source, NULL, NULL) == S24_OK) {
+        report->has_metrics = false;
+    }
+    s24_source_close(source);
+    return status;
+}
+
+/* ---------------------------------------------------------------- from a .s24 */
+
+/* What became of the tensors: of a dense output nothing is packed any more, of a sparse one what it can hold. */
+static s24_status report_unpacked(s24_report *report, const s24_convert_request *q, s24_source *source,
+                                  const s24_format *format, s24_error *err)
+{
+    s24_status status = s24_report_fill(report, q->input, source, NULL, err);
+    if (status == S24_OK && !format->unfit) {
+        s24_report_as_dense(report);
+    }
+    for (size_t i = 0; i < source->contents.count && status == S24_OK && format->unfit; i++) {
+        const char *unfit = source->contents.entries[i].packed ? format->unfit(&source->contents.entries[i]) : NULL;
+        status = unfit ? s24_report_leave_dense(report, i, unfit, err) : S24_OK;
+    }
+    return status;
+}
+
+static s24_status convert_s24(const s24_io *io, const s24_convert_request *q, s24_source *source,
+                              const s24_format *format, s24_report *report, s24_error *err)
+{
+    const s24_decompress_request unpack = {.input = q->input, .output = q->output, .directory = q->directory,
+                                           .to = format->name, .dtype = S24_SAME};
+    s24_status status = format == &s24_format_s24
+        ? s24_fail(err, S24_ERR_USAGE, "%s: is a .s24 file already; --to names another type", source->in->name)
+        : s24_decompress_source(io, &unpack, source, err);
+    if (status == S24_OK && report) {
+        status = report_unpacked(report, q, source, format, err);
+    }
+    s24_source_close(source);
+    return status;
+}
+
+/* ---------------------------------------------------------------- the file */
+
+/* A dense stream that is to be packed is read twice. */
+static s24_status open_source(s24_source **source, const s24_io *io, const s24_convert_request *q,
+                              const s24_format *format, s24_error *err)
+{
+    s24_status status = s24_source_find(source, io, q->input, &q->read, err);
+    const bool packs = format == &s24_format_s24 || format->unfit;
+    if (status == S24_OK && packs && (*source)->format != &s24_format_s24) {
+        status = s24_input_hold_all((*source)->in, err);
+    }
+    return status == S24_OK ? s24_source_parse(*source, err) : status;
+}
+
+s24_status s24_convert_file(const s24_io *io, const s24_convert_request *q, s24_report *report, s24_error *err)
+{
+    s24_source *source = NULL;
+    const s24_format *format;
+    s24_status status = find_format(q, &format, err);
+    if (status != S24_OK) {
+        return status;
+    }
+    status = open_source(&source, io, q, format, err);
+    if (status != S24_OK) {
+        s24_source_close(source);
+        return s24_fail_prefix(err, status, "%s: ", strcmp(q->input, "-") ? q->input : "standard input");
+    }
+    return source->format == &s24_format_s24 ? convert_s24(io, q, source, format, report, err)
+                                             : convert_dense(io, q, source, format, report, err);
+}
