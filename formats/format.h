@@ -230,5 +230,8 @@ const s24_format *s24_format_by_suffix(const char *path);    /* NULL: none */
 bool s24_plain_recognise(s24_input *in, const unsigned char *head, size_t n);
 
 extern const s24_format s24_format_npy, s24_format_raw, s24_format_json, s24_format_safetensors, s24_format_s24;
+/* Unsupported ones, of foreign.c. */
+extern const s24_format s24_format_gguf, s24_format_pytorch, s24_format_pickle, s24_format_hdf5, s24_format_onnx,
+    s24_format_tflite, s24_format_gzip, s24_format_zstd, s24_format_xz, s24_format_bzip2;
 
 #endif
