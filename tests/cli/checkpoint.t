@@ -187,6 +187,18 @@ fi
 seq 3 | xargs -P 3 -I{} "$S24" prune model -o by-xargs --shards '{}/3' -q || fail "xargs"
 diff -r packed by-xargs >difference || fail "expected what one job writes: $(cat difference)"
 
+# the script for Slurm in s24-prune(1), with a stand-in for Slurm
+mkdir slurm
+awk '/^#!\/bin\/sh$/ { on = 1 } on && /^\.Ed$/ { exit } on { gsub(/\\e/, "\\"); print }' \
+    "$DATA/../../man/s24-prune.1" >slurm/prune.sbatch
+grep -q SBATCH slurm/prune.sbatch || fail "expected the script in the manual"
+cp -r model slurm/checkpoint
+for id in 1 2 3 4 5 6 7 8; do
+    (cd slurm && PATH=$(dirname "$S24"):$PATH SLURM_ARRAY_TASK_ID=$id SLURM_ARRAY_TASK_COUNT=8 sh prune.sbatch) ||
+        fail "the script for Slurm fails"
+done
+diff -r same slurm/pruned >difference || fail "expected what one job writes: $(cat difference)"
+
 # ---------------------------------------------------------------- what does not fit
 
 bad()

@@ -34,6 +34,12 @@ inputs()
     cp "$data/digits.safetensors" model.safetensors
     cp "$data/digits.safetensors" gradients.safetensors # a stand-in: the same names and shapes
     tail -c +129 model.npy >weights.raw                 # numpy's header has 128 bytes
+    mkdir checkpoint
+    cp "$data/digits.safetensors" checkpoint/model-1.safetensors
+    echo '{}' >checkpoint/config.json
+    for layer in fc1 fc2 fc3; do
+        printf '"%s.weight": "model-1.safetensors", "%s.bias": "model-1.safetensors", ' $layer $layer
+    done | sed 's/^/{"weight_map": {/; s/, $/}}/' >checkpoint/model.safetensors.index.json
 }
 
 # NUMBER.command and NUMBER.expected for each example of a page.
