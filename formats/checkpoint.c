@@ -51,8 +51,7 @@ static const s24_format *weights_format(const char *name)
 /* ---------------------------------------------------------------- the directory */
 
 typedef struct listing {
-    char **names; /* of weights files */
-    size_t count;
+    s24_names names; /* of weights files */
     char *index;  /* of indexes the first in order */
     size_t indexes;
     bool pickles; /* weights as PyTorch saved them */
@@ -60,10 +59,7 @@ typedef struct listing {
 
 static void listing_free(listing *l)
 {
-    for (size_t i = 0; i < l->count; i++) {
-        free(l->names[i]);
-    }
-    free(l->names);
+    s24_names_free(&l->names);
     free(l->index);
 }
 
@@ -82,14 +78,7 @@ static s24_status list_name(listing *l, const char *name, s24_error *err)
             return l->index ? S24_OK : s24_fail_memory(err, strlen(name));
         }
     } else if (weights_format(name)) {
-        char **names = realloc(l->names, (l->count + 1) * sizeof *names);
-        l->names = names ? names : l->names;
-        char *const copy = strdup(name);
-        if (!names || !copy) {
-            free(copy);
-            return s24_fail_memory(err, strlen(name));
-        }
-        names[l->count++] = copy;
+        return s24_names_add(&l->names, name, err);
     } else {
         l->pickles = l->pickles || ends_with(name, ".bin") || ends_with(name, ".pt") || ends_with(name, ".pth");
     }
@@ -107,8 +96,8 @@ static s24_status list_directory(const char *directory, listing *l, s24_error *e
         status = list_name(l, e->d_name, err);
     }
     closedir(d);
-    if (l->count) {
-        qsort(l->names, l->count, sizeof *l->names, by_text);
+    if (l->names.count) {
+        qsort(l->names.items, l->names.count, sizeof *l->names.items, by_text);
     }
     return status;
 }
@@ -166,8 +155,7 @@ static s24_status list_shards(s24_checkpoint *c, const cJSON *map, s24_error *er
     const size_t most = (size_t)cJSON_GetArraySize(map);
     const char **names = s24_calloc(most, sizeof *names, err);
     c->places = s24_calloc(most, sizeof *c->places, err);
-    c->shards = s24_calloc(most, sizeof *c->shards, err);
-    s24_status status = names && c->places && c->shards ? S24_OK : S24_ERR_SYSTEM;
+    s24_status status = names && c->places ? S24_OK : S24_ERR_SYSTEM;
     cJSON_ArrayForEach(place, map) {
         status = status == S24_OK ? check_shard_name(place, err) : status;
         if (status == S24_OK) {
@@ -179,9 +167,7 @@ static s24_status list_shards(s24_checkpoint *c, const cJSON *map, s24_error *er
     }
     for (size_t i = 0; i < count && status == S24_OK; i++) {
         if (i == 0 || strcmp(names[i], names[i - 1]) != 0) {
-            c->shards[c->shard_count] = strdup(names[i]);
-            status = c->shards[c->shard_count] ? S24_OK : s24_fail_memory(err, 0);
-            c->shard_count += status == S24_OK;
+            status = s24_names_add(&c->shards, names[i], err);
         }
     }
     free(names);
@@ -198,12 +184,12 @@ static s24_status understand_index(s24_checkpoint *c, s24_error *err)
     if (status != S24_OK) {
         return status;
     }
-    if (c->shard_count == 0) {
+    if (c->shards.count == 0) {
         return s24_fail(err, S24_ERR_DATA, "its weight_map is empty");
     }
     cJSON_ArrayForEach(place, map) {
-        char *const *shard = bsearch(&place->valuestring, c->shards, c->shard_count, sizeof *c->shards, by_text);
-        c->places[c->place_count++] = (s24_index_place){.tensor = place->string, .shard = (size_t)(shard - c->shards)};
+        char *const *shard = bsearch(&place->valuestring, c->shards.items, c->shards.count, sizeof *c->shards.items, by_text);
+        c->places[c->place_count++] = (s24_index_place){.tensor = place->string, .shard = (size_t)(shard - c->shards.items)};
     }
     qsort(c->places, c->place_count, sizeof *c->places, by_tensor);
     return S24_OK;
@@ -219,10 +205,10 @@ static s24_status use_index(s24_checkpoint *c, const s24_io *io, s24_error *err)
 
 static s24_status refuse_extra(const s24_checkpoint *c, const listing *l, s24_error *err)
 {
-    for (size_t i = 0; i < l->count; i++) {
-        if (!bsearch(&l->names[i], c->shards, c->shard_count, sizeof *c->shards, by_text)) {
+    for (size_t i = 0; i < l->names.count; i++) {
+        if (!bsearch(&l->names.items[i], c->shards.items, c->shards.count, sizeof *c->shards.items, by_text)) {
             return s24_fail(err, S24_ERR_DATA, "%s is not in %s; move it away, or give the index itself as the input to "
-                            "leave it out", l->names[i], c->index);
+                            "leave it out", l->names.items[i], c->index);
         }
     }
     return S24_OK;
@@ -240,19 +226,15 @@ static s24_status choose(s24_checkpoint *c, listing *l, const s24_io *io, s24_er
         const s24_status status = use_index(c, io, err);
         return status == S24_OK ? refuse_extra(c, l, err) : status;
     }
-    if (l->count == 0) {
+    if (l->names.count == 0) {
         return s24_fail(err, S24_ERR_DATA, "has no .safetensors and no .s24 files%s", !l->pickles ? "" : "; save PyTorch's "
                         "with safetensors.torch.save_file, or save_pretrained(safe_serialization=True)");
     }
-    if (l->count > 1) {
+    if (l->names.count > 1) {
         return s24_fail(err, S24_ERR_DATA, "has %zu weights files, %s first, and no index; name the files instead",
-                        l->count, l->names[0]);
+                        l->names.count, l->names.items[0]);
     }
-    c->shards = l->names;
-    c->shard_count = 1;
-    l->names = NULL;
-    l->count = 0;
-    return S24_OK;
+    return s24_names_add(&c->shards, l->names.items[0], err);
 }
 
 static s24_status set_directory(s24_checkpoint *c, const char *path, bool whole, s24_error *err)
@@ -290,7 +272,7 @@ s24_status s24_checkpoint_find(s24_source *source, const s24_io *io, const char 
     listing_free(&l);
     if (status == S24_OK) {
         const char *from = source->options->format;
-        source->format = weights_format(c->shards[0]);
+        source->format = weights_format(c->shards.items[0]);
         if (from && strcmp(from, source->format->name) != 0) {
             return s24_fail(err, S24_ERR_DATA, "is a checkpoint of .%s files, not .%s", source->format->name, from);
         }
@@ -304,7 +286,7 @@ static s24_status open_part(s24_source *source, size_t i, s24_error *err)
 {
     const s24_checkpoint *c = source->checkpoint;
     s24_source *part = NULL;
-    char *path = s24_path_join(c->directory, c->shards[i], err);
+    char *path = s24_path_join(c->directory, c->shards.items[i], err);
     s24_status status = path ? s24_source_find(&part, source->io, path, source->options, err) : S24_ERR_SYSTEM;
     if (status == S24_OK) {
         source->parts[source->part_count++] = part;
@@ -317,7 +299,7 @@ static s24_status open_part(s24_source *source, size_t i, s24_error *err)
         status = s24_fail(err, S24_ERR_DATA, "is missing; %s lists it", c->index);
     }
     free(path);
-    return s24_fail_prefix(err, status, "%s: ", c->shards[i]);
+    return s24_fail_prefix(err, status, "%s: ", c->shards.items[i]);
 }
 
 /* Every tensor of the shard is where the index says. */
@@ -329,8 +311,8 @@ static s24_status compare_part(const s24_source *source, size_t shard, s24_error
         const s24_index_place key = {.tensor = contents->entries[i].name};
         const s24_index_place *place = bsearch(&key, c->places, c->place_count, sizeof *c->places, by_tensor);
         if (!place || place->shard != shard) {
-            return s24_fail(err, S24_ERR_DATA, "%s: tensor %s is in it, but %s%s", c->shards[shard], key.tensor,
-                            place ? "the index says in " : "not in the index", place ? c->shards[place->shard] : "");
+            return s24_fail(err, S24_ERR_DATA, "%s: tensor %s is in it, but %s%s", c->shards.items[shard], key.tensor,
+                            place ? "the index says in " : "not in the index", place ? c->shards.items[place->shard] : "");
         }
     }
     return S24_OK;
@@ -348,7 +330,7 @@ static s24_status compare_count(s24_source *source, s24_error *err)
         const s24_index_place *p = &c->places[i];
         if (!s24_source_find_entry(source->parts[p->shard], p->tensor)) {
             return s24_fail(err, S24_ERR_DATA, "%s: has no tensor %s, which the index says is in it",
-                            c->shards[p->shard], p->tensor);
+                            c->shards.items[p->shard], p->tensor);
         }
     }
     return S24_OK;
@@ -426,14 +408,14 @@ s24_status s24_checkpoint_parse(s24_source *source, s24_error *err)
 {
     const s24_checkpoint *c = source->checkpoint;
     s24_status status = S24_OK;
-    source->parts = s24_calloc(c->shard_count, sizeof *source->parts, err);
+    source->parts = s24_calloc(c->shards.count, sizeof *source->parts, err);
     if (!source->parts) {
         return S24_ERR_SYSTEM;
     }
-    for (size_t i = 0; i < c->shard_count && status == S24_OK; i++) {
+    for (size_t i = 0; i < c->shards.count && status == S24_OK; i++) {
         status = open_part(source, i, err);
     }
-    for (size_t i = 0; i < c->shard_count && status == S24_OK; i++) {
+    for (size_t i = 0; i < c->shards.count && status == S24_OK; i++) {
         status = compare_part(source, i, err);
     }
     status = status == S24_OK ? compare_count(source, err) : status;
@@ -452,13 +434,10 @@ void s24_checkpoint_close(s24_source *source)
         s24_source_close(source->parts[i]);
     }
     free(source->parts);
-    for (size_t i = 0; i < c->shard_count; i++) {
-        free(c->shards[i]);
-    }
+    s24_names_free(&c->shards);
     cJSON_Delete(c->json);
     free(c->index_text);
     free(c->places);
-    free(c->shards);
     free(c->index);
     free(c->directory);
     free(c);

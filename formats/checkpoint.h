@@ -23,8 +23,7 @@ typedef struct s24_checkpoint {
     cJSON *json;         /* the same, parsed */
     s24_index_place *places; /* in the order of tensors' names */
     size_t place_count;
-    char **shards;       /* file names, in their order */
-    size_t shard_count;
+    s24_names shards;    /* file names, in their order */
 } s24_checkpoint;
 
 /* Whether a path is a checkpoint: a directory, or, unless the format is given, an index by its name. */

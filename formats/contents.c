@@ -115,3 +115,27 @@ void s24_contents_free(s24_contents *contents)
     free(contents->metadata);
     *contents = (s24_contents){0};
 }
+
+s24_status s24_names_add(s24_names *names, const char *name, s24_error *err)
+{
+    char **items = grow(names->items, names->count, &names->capacity, sizeof *items, err);
+    if (!items) {
+        return S24_ERR_SYSTEM;
+    }
+    names->items = items;
+    char *const copy = copy_string(name, err);
+    if (!copy) {
+        return S24_ERR_SYSTEM;
+    }
+    items[names->count++] = copy;
+    return S24_OK;
+}
+
+void s24_names_free(s24_names *names)
+{
+    for (size_t i = 0; i < names->count; i++) {
+        free(names->items[i]);
+    }
+    free(names->items);
+    *names = (s24_names){0};
+}

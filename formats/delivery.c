@@ -51,15 +51,7 @@ static s24_status make_directory(s24_delivery *d, const char *path, s24_error *e
         return errno == EEXIST ? S24_OK /* if it is no directory, opening a file in it says so */
                                : s24_fail_prefix(err, s24_fail_errno(err, errno, "cannot make the directory"), "%s: ", path);
     }
-    char **directories = realloc(d->directories, (d->directory_count + 1) * sizeof *directories);
-    char *const copy = strdup(path);
-    d->directories = directories ? directories : d->directories;
-    if (!directories || !copy) {
-        free(copy);
-        return s24_fail_memory(err, strlen(path));
-    }
-    directories[d->directory_count++] = copy;
-    return S24_OK;
+    return s24_names_add(&d->directories, path, err);
 }
 
 static void delivery_free(s24_delivery *d, bool failed)
@@ -67,17 +59,12 @@ static void delivery_free(s24_delivery *d, bool failed)
     while (d->output_count) {
         s24_output_abort(d->outputs[--d->output_count]);
     }
-    while (d->directory_count) {
-        char *const path = d->directories[--d->directory_count];
-        if (failed) {
-            rmdir(path); /* fails, as it should, unless it is empty */
-        }
-        free(path);
+    for (size_t i = d->directories.count; failed && i > 0; i--) {
+        rmdir(d->directories.items[i - 1]); /* fails, as it should, unless it is empty */
     }
+    s24_names_free(&d->directories);
     free(d->outputs);
-    free(d->directories);
     d->outputs = NULL;
-    d->directories = NULL;
 }
 
 void s24_delivery_abort(s24_delivery *d)
@@ -115,7 +102,7 @@ s24_status s24_delivery_commit(s24_delivery *d, s24_error *err)
 /* The name of shard i in the output; the caller frees it. */
 static char *shard_name(const s24_delivery *d, size_t i, s24_error *err)
 {
-    const char *name = d->source->checkpoint->shards[i], *suffix = d->format->suffixes;
+    const char *name = d->source->checkpoint->shards.items[i], *suffix = d->format->suffixes;
     if (!suffix || d->format == d->source->format) {
         suffix = strrchr(name, '.');
     }
@@ -501,8 +488,8 @@ static s24_status copy_config(s24_delivery *d, const char *from, const char *to,
 static bool is_input(const s24_delivery *d, const char *name)
 {
     const s24_checkpoint *c = d->source->checkpoint;
-    for (size_t i = 0; i < c->shard_count; i++) {
-        if (strcmp(name, c->shards[i]) == 0) {
+    for (size_t i = 0; i < c->shards.count; i++) {
+        if (strcmp(name, c->shards.items[i]) == 0) {
             return true;
         }
     }

@@ -35,8 +35,7 @@ typedef struct s24_delivery {
     s24_output **outputs;      /* complete, not yet in their places */
     size_t output_count, output_capacity;
     size_t index;              /* which of them appears last; SIZE_MAX: none */
-    char **directories;        /* that were made */
-    size_t directory_count, directory_capacity;
+    s24_names directories;     /* that were made */
 } s24_delivery;
 
 /* Whether the source's file number i is of this delivery's share. */

@@ -65,6 +65,15 @@ s24_entry *s24_contents_add(s24_contents *contents, const char *name, s24_dtype 
 s24_status s24_contents_add_pair(s24_contents *contents, const char *key, const char *value, s24_error *err);
 void s24_contents_free(s24_contents *contents);
 
+/* A list of strings; owned. */
+typedef struct s24_names {
+    char **items;
+    size_t count, capacity;
+} s24_names;
+
+s24_status s24_names_add(s24_names *names, const char *name, s24_error *err); /* a copy */
+void s24_names_free(s24_names *names);
+
 /* Bytes of a dense tensor; S24_ERR_DATA when they cannot be counted or are not whole. */
 s24_status s24_dense_bytes(s24_dtype dtype, int rank, const size_t *shape, uint64_t *bytes, s24_error *err);
 

@@ -67,20 +67,19 @@ s24_status s24_fail_unsupported(s24_error *err, const char *format, ...)
 
 s24_status s24_fail_prefix(s24_error *err, s24_status status, const char *format, ...)
 {
-    char message[sizeof err->message];
     va_list args;
     if (!err || status == S24_OK) {
         return status;
     }
-    memcpy(message, err->message, sizeof message);
+    s24_error before = *err;
     va_start(args, format);
     const int n = vsnprintf(err->message, sizeof err->message, format, args);
     va_end(args);
     if (n >= 0 && (size_t)n < sizeof err->message) {
         /* What is cut off, if anything, is the end of the line. */
         const size_t room = sizeof err->message - (size_t)n - 1;
-        message[room] = '\0';
-        strcpy(err->message + n, message);
+        before.message[room] = '\0';
+        strcpy(err->message + n, before.message);
     }
     return status;
 }
