@@ -240,16 +240,11 @@ static s24_status choose(s24_checkpoint *c, listing *l, const s24_io *io, s24_er
 static s24_status set_directory(s24_checkpoint *c, const char *path, bool whole, s24_error *err)
 {
     const char *slash = strrchr(path, '/');
-    const size_t n = whole ? strlen(path) : slash ? (size_t)(slash - path) + 1 : 0;
-    c->directory = s24_alloc(n + 3, err);
-    if (!c->directory) {
-        return S24_ERR_SYSTEM;
-    }
-    snprintf(c->directory, n + 3, "%.*s%s", (int)n, path, n == 0 ? "./" : path[n - 1] == '/' ? "" : "/");
+    c->directory = whole ? strdup(path) : slash ? strndup(path, (size_t)(slash - path) + 1) : strdup(".");
     if (!whole) {
         c->index = strdup(slash ? slash + 1 : path);
     }
-    return whole || c->index ? S24_OK : s24_fail_memory(err, strlen(path));
+    return c->directory && (whole || c->index) ? S24_OK : s24_fail_memory(err, strlen(path));
 }
 
 s24_status s24_checkpoint_find(s24_source *source, const s24_io *io, const char *path, s24_error *err)

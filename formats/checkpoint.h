@@ -16,7 +16,7 @@ typedef struct s24_index_place {
 } s24_index_place;
 
 typedef struct s24_checkpoint {
-    char *directory;     /* ends with "/" */
+    char *directory;
     char *index;         /* the index's file name; NULL: there is none, and one shard */
     char *index_text;
     size_t index_bytes;
