@@ -455,8 +455,11 @@ s24_status s24_input_hold(s24_input *in, uint64_t offset, uint64_t n, s24_error 
     if (!in->stream) {
         return S24_OK;
     }
-    /* What is held of the new range already (a peek, the end of the last hold) moves to its front. */
     const uint64_t held_to = in->held_from + in->held.length;
+    if (in->size != S24_UNKNOWN && offset >= in->held_from && offset <= held_to && n <= held_to - offset) {
+        return S24_OK; /* the stream is at its end, and others may want what else is held */
+    }
+    /* What is held of the new range already (a peek, the end of the last hold) moves to its front. */
     s24_spool old = in->held;
     s24_spool_init(&in->held, in->io);
     s24_status status = S24_OK;
