@@ -231,8 +231,9 @@ static s24_status copy_tensor(unpack_job *job, s24_error *err)
                 fill_lost(e->dtype, data, n / bytes);
             }
         }
-        status = format->write ? format->write(job->target->sink, job->index, (size_t)(at / bytes), n / bytes, data, err)
-                               : s24_output_write(job->target->sink->out, out->offset + at, data, n, err);
+        status = format->write && bytes
+                     ? format->write(job->target->sink, job->index, (size_t)(at / bytes), n / bytes, data, err)
+                     : s24_output_write(job->target->sink->out, out->offset + at, data, n, err);
         s24_fail_prefix(err, status, "%s: ", s24_target_name(job->target));
     }
     free(data);
@@ -282,7 +283,7 @@ static s24_status open_sink(s24_source *source, const s24_io *io, const s24_deco
     s24_contents plan = {0};
     s24_output *out = NULL;
     s24_input *const inputs[] = {source->in};
-    if (!format || !format->create) {
+    if (!format || !format->create || format->unfit) {
         return s24_fail(err, S24_ERR_USAGE, "%s cannot be written dense; choose --to npy, safetensors, json or raw", to);
     }
     s24_status status = plan_output(source, q, &plan, err);

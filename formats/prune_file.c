@@ -338,7 +338,7 @@ static s24_status find_target_format(const prune_run *run, const s24_format **fo
 {
     const char *to = run->request->to ? run->request->to : "s24";
     *format = strcmp(to, "same") == 0 ? run->source->format : s24_format_by_name(to);
-    if (!*format || (*format != &s24_format_s24 && !(*format)->create)) {
+    if (!*format || (*format != &s24_format_s24 && (!(*format)->create || (*format)->unfit))) {
         return s24_fail(err, S24_ERR_USAGE, "no such output type: %s", to);
     }
     return S24_OK;

@@ -2,5 +2,6 @@
 #include "format.h"
 
 const s24_format *const s24_formats[] = {
-    &s24_format_s24, &s24_format_npy, &s24_format_safetensors, &s24_format_json, &s24_format_raw, NULL,
+    &s24_format_s24,  &s24_format_npy,     &s24_format_safetensors, &s24_format_json,
+    &s24_format_raw,  &s24_format_bitmask, &s24_format_cutlass,     NULL,
 };
