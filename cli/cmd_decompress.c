@@ -22,7 +22,7 @@ static const char *choice_to(size_t i)
         return "same";
     }
     for (size_t f = 0; s24_formats[f]; f++) {
-        if (s24_formats[f]->create && --i == 0) {
+        if (s24_formats[f]->create && !s24_formats[f]->unfit && --i == 0) { /* dense ones: others are convert's */
             return s24_formats[f]->name;
         }
     }

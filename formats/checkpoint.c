@@ -1,4 +1,5 @@
 #include "checkpoint.h"
+#include "layout.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -414,7 +415,12 @@ s24_status s24_checkpoint_parse(s24_source *source, s24_error *err)
         status = compare_part(source, i, err);
     }
     status = status == S24_OK ? compare_count(source, err) : status;
-    return status == S24_OK ? gather(source, err) : status;
+    status = status == S24_OK ? gather(source, err) : status;
+    if (status == S24_OK && source->format == &s24_format_safetensors) {
+        status = s24_layout_apply(source, err);
+        s24_checkpoint_divide(source);
+    }
+    return status;
 }
 
 void s24_checkpoint_close(s24_source *source)

@@ -217,8 +217,9 @@ struct s24_format {
     s24_status (*create)(s24_sink *sink, s24_error *err);
 
     /*
-     * Text formats: elements [first, first + n) of an entry, C order, all entries and elements in order. NULL: data are
-     * bytes at the entry's offset, little-endian C order, entries behind one another in the plan's order.
+     * Text formats and sparse layouts: elements [first, first + n) of an entry, C order, all entries and elements in
+     * order. NULL: data are bytes at the entry's offset, little-endian C order, entries behind one another in the
+     * plan's order; of a dtype that has no whole bytes they always are.
      */
     s24_status (*write)(s24_sink *sink, size_t entry, size_t first, size_t n, const void *data, s24_error *err);
 
@@ -239,6 +240,8 @@ const s24_format *s24_format_by_suffix(const char *path);    /* NULL: none */
 bool s24_plain_recognise(s24_input *in, const unsigned char *head, size_t n);
 
 extern const s24_format s24_format_npy, s24_format_raw, s24_format_json, s24_format_safetensors, s24_format_s24;
+/* Sparse layouts, written only: read they are safetensors with a layout. */
+extern const s24_format s24_format_bitmask, s24_format_cutlass;
 /* Unsupported ones, of foreign.c. */
 extern const s24_format s24_format_gguf, s24_format_pytorch, s24_format_pickle, s24_format_hdf5, s24_format_onnx,
     s24_format_tflite, s24_format_gzip, s24_format_zstd, s24_format_xz, s24_format_bzip2;

@@ -450,19 +450,16 @@ s24_status s24_input_peek(s24_input *in, void *data, size_t n, size_t *got, s24_
     return s24_input_read(in, 0, data, *got, err);
 }
 
-/* Whether a stream was taken in whole: then nothing of it is ever gone. */
-static bool all_held(const s24_input *in)
-{
-    return in->held_from == 0 && in->size != S24_UNKNOWN && in->held.length == in->size;
-}
-
 s24_status s24_input_hold(s24_input *in, uint64_t offset, uint64_t n, s24_error *err)
 {
-    if (!in->stream || (all_held(in) && offset + n <= in->size)) {
+    if (!in->stream) {
         return S24_OK;
     }
-    /* What is held of the new range already (a peek, the end of the last hold) moves to its front. */
     const uint64_t held_to = in->held_from + in->held.length;
+    if (in->size != S24_UNKNOWN && offset >= in->held_from && offset <= held_to && n <= held_to - offset) {
+        return S24_OK; /* the stream is at its end, and others may want what else is held */
+    }
+    /* What is held of the new range already (a peek, the end of the last hold) moves to its front. */
     s24_spool old = in->held;
     s24_spool_init(&in->held, in->io);
     s24_status status = S24_OK;
@@ -493,6 +490,12 @@ s24_status s24_input_hold(s24_input *in, uint64_t offset, uint64_t n, s24_error 
 s24_status s24_input_hold_all(s24_input *in, s24_error *err)
 {
     return in->stream ? hold_more(in, UINT64_MAX, err) : S24_OK;
+}
+
+/* Whether a stream was taken in whole: then nothing of it is ever gone. */
+static bool all_held(const s24_input *in)
+{
+    return in->held_from == 0 && in->size != S24_UNKNOWN && in->held.length == in->size;
 }
 
 s24_status s24_input_rewind(s24_input *in, s24_error *err)

@@ -87,7 +87,10 @@ s24_status s24_input_read_new(s24_input *input, uint64_t offset, char **data, si
 /* The first bytes, up to n, for probing; *got is how many there are. They can be read again. */
 s24_status s24_input_peek(s24_input *input, void *data, size_t n, size_t *got, s24_error *err);
 
-/* Makes [offset, offset + n) readable by position and again and again (a no-op but for streams). Ends earlier holds. */
+/*
+ * Makes [offset, offset + n) readable by position and again and again (a no-op but for streams). Ends earlier holds,
+ * unless the stream has ended and one of them has all of it.
+ */
 s24_status s24_input_hold(s24_input *input, uint64_t offset, uint64_t n, s24_error *err);
 
 /* The same for everything from offset 0 to the end; sets input->size. Only while nothing but a peek was read. */

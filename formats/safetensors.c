@@ -2,10 +2,11 @@
  * safetensors, the files of Hugging Face models: u64 LE length of a header, the header (st_header.h), the data. What is
  * written has its data at a multiple of 64, as .s24 files have, for whoever maps it.
  */
+#include "safetensors.h"
+
 #include <string.h>
 
 #include "plain.h"
-#include "st_header.h"
 
 #define PREFIX 8          /* the header's length */
 #define STEP (1u << 20)   /* of reading a header whose length nobody has proved */
@@ -80,7 +81,7 @@ static s24_status safetensors_open(s24_source *source, s24_error *err)
     return status;
 }
 
-static s24_status safetensors_accepts(const s24_entry *entry, s24_error *err)
+s24_status s24_safetensors_accepts(const s24_entry *entry, s24_error *err)
 {
     if (strcmp(entry->name, "__metadata__") == 0) {
         return s24_fail(err, S24_ERR_DATA, "a safetensors file cannot hold a tensor of this name; rename it");
@@ -97,11 +98,7 @@ static void lay_out(s24_contents *contents, uint64_t start)
     }
 }
 
-/*
- * The header's bytes, prefix and padding included. They are read back by the strict reader: a name or a piece of
- * metadata that the format cannot hold (from a .npz, say) is found before any data are written.
- */
-static s24_status make_header(s24_contents *contents, s24_text *header, s24_error *err)
+s24_status s24_safetensors_header(s24_contents *contents, s24_text *header, s24_error *err)
 {
     unsigned char prefix[PREFIX] = {0};
     s24_contents again = {0};
@@ -131,8 +128,7 @@ static s24_status make_header(s24_contents *contents, s24_text *header, s24_erro
     return status;
 }
 
-/* A lone array has no name in its own format; here it is called what numpy calls it in a .npz. */
-static s24_status name_lone_entry(s24_contents *contents, s24_error *err)
+s24_status s24_safetensors_name_lone(s24_contents *contents, s24_error *err)
 {
     if (contents->count == 1 && !*contents->entries[0].name) {
         char *const name = strdup(S24_NAMELESS);
@@ -148,8 +144,8 @@ static s24_status name_lone_entry(s24_contents *contents, s24_error *err)
 static s24_status safetensors_create(s24_sink *sink, s24_error *err)
 {
     s24_text header = {0};
-    s24_status status = name_lone_entry(&sink->contents, err);
-    status = status == S24_OK ? make_header(&sink->contents, &header, err) : status;
+    s24_status status = s24_safetensors_name_lone(&sink->contents, err);
+    status = status == S24_OK ? s24_safetensors_header(&sink->contents, &header, err) : status;
     status = status == S24_OK ? s24_output_write(sink->out, 0, header.text, header.length, err) : status;
     s24_text_free(&header);
     return status;
@@ -160,6 +156,6 @@ const s24_format s24_format_safetensors = {
     .suffixes = ".safetensors",
     .probe = safetensors_probe,
     .open = safetensors_open,
-    .accepts = safetensors_accepts,
+    .accepts = s24_safetensors_accepts,
     .create = safetensors_create,
 };

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "checkpoint.h"
+#include "layout.h"
 
 const s24_format *s24_format_by_name(const char *name)
 {
@@ -114,7 +115,9 @@ s24_status s24_source_parse(s24_source *source, s24_error *err)
         e->source = source;
         e->in = e->in ? e->in : source->in;
     }
-    return status;
+    /* The planes of a tensor may be in several of a checkpoint's files. */
+    return status == S24_OK && source->format == &s24_format_safetensors && !source->is_part ? s24_layout_apply(source, err)
+                                                                                             : status;
 }
 
 s24_status s24_source_open(s24_source **source, const s24_io *io, const char *path, const s24_read_options *options,
@@ -194,6 +197,17 @@ void s24_source_close(s24_source *source)
     }
 }
 
+/* Where an entry's data end, of several planes the last. */
+static uint64_t end_of(const s24_entry *e)
+{
+    uint64_t end = e->layout ? 0 : e->offset + e->bytes;
+    for (size_t p = 0; p < e->plane_count; p++) {
+        const uint64_t plane = e->planes[p].offset + e->planes[p].bytes;
+        end = plane > end ? plane : end;
+    }
+    return end;
+}
+
 s24_status s24_source_expect_end(s24_source *source, s24_error *err)
 {
     uint64_t end = 0;
@@ -201,8 +215,8 @@ s24_status s24_source_expect_end(s24_source *source, s24_error *err)
         return source->format->end(source, err);
     }
     for (size_t i = 0; i < source->contents.count; i++) {
-        const s24_entry *e = &source->contents.entries[i];
-        end = e->offset + e->bytes > end ? e->offset + e->bytes : end;
+        const uint64_t entry_end = end_of(&source->contents.entries[i]);
+        end = entry_end > end ? entry_end : end;
     }
     return source->in->stream && source->contents.count ? s24_input_expect_end(source->in, end, err) : S24_OK;
 }
@@ -239,7 +253,7 @@ bool s24_entry_transposed(const s24_entry *entry, int axis)
 
 s24_status s24_source_hold(const s24_entry *entry, int axis, s24_error *err)
 {
-    if (!entry->in->stream || !s24_entry_transposed(entry, axis)) {
+    if (!entry->in->stream || entry->layout || !s24_entry_transposed(entry, axis)) { /* a layout's planes are held */
         return S24_OK;
     }
     const s24_status status = s24_input_hold(entry->in, entry->offset, entry->bytes, err);

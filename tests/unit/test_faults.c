@@ -17,7 +17,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "format.h"
+#include "target.h"
 
 #define COUNT(array) (sizeof(array) / sizeof *(array))
 
@@ -309,6 +309,29 @@ static bool right_figures(const s24_report *r, const s24_report *expected)
     return r->count == expected->count && memcmp(&r->totals, &expected->totals, sizeof r->totals) == 0;
 }
 
+/* A tensor in a sparse layout, and one beside it. */
+static void make_layout(const s24_format *format, const char *path)
+{
+    static const size_t shape[] = {16, 128}, beside[] = {3};
+    s24_contents plan = {0};
+    s24_output *out;
+    s24_sink *sink;
+    s24_error err;
+    unsigned char data[16 * 128];
+    for (size_t i = 0; i < sizeof data; i++) {
+        data[i] = i % 4 < 2 ? (unsigned char)(i / 4) : 0;
+    }
+    s24_entry *const e = s24_contents_add(&plan, "w.weight", S24_I8, 2, shape, &err);
+    e->packed = true;
+    e->axis = 1;
+    ck_assert_ptr_nonnull(s24_contents_add(&plan, "v", S24_U8, 1, beside, &err));
+    ck_assert_int_eq(s24_output_open(&out, &io, path, NULL, 0, &err), S24_OK);
+    ck_assert_int_eq(s24_sink_open(&sink, format, out, &plan, &err), S24_OK);
+    ck_assert_int_eq(format->write(sink, 0, 0, sizeof data, data, &err), S24_OK);
+    ck_assert_int_eq(format->write(sink, 1, 0, 3, data, &err), S24_OK);
+    ck_assert_int_eq(s24_sink_commit(sink, &err), S24_OK);
+}
+
 static void make_directory(void)
 {
     s24_error err;
@@ -325,6 +348,8 @@ static void make_directory(void)
     const s24_stats_request r = {.input = "m.s24", .original = "other.safetensors"};
     ck_assert_int_eq(s24_stats_file(&io, &r, &other_figures, &err), S24_OK);
     ck_assert(!right_figures(&figures, &other_figures));
+    make_layout(&s24_format_bitmask, "bitmask.safetensors");
+    make_layout(&s24_format_cutlass, "cutlass.safetensors");
 }
 
 static void remove_directory(void)
@@ -421,6 +446,60 @@ static s24_status do_load(s24_error *err)
     return status;
 }
 
+/* Out of a sparse layout, and into it again. */
+static s24_status carry_layout(s24_source *source, const s24_format *format, const char *to, s24_error *err)
+{
+    s24_contents plan = {0};
+    s24_output *out;
+    s24_target target = {0};
+    s24_status status = S24_OK;
+    for (size_t i = 0; i < source->contents.count && status == S24_OK; i++) {
+        const s24_entry *const from = &source->contents.entries[i];
+        s24_entry *const e = s24_contents_add(&plan, from->name, from->dtype, from->rank, from->shape, err);
+        status = e ? S24_OK : S24_ERR_SYSTEM;
+        if (e) {
+            e->packed = from->layout != NULL;
+            e->axis = from->rank - 1;
+        }
+    }
+    status = status == S24_OK ? s24_output_open(&out, &io, to, NULL, 0, err) : status;
+    if (status != S24_OK) {
+        s24_contents_free(&plan);
+        return status;
+    }
+    status = s24_sink_open(&target.sink, format, out, &plan, err);
+    for (size_t i = 0; i < source->contents.count && status == S24_OK; i++) {
+        status = s24_target_carry(&target, source, i, err);
+    }
+    status = status == S24_OK ? s24_source_expect_end(source, err) : status;
+    if (status != S24_OK) {
+        s24_target_abort(&target);
+        return status;
+    }
+    return s24_target_commit(&target, err);
+}
+
+static s24_status do_layout(const s24_format *format, const char *from, const char *to, s24_error *err)
+{
+    s24_source *source;
+    s24_status status = s24_source_open(&source, &io, from, NULL, err);
+    if (status == S24_OK) {
+        status = carry_layout(source, format, to, err);
+        s24_source_close(source);
+    }
+    return status;
+}
+
+static s24_status do_bitmask(s24_error *err)
+{
+    return do_layout(&s24_format_bitmask, "bitmask.safetensors", "out", err);
+}
+
+static s24_status do_cutlass(s24_error *err)
+{
+    return do_layout(&s24_format_cutlass, "cutlass.safetensors", "out", err);
+}
+
 /* Pipes that hold all there is: no threads are needed. */
 static int pipe_in[2], pipe_out[2];
 static char path_in[32], path_out[32];
@@ -468,6 +547,16 @@ static s24_status do_salvage_pipe(s24_error *err)
     return s24_decompress_file(&io, &q, err);
 }
 
+static s24_status do_bitmask_pipe(s24_error *err)
+{
+    return do_layout(&s24_format_bitmask, path_in, path_out, err);
+}
+
+static s24_status do_cutlass_pipe(s24_error *err)
+{
+    return do_layout(&s24_format_cutlass, path_in, path_out, err);
+}
+
 typedef struct operation {
     const char *name;
     s24_status (*run)(s24_error *err);
@@ -475,7 +564,8 @@ typedef struct operation {
     const char *piped;    /* the file that comes through a pipe; NULL: none */
     bool writes;
     int spared;           /* faults that may go unseen: a file that is no .s24 is asked twice whether it is one,
-                             salvage has two of everything */
+                             names are searched without a list where there is no memory for it, salvage has two of
+                             everything */
 } operation;
 
 static const operation operations[] = {
@@ -488,9 +578,13 @@ static const operation operations[] = {
     {"stats", do_stats, NULL, NULL, false, 0},
     {"recompute", do_recompute, NULL, NULL, false, 2},
     {"load", do_load, NULL, NULL, false, 4},
+    {"bitmask", do_bitmask, "bitmask.safetensors", NULL, true, 4},
+    {"cutlass", do_cutlass, "cutlass.safetensors", NULL, true, 4},
     {"prune through pipes", do_prune_pipe, "m.s24", "in.safetensors", false, 0},
     {"decompress through pipes", do_decompress_pipe, "m.safetensors", "m.s24", false, 0},
     {"salvage through pipes", do_salvage_pipe, "m.safetensors", "m.s24", false, 0},
+    {"bitmask through pipes", do_bitmask_pipe, "bitmask.safetensors", "bitmask.safetensors", false, 2},
+    {"cutlass through pipes", do_cutlass_pipe, "cutlass.safetensors", "cutlass.safetensors", false, 2},
 };
 
 static bool same_file(const char *a, const char *b)
