@@ -283,7 +283,8 @@ static s24_status open_sink(s24_source *source, const s24_io *io, const s24_deco
     s24_output *out = NULL;
     s24_input *const inputs[] = {source->in};
     if (!format || !format->create) {
-        return s24_fail(err, S24_ERR_USAGE, "%s cannot be written dense; choose --to npy, safetensors, json or raw", to);
+        return s24_fail(err, S24_ERR_USAGE, "%s cannot be written dense; choose --to npy, npz, safetensors, json or raw",
+                        to);
     }
     s24_status status = plan_output(source, q, &plan, err);
     if (status != S24_OK) {

@@ -161,7 +161,7 @@ s24_status s24_array_load(const char *path, const char *name, s24_array *array, 
     void *data = NULL;
     bool dense = false;
     status = e ? s24_dense_bytes(e->dtype, e->rank, e->shape, &bytes, err) : S24_ERR_USAGE;
-    if (status == S24_OK && source->format != &s24_format_s24 && bytes > source->in->size) {
+    if (status == S24_OK && source->format != &s24_format_s24 && bytes > e->in->size) {
         status = s24_fail(err, S24_ERR_DATA, "is shorter than its header says"); /* before that much is allocated */
     }
     if (status == S24_OK) {
