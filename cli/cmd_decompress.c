@@ -35,7 +35,7 @@ static const args_option decompress_rows[] = {
      .file = true, .help = "Write to OUT, or to standard output if that is \"-\". Without this, beside the input, with "
                            "the suffix of its type."},
     {.name = "to", .value = "TYPE", .set = args_set_string, .offset = DECOMPRESS(to), .choice = choice_to,
-     .help = "Write TYPE: npy, safetensors, json, raw, or same, the type that was pruned. Without this OUT's suffix "
+     .help = "Write TYPE: npy, npz, safetensors, json, raw, or same, the type that was pruned. Without this OUT's suffix "
              "decides, and same where that says nothing."},
     {.name = "tensor", .value = "NAME", .set = args_set_string, .offset = DECOMPRESS(tensor),
      .help = "Only the tensor of this name."},

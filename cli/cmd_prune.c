@@ -44,7 +44,7 @@ static const args_option prune_rows[] = {
      .help = "Write to OUT, or to standard output if that is \"-\". With several inputs OUT is a directory. Without "
              "this, beside the input: model.npy becomes model.s24."},
     {.name = "to", .value = "TYPE", .set = args_set_string, .offset = PRUNE(to), .choice = choice_to,
-     .help = "Write TYPE: s24, or a dense file with zeros: npy, safetensors, json, raw, or same, the input's own. "
+     .help = "Write TYPE: s24, or a dense file with zeros: npy, npz, safetensors, json, raw, or same, the input's own. "
              "Without this OUT's suffix decides, and s24 where that says nothing."},
     {.name = "method", .value = "NAME", .set = args_set_string, .offset = PRUNE(method), .choice = choice_method,
      .help = "Keep the two of a group with the largest magnitude |w|, the default, or gradient |w g|."},

@@ -139,7 +139,7 @@ static bool set_endian(args *a, const args_option *option, void *target, const c
 #define READ(field) offsetof(s24_read_options, field)
 const args_option read_options[] = {
     {.name = "from", .value = "TYPE", .set = args_set_string, .offset = READ(format), .choice = choice_input_format,
-     .help = "Read the input as TYPE, whatever it looks like: npy, safetensors, json, raw or s24."},
+     .help = "Read the input as TYPE, whatever it looks like: npy, npz, safetensors, json, raw or s24."},
     {.name = "raw-dtype", .value = "DTYPE", .set = set_raw_dtype, .choice = choice_dtype,
      .help = "Raw data are of DTYPE, such as f32, bf16 or i8; also an .npy file that does not tell its 8-bit float."},
     {.name = "shape", .value = "N,N...", .set = set_shape, .help = "Raw data have this shape, such as 4096,4096."},

@@ -45,7 +45,7 @@ static const char *base_of(const char *path)
 
 path_suffix path_format(const char *path, const char **format)
 {
-    static const char *const foreign[] = {".npz", ".pt", ".pth", ".ckpt", ".onnx", ".gguf", ".h5", ".pkl", ".tflite"};
+    static const char *const foreign[] = {".pt", ".pth", ".ckpt", ".onnx", ".gguf", ".h5", ".pkl", ".tflite"};
     const char *dot = strrchr(base_of(path), '.');
     const s24_format *f = s24_format_by_suffix(path);
     *format = f ? f->name : NULL;

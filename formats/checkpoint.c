@@ -419,6 +419,9 @@ s24_status s24_checkpoint_parse(s24_source *source, s24_error *err)
     if (status == S24_OK && source->format == &s24_format_safetensors) {
         status = s24_layout_apply(source, err);
         s24_checkpoint_divide(source);
+        for (size_t i = 0; i < source->part_count; i++) {
+            s24_layout_unmark(&source->parts[i]->contents);
+        }
     }
     return status;
 }

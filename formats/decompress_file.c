@@ -303,7 +303,7 @@ static s24_status find_format(unpack_run *run, s24_error *err)
     const char *to = q->to && strcmp(q->to, "same") != 0 ? q->to : s24_plain_of(s24_source_file(run->source, 0))->container;
     run->format = s24_format_by_name(to);
     return run->format && run->format->create ? S24_OK
-        : s24_fail(err, S24_ERR_USAGE, "%s cannot be written dense; choose --to npy, safetensors, json or raw", to);
+        : s24_fail(err, S24_ERR_USAGE, "%s cannot be written dense; choose --to npy, npz, safetensors, json or raw", to);
 }
 
 /* The tensors that were asked for, and how many bytes they are. */
@@ -358,7 +358,10 @@ s24_status s24_decompress_file(const s24_io *io, const s24_decompress_request *q
     if (status != S24_OK) {
         return s24_fail_prefix(err, status, "%s: ", input);
     }
-    if (source->format == &s24_format_s24) {
+    const s24_format *to = q->to ? s24_format_by_name(q->to) : NULL;
+    if (to && to->unfit) {
+        status = s24_fail(err, S24_ERR_USAGE, "%s is no dense type; s24 convert writes it", to->name);
+    } else if (source->format == &s24_format_s24) {
         status = s24_decompress_source(io, q, source, err);
     } else {
         status = s24_fail(err, S24_ERR_DATA, "%s: is no .s24 file but .%s; s24 prune makes one", input,

@@ -1,5 +1,7 @@
 #include "delivery.h"
 
+#include "config_json.h"
+
 #include <dirent.h>
 #include <errno.h>
 #include <stdio.h>
@@ -465,21 +467,25 @@ static s24_status copy_file(s24_delivery *d, const char *from, const char *to, s
     return status;
 }
 
-/* config.json says how the weights are stored: a command that changes that changes it. */
+/* config.json says how the weights are stored, where that is one of compressed-tensors' layouts. */
 static s24_status copy_config(s24_delivery *d, const char *from, const char *to, s24_error *err)
 {
     s24_input *in = NULL;
     char *text = NULL;
-    s24_text changed = {0};
+    bool changed = false;
+    s24_text spliced = {0};
     s24_status status = s24_input_open(&in, d->io, from, err);
     status = status == S24_OK ? s24_input_read_new(in, 0, &text, (size_t)in->size, err) : status;
-    status = status == S24_OK ? d->config(d->ctx, text, (size_t)in->size, &changed, err) : status;
+    if (status == S24_OK) {
+        const char *layout = d->format == &s24_format_bitmask ? d->format->name : NULL;
+        status = s24_config_set_sparsity(text, (size_t)in->size, layout, &spliced, &changed, err);
+        status = status == S24_ERR_DATA && !layout ? S24_OK : status; /* not ours to judge */
+    }
     s24_fail_prefix(err, status, "%s: ", from);
     if (status == S24_OK) {
-        status = changed.length || changed.failed ? write_text(d, "config.json", &changed, err)
-                                                  : copy_file(d, from, to, err);
+        status = changed ? write_text(d, "config.json", &spliced, err) : copy_file(d, from, to, err);
     }
-    s24_text_free(&changed);
+    s24_text_free(&spliced);
     free(text);
     s24_input_close(in);
     return status;
@@ -522,8 +528,7 @@ static s24_status copy_entry(s24_delivery *d, const char *name, const char *from
         s24_io_note(d->io, "%s: not copied: neither a file nor a directory", from);
         return S24_OK;
     }
-    return top && d->config && strcmp(name, "config.json") == 0 ? copy_config(d, from, to, err)
-                                                                : copy_file(d, from, to, err);
+    return top && strcmp(name, "config.json") == 0 ? copy_config(d, from, to, err) : copy_file(d, from, to, err);
 }
 
 /* Temporary files of s24 itself, of a run that goes on beside this one or was killed, are none of the checkpoint's. */

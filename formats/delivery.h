@@ -28,8 +28,6 @@ typedef struct s24_delivery {
     s24_status (*process)(void *ctx, s24_target *target, s24_entry *entry, size_t planned, s24_error *err);
     /* All wanted data of the file have been read. */
     s24_status (*end)(void *ctx, s24_source *file, s24_error *err);
-    /* config.json of a checkpoint, to be changed: appends its new text to `out`, or nothing. NULL: copied as it is. */
-    s24_status (*config)(void *ctx, const char *text, size_t n, s24_text *out, s24_error *err);
 
     /* Of s24_delivery_write: */
     s24_output **outputs;      /* complete, not yet in their places */

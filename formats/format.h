@@ -239,7 +239,8 @@ const s24_format *s24_format_by_suffix(const char *path);    /* NULL: none */
 /* Whether anything shows that the file is, or was, a .s24: one flipped bit must not make it an ordinary model. */
 bool s24_plain_recognise(s24_input *in, const unsigned char *head, size_t n);
 
-extern const s24_format s24_format_npy, s24_format_raw, s24_format_json, s24_format_safetensors, s24_format_s24;
+extern const s24_format s24_format_npy, s24_format_npz, s24_format_raw, s24_format_json, s24_format_safetensors,
+    s24_format_s24;
 /* Sparse layouts, written only: read they are safetensors with a layout. */
 extern const s24_format s24_format_bitmask, s24_format_cutlass;
 /* Unsupported ones, of foreign.c. */

@@ -356,7 +356,7 @@ static void replace(s24_contents *contents, set *sets, size_t count)
 }
 
 /* What is read as a dense tensor is not marked as anything else, unless some plane is left. */
-static void drop_mark(s24_contents *contents)
+void s24_layout_unmark(s24_contents *contents)
 {
     const size_t mark = find_mark(contents);
     if (mark == contents->pairs) {
@@ -413,7 +413,7 @@ s24_status s24_layout_apply(s24_source *source, s24_error *err)
         status = expect_unique(source, err);
     }
     if (status == S24_OK && cutlass) {
-        drop_mark(&source->contents);
+        s24_layout_unmark(&source->contents);
     }
     forget_names(source);
     free(sets);

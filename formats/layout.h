@@ -26,6 +26,9 @@
  */
 s24_status s24_layout_apply(s24_source *source, s24_error *err);
 
+/* Takes CUTLASS's mark out of the metadata, unless some plane is left that it may mean. */
+void s24_layout_unmark(s24_contents *contents);
+
 /* What the readers rely on: planes as they stand in entry->planes. */
 enum { S24_BITMASK_SHAPE, S24_BITMASK_VALUES, S24_BITMASK_BITS, S24_BITMASK_OFFSETS };
 enum { S24_CUTLASS_VALUES, S24_CUTLASS_META };

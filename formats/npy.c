@@ -9,7 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "format.h"
+#include "npy.h"
 
 #define NPY_MAGIC "\x93NUMPY"
 #define NPY_MAGIC_BYTES 6
@@ -327,11 +327,11 @@ static bool find_name(const char *name, s24_dtype *dtype)
     return false;
 }
 
-static bool find_code(const char *code, s24_dtype *dtype)
+static bool find_code(const char *code, bool carried, s24_dtype *dtype)
 {
     for (int d = S24_F64; d < S24_DTYPES; d++) {
         const s24_dtype_info *info = s24_info((s24_dtype)d);
-        if (s24_dtype_prunable(info->id) && info->npy_type && strcmp(code, info->npy_type) == 0) {
+        if ((carried || s24_dtype_prunable(info->id)) && info->npy_type && strcmp(code, info->npy_type) == 0) {
             *dtype = info->id;
             return true;
         }
@@ -361,8 +361,8 @@ static bool machine_is_big_endian(void)
     return *(const unsigned char *)&one == 0;
 }
 
-static s24_status resolve_descr(const s24_source *source, const npy_header *h, s24_dtype *dtype, bool *big_endian,
-                                s24_error *err)
+static s24_status resolve_descr(const s24_source *source, const npy_header *h, const char *name, bool member,
+                                s24_dtype *dtype, bool *big_endian, s24_error *err)
 {
     char text[32] = "";
     if (h->descr_length < sizeof text) {
@@ -370,21 +370,22 @@ static s24_status resolve_descr(const s24_source *source, const npy_header *h, s
     }
     const char *code = text + is_one_of(text[0], "<>=|");
     const bool named = find_name(text, dtype);
-    if (!named && !find_code(code, dtype)) {
+    if (!named && !find_code(code, member, dtype)) {
         return refuse_descr(h, code, err);
     }
     const s24_dtype_info *info = s24_info(*dtype);
     const s24_read_options *options = source->options;
     *big_endian = info->bytes > 1 && (text[0] == '>' || (text[0] != '<' && machine_is_big_endian()));
-    if (!named && info->bits == 8 && info->kind != S24_KIND_INT) {
+    if (!named && info->bits == 8 && s24_dtype_prunable(*dtype) && info->kind != S24_KIND_INT) {
         return say_which(h, options, dtype, err);
     }
-    if (options->has_dtype && options->dtype != *dtype) {
+    if (!member && options->has_dtype && options->dtype != *dtype) {
         return s24_fail(err, S24_ERR_USAGE, "--raw-dtype %s contradicts the descr \"%s\", which is %s; leave it out",
                         s24_dtype_name(options->dtype), text, info->name);
     }
     if (!named && *dtype == S24_BF16) {
-        s24_io_note(source->io, "%s: descr \"%s\" is read as bf16, which ml_dtypes saves so", source->in->name, text);
+        s24_io_note(source->io, "%s: %s%sdescr \"%s\" is read as bf16, which ml_dtypes saves so", source->in->name, name,
+                    *name ? ": " : "", text);
     }
     return S24_OK;
 }
@@ -420,18 +421,18 @@ static s24_status read_prefix(s24_input *in, npy_scan *s, s24_error *err)
     return status;
 }
 
-static s24_status check_size(const s24_input *in, uint64_t start, const npy_header *h, s24_dtype dtype, s24_error *err)
+static s24_status check_size(uint64_t size, uint64_t start, const npy_header *h, s24_dtype dtype, s24_error *err)
 {
     uint64_t bytes;
     if (s24_dense_bytes(dtype, h->rank, h->shape, &bytes, NULL) != S24_OK) {
         return s24_fail_at(err, h->shape_at, "the shape has more elements than can be addressed; " SAVE_AGAIN);
     }
-    if (in->size == S24_UNKNOWN) {
+    if (size == S24_UNKNOWN) {
         return S24_OK;
     }
-    const uint64_t have = in->size - start;
+    const uint64_t have = size - start;
     if (have < bytes) {
-        return s24_fail_at(err, in->size, "truncated: %llu bytes of data, and the header's shape and dtype need %llu; "
+        return s24_fail_at(err, size, "truncated: %llu bytes of data, and the header's shape and dtype need %llu; "
                            "copy the file again", (unsigned long long)have, (unsigned long long)bytes);
     }
     if (have > bytes) {
@@ -441,22 +442,23 @@ static s24_status check_size(const s24_input *in, uint64_t start, const npy_head
     return S24_OK;
 }
 
-static s24_status npy_open(s24_source *source, s24_error *err)
+s24_status s24_npy_open(s24_source *source, s24_input *in, uint64_t size, const char *name, bool member,
+                        s24_error *err)
 {
     char text[NPY_HEADER_MAX];
     npy_scan scan = {.text = text};
     npy_header header = {0};
     s24_dtype dtype = S24_F32;
     bool big_endian = false;
-    s24_status status = read_prefix(source->in, &scan, err);
-    status = status == S24_OK ? s24_input_read(source->in, scan.start, text, scan.length, err) : status;
+    s24_status status = read_prefix(in, &scan, err);
+    status = status == S24_OK ? s24_input_read(in, scan.start, text, scan.length, err) : status;
     status = status == S24_OK ? scan_header(&scan, &header, err) : status;
-    status = status == S24_OK ? resolve_descr(source, &header, &dtype, &big_endian, err) : status;
-    status = status == S24_OK ? check_size(source->in, scan.start + scan.length, &header, dtype, err) : status;
+    status = status == S24_OK ? resolve_descr(source, &header, name, member, &dtype, &big_endian, err) : status;
+    status = status == S24_OK ? check_size(size, scan.start + scan.length, &header, dtype, err) : status;
     if (status != S24_OK) {
         return status;
     }
-    s24_entry *entry = s24_contents_add(&source->contents, "", dtype, header.rank, header.shape, err);
+    s24_entry *entry = s24_contents_add(&source->contents, name, dtype, header.rank, header.shape, err);
     if (!entry) {
         return S24_ERR_SYSTEM; /* all else that can be wrong with it has been checked */
     }
@@ -464,6 +466,11 @@ static s24_status npy_open(s24_source *source, s24_error *err)
     entry->fortran = header.fortran;
     entry->big_endian = big_endian;
     return S24_OK;
+}
+
+static s24_status npy_open(s24_source *source, s24_error *err)
+{
+    return s24_npy_open(source, source->in, source->in->size, "", false, err);
 }
 
 /* ---------------------------------------------------------------- writing */
@@ -477,36 +484,45 @@ static s24_status npy_accepts(const s24_entry *entry, s24_error *err)
     return S24_OK;
 }
 
-/* The longest header: 64 dimensions of 19 digits, and less than 200 bytes around them. So version 1.0 is enough. */
-#define NPY_WRITTEN_MAX (200 + S24_MAX_RANK * 21 + NPY_GROWTH + NPY_ALIGN)
-_Static_assert(NPY_WRITTEN_MAX < NPY_HEADER_MAX, "what is written can be read");
+/* So version 1.0 is enough. */
+_Static_assert(S24_NPY_HEADER_BYTES < NPY_HEADER_MAX, "what is written can be read");
+_Static_assert(S24_NPY_HEADER_BYTES >= 200 + S24_MAX_RANK * 21 + NPY_GROWTH + NPY_ALIGN, "the longest header fits");
 
-/* Byte for byte what numpy.save writes, with the blanks for growth, and with 64 of padding where none is needed. */
-static s24_status npy_create(s24_sink *sink, s24_error *err)
+/* With the blanks for growth, and with 64 of padding where none is needed, as numpy.save has them. */
+size_t s24_npy_header(const s24_entry *entry, char text[S24_NPY_HEADER_BYTES])
 {
-    s24_entry *entry = &sink->contents.entries[0];
+    const size_t room = S24_NPY_HEADER_BYTES;
     const s24_dtype_info *info = s24_info(entry->dtype);
-    char text[NPY_WRITTEN_MAX] = NPY_MAGIC "\x01";
+    /* numpy's own types of one byte have no order; those that it lacks do. */
+    const bool orderless = info->bytes == 1 && (info->kind == S24_KIND_INT || info->kind == S24_KIND_OPAQUE);
+    memcpy(text, NPY_MAGIC "\x01", 8);
     size_t n = NPY_PREFIX_1;
-    n += (size_t)snprintf(text + n, sizeof text - n, "{'descr': '%c%s', 'fortran_order': False, 'shape': (",
-                          info->kind == S24_KIND_INT ? '|' : '<', info->npy_type);
+    n += (size_t)snprintf(text + n, room - n, "{'descr': '%c%s', 'fortran_order': False, 'shape': (",
+                          orderless ? '|' : '<', info->npy_type);
     size_t growth = 0;
     for (int d = 0; d < entry->rank; d++) {
-        const int digits = snprintf(text + n, sizeof text - n, "%zu", entry->shape[d]);
+        const int digits = snprintf(text + n, room - n, "%zu", entry->shape[d]);
         growth = d == 0 ? NPY_GROWTH - (size_t)digits : growth;
         n += (size_t)digits;
         const char *after = entry->rank == 1 ? "," : d + 1 < entry->rank ? ", " : "";
-        n += (size_t)snprintf(text + n, sizeof text - n, "%s", after);
+        n += (size_t)snprintf(text + n, room - n, "%s", after);
     }
-    n += (size_t)snprintf(text + n, sizeof text - n, "), }");
+    n += (size_t)snprintf(text + n, room - n, "), }");
     const size_t least = n + growth + 1;
     const size_t total = least + NPY_ALIGN - least % NPY_ALIGN;
     memset(text + n, ' ', total - 1 - n);
     text[total - 1] = '\n';
     text[8] = (char)((total - NPY_PREFIX_1) & 0xff);
     text[9] = (char)((total - NPY_PREFIX_1) >> 8);
-    entry->offset = total;
-    return s24_output_write(sink->out, 0, text, total, err);
+    return total;
+}
+
+static s24_status npy_create(s24_sink *sink, s24_error *err)
+{
+    s24_entry *entry = &sink->contents.entries[0];
+    char text[S24_NPY_HEADER_BYTES];
+    entry->offset = s24_npy_header(entry, text);
+    return s24_output_write(sink->out, 0, text, (size_t)entry->offset, err);
 }
 
 const s24_format s24_format_npy = {

@@ -513,6 +513,10 @@ s24_status s24_pack_source(const s24_io *io, const s24_prune_request *request, s
 s24_status s24_prune_file(const s24_io *io, const s24_prune_request *request, s24_report *report, s24_error *err)
 {
     s24_source *source;
+    const s24_format *to = request->to ? s24_format_by_name(request->to) : NULL;
+    if (to && to->unfit) {
+        return s24_fail(err, S24_ERR_USAGE, "s24 prune does not write %s; prune to .s24, and s24 convert that", to->name);
+    }
     const s24_status status = s24_source_open(&source, io, request->input, &request->read, err);
     if (status != S24_OK) {
         return s24_fail_prefix(err, status, "%s: ", strcmp(request->input, "-") ? request->input : "standard input");

@@ -1,5 +1,6 @@
 /*
- * s24io.h - files for libs24: reading, pruning, unpacking and checking .npy, raw, JSON, safetensors and .s24 files.
+ * s24io.h - files for libs24: reading, pruning, unpacking and checking .npy, .npz, raw, JSON, safetensors and .s24
+ * files.
  *
  * Names, errors and threads as in s24.h. Paths: "-" is standard input or output. Functions that write make the whole
  * file or none: a temporary file beside the target, fsync, rename. Data flow in panels of a few MiB, so that memory does
@@ -30,7 +31,7 @@ typedef struct s24_io {
 
 /* How to read an input. Zeroed: the content decides. */
 typedef struct s24_read_options {
-    const char *format;       /* "npy", "raw", "json", "safetensors", "s24"; NULL: found by content */
+    const char *format;       /* "npy", "npz", "raw", "json", "safetensors", "s24"; NULL: found by content */
     bool has_dtype;           /* `dtype` is set: of raw data, and of .npy files that leave an 8-bit float's type open */
     s24_dtype dtype;
     bool has_shape;           /* raw data only */

@@ -268,9 +268,12 @@ static s24_status move_in(void *ctx, uint64_t first, size_t n, void *data, s24_e
                      : s24_input_read(e->in, e->offset + first * bytes, data, n * bytes, err);
 }
 
-static void swap_bytes(void *data, unsigned bytes, size_t n)
+/* Of n elements; a complex number is two, each with an order of its own. */
+static void swap_bytes(void *data, s24_dtype dtype, size_t n)
 {
+    const unsigned parts = dtype == S24_C64 ? 2 : 1, bytes = s24_info(dtype)->bytes / parts;
     unsigned char *p = data;
+    n *= parts;
     for (size_t i = 0; i < n; i++) {
         const uint64_t x = s24_load(p, bytes, i);
         s24_store(p, bytes, i, __builtin_bswap64(x) >> (64 - 8 * bytes));
@@ -285,7 +288,7 @@ s24_status s24_source_read_rows(const s24_entry *entry, int axis, size_t row, si
                                             (void *)(uintptr_t)entry, err);
     s24_fail_prefix(err, status, "%s: ", entry->in->name);
     if (status == S24_OK && entry->big_endian && rows.bytes > 1) {
-        swap_bytes(data, rows.bytes, count * cols);
+        swap_bytes(data, entry->dtype, count * cols);
     }
     return status;
 }

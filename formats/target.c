@@ -70,6 +70,7 @@ s24_status s24_target_carry(s24_target *target, const s24_entry *from, size_t in
     s24_status status = data ? S24_OK : S24_ERR_SYSTEM;
     if (status == S24_OK && (from->fortran || from->big_endian)) {
         status = s24_input_hold(from->in, from->offset, from->bytes, err);
+        s24_fail_prefix(err, status, "%s: ", from->in->name);
     }
     if (status == S24_OK && target->writer) {
         status = s24_plain_writer_begin(target->writer, s24_target_entry(target, index), err);

@@ -292,7 +292,7 @@ cp -r packed old
 run prune bad -o old -f
 expect_status 3
 diff -r packed old >difference || fail "expected the old output: $(cat difference)"
-run prune model -o packed/x.npz
+run prune model -o packed/x.onnx
 expect_usage_error prune
 run prune model -o out --to npy
 expect_usage_error prune '--to npy'

@@ -157,7 +157,7 @@ for option in -z -z9 --activations=x --hessian=x --plan=x --permute --refit --tr
     run prune w.json $option
     expect_usage_error prune 'unknown option'
 done
-run convert w.json
-expect_usage_error '' "unknown command 'convert'"
+run plan w.json
+expect_usage_error '' "unknown command 'plan'"
 
 expect_only . a b w.json v.json

@@ -241,7 +241,10 @@ def through_directories(what, expected, metadata, shards):
     compare_dense(f"{what}: directory back", expected, read_checkpoint(what, path("back"), ".safetensors"))
     must(what, "prune", path("ck"), "-o", path("whole.s24"), *QUIET)
     compare_s24(f"{what}: directory to one file", expected, parse_safetensors(path("whole.s24"))[0])
-    must(what, "convert", path("same"), "--to", "sparse-24-bitmask", "-o", path("bits"), *QUIET)
+    p = run("convert", path("same"), "--to", "sparse-24-bitmask", "-o", path("bits"), *QUIET)
+    if p.returncode == 5:
+        return # a model without a tensor that the layout takes
+    check(p.returncode == 0, what, p.stderr.decode())
     compare_dense(f"{what}: directory of bitmasks", expected, decode_bitmask(read_checkpoint(what, path("bits"), ".safetensors")))
     shutil.rmtree(path("back"))
     must(what, "convert", path("bits"), "--to", "safetensors", "-o", path("back"), *QUIET)

@@ -16,8 +16,10 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include <zlib.h>
 
 #include "target.h"
+#include "zip.h"
 
 #define COUNT(array) (sizeof(array) / sizeof *(array))
 
@@ -291,6 +293,45 @@ static void make_input(const char *path, unsigned seed)
     ck_assert_int_eq(s24_sink_commit(sink, &err), S24_OK);
 }
 
+/* The same archive with its members deflated, as s24 does not write them. */
+static void deflate_archive(const char *from, const char *to)
+{
+    static const s24_io io = {.force = true, .no_sync = true};
+    s24_text text = {0}, central = {0};
+    s24_input *in, *member;
+    s24_error err;
+    s24_zip zip;
+    ck_assert_int_eq(s24_input_open(&in, &io, from, &err), S24_OK);
+    ck_assert_int_eq(s24_zip_read(&zip, in, &err), S24_OK);
+    ck_assert_int_eq(s24_zip_locate(&zip, in, &err), S24_OK);
+    for (size_t i = 0; i < zip.count; i++) {
+        s24_zip_entry e = zip.entries[i];
+        unsigned char data[1024], packed[2048];
+        z_stream z = {.next_in = data, .avail_in = (unsigned)e.size, .next_out = packed, .avail_out = sizeof packed};
+        ck_assert_int_eq(s24_zip_member(&member, in, &zip.entries[i], true, &err), S24_OK);
+        ck_assert_uint_le(e.size, sizeof data);
+        ck_assert_int_eq(s24_input_read(member, 0, data, (size_t)e.size, &err), S24_OK);
+        s24_input_close(member);
+        ck_assert_int_eq(deflateInit2(&z, 9, Z_DEFLATED, -MAX_WBITS, 8, Z_DEFAULT_STRATEGY), Z_OK);
+        ck_assert_int_eq(deflate(&z, Z_FINISH), Z_STREAM_END);
+        e.method = S24_ZIP_DEFLATED;
+        e.compressed = sizeof packed - z.avail_out;
+        e.header = text.length;
+        deflateEnd(&z);
+        s24_zip_put_local(&text, &e, 1);
+        s24_text_add(&text, (const char *)packed, (size_t)e.compressed);
+        s24_zip_put_central(&central, &e);
+    }
+    const size_t start = text.length;
+    s24_text_add(&text, central.text, central.length);
+    s24_zip_put_end(&text, zip.count, start, central.length);
+    put(to, text.text, text.length);
+    s24_text_free(&text);
+    s24_text_free(&central);
+    s24_zip_free(&zip);
+    s24_input_close(in);
+}
+
 static const s24_axis_rule axes[] = {{"turned", 0}};
 static const char *const include[] = {"turned"};
 static s24_io io = {.threads = 1}; /* with its fsyncs */
@@ -343,6 +384,10 @@ static void make_directory(void)
     ck_assert_msg(prune_from("in.safetensors", "m.s24", NULL, &err) == S24_OK, "%s", err.message);
     const s24_decompress_request q = {.input = "m.s24", .output = "m.safetensors", .dtype = S24_SAME};
     ck_assert_int_eq(s24_decompress_file(&io, &q, &err), S24_OK);
+    const s24_decompress_request z = {.input = "m.s24", .output = "m.npz", .to = "npz", .dtype = S24_SAME};
+    ck_assert_int_eq(s24_decompress_file(&io, &z, &err), S24_OK);
+    deflate_archive("m.npz", "in.npz");
+    ck_assert_msg(prune_from("in.npz", "n.s24", NULL, &err) == S24_OK, "%s", err.message);
     const s24_stats_request s = {.input = "m.s24"};
     ck_assert_int_eq(s24_stats_file(&io, &s, &figures, &err), S24_OK);
     const s24_stats_request r = {.input = "m.s24", .original = "other.safetensors"};
@@ -379,6 +424,17 @@ static s24_status do_prune(s24_error *err)
 static s24_status do_decompress(s24_error *err)
 {
     const s24_decompress_request q = {.input = "m.s24", .output = "out", .dtype = S24_SAME};
+    return s24_decompress_file(&io, &q, err);
+}
+
+static s24_status do_prune_npz(s24_error *err)
+{
+    return prune_from("in.npz", "out", NULL, err);
+}
+
+static s24_status do_decompress_npz(s24_error *err)
+{
+    const s24_decompress_request q = {.input = "m.s24", .output = "out", .to = "npz", .dtype = S24_SAME};
     return s24_decompress_file(&io, &q, err);
 }
 
@@ -434,9 +490,9 @@ static s24_status do_load_and_save(s24_error *err)
 
 static s24_status do_load(s24_error *err)
 {
-    static const char *const paths[] = {"m.s24", "m.safetensors"}, *const names[] = {"turned", "v"};
+    static const char *const paths[] = {"m.s24", "m.safetensors", "in.npz"}, *const names[] = {"turned", "v"};
     s24_status status = S24_OK;
-    for (size_t i = 0; i < 4 && status == S24_OK; i++) {
+    for (size_t i = 0; i < 6 && status == S24_OK; i++) {
         s24_array array;
         status = s24_array_load(paths[i / 2], names[i % 2], &array, err);
         if (status == S24_OK) {
@@ -469,14 +525,15 @@ static s24_status carry_layout(s24_source *source, const s24_format *format, con
     }
     status = s24_sink_open(&target.sink, format, out, &plan, err);
     for (size_t i = 0; i < source->contents.count && status == S24_OK; i++) {
-        status = s24_target_carry(&target, source, i, err);
+        status = s24_target_carry(&target, &source->contents.entries[i], i, err);
     }
     status = status == S24_OK ? s24_source_expect_end(source, err) : status;
     if (status != S24_OK) {
         s24_target_abort(&target);
         return status;
     }
-    return s24_target_commit(&target, err);
+    status = s24_target_finish(&target, &out, err);
+    return status == S24_OK ? s24_output_commit(out, err) : status;
 }
 
 static s24_status do_layout(const s24_format *format, const char *from, const char *to, s24_error *err)
@@ -541,6 +598,12 @@ static s24_status do_decompress_pipe(s24_error *err)
     return s24_decompress_file(&io, &q, err);
 }
 
+static s24_status do_decompress_npz_pipe(s24_error *err)
+{
+    const s24_decompress_request q = {.input = path_in, .output = path_out, .to = "npz", .dtype = S24_SAME};
+    return s24_decompress_file(&io, &q, err);
+}
+
 static s24_status do_salvage_pipe(s24_error *err)
 {
     const s24_decompress_request q = {.input = path_in, .output = path_out, .dtype = S24_SAME, .salvage = true};
@@ -570,17 +633,21 @@ typedef struct operation {
 
 static const operation operations[] = {
     {"prune", do_prune, "m.s24", NULL, true, 2},
+    {"prune .npz", do_prune_npz, "n.s24", NULL, true, 2},
     {"decompress", do_decompress, "m.safetensors", NULL, true, 0},
+    {"decompress to .npz", do_decompress_npz, "m.npz", NULL, true, 0},
     {"salvage", do_salvage, "m.safetensors", NULL, true, 99},
     {"load and save", do_load_and_save, NULL, NULL, true, 0},
     {"verify", do_verify, NULL, NULL, false, 0},
     {"verify dense", do_verify_dense, NULL, NULL, false, 2},
     {"stats", do_stats, NULL, NULL, false, 0},
     {"recompute", do_recompute, NULL, NULL, false, 2},
-    {"load", do_load, NULL, NULL, false, 4},
+    {"load", do_load, NULL, NULL, false, 8},
     {"bitmask", do_bitmask, "bitmask.safetensors", NULL, true, 4},
     {"cutlass", do_cutlass, "cutlass.safetensors", NULL, true, 4},
     {"prune through pipes", do_prune_pipe, "m.s24", "in.safetensors", false, 0},
+    {"prune .npz through pipes", do_prune_pipe, "n.s24", "in.npz", false, 0},
+    {"decompress to .npz through pipes", do_decompress_npz_pipe, NULL, "m.s24", false, 0},
     {"decompress through pipes", do_decompress_pipe, "m.safetensors", "m.s24", false, 0},
     {"salvage through pipes", do_salvage_pipe, "m.safetensors", "m.s24", false, 0},
     {"bitmask through pipes", do_bitmask_pipe, "bitmask.safetensors", "bitmask.safetensors", false, 2},

@@ -74,6 +74,31 @@ START_TEST(reads_what_fits)
 }
 END_TEST
 
+/* Elements in the machine's order; a complex number is two of them. */
+START_TEST(swaps_bytes)
+{
+    static const struct {
+        s24_dtype dtype;
+        const char *want;
+    } cases[] = {
+        {S24_F64, "76543210fedcba98"}, {S24_C64, "32107654ba98fedc"}, {S24_U32, "32107654ba98fedc"},
+        {S24_BF16, "1032547698badcfe"}, {S24_U8, "0123456789abcdef"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        const size_t n = 16 / s24_info(cases[i].dtype)->bytes;
+        s24_read_options options = matrix(cases[i].dtype, 1, n, 0);
+        char *bytes = strdup("0123456789abcdef"), got[16];
+        s24_source source = {.format = &s24_format_raw, .options = &options, .io = &io};
+        options.big_endian = true;
+        ck_assert_int_eq(s24_input_memory(&source.in, &io, "w.raw", bytes, 16, NULL), S24_OK);
+        ck_assert_int_eq(s24_source_parse(&source, NULL), S24_OK);
+        ck_assert_int_eq(s24_source_read_rows(&source.contents.entries[0], 1, 0, 1, 0, n, got, NULL, NULL), S24_OK);
+        ck_assert_mem_eq(got, cases[i].want, 16);
+        close_source(&source);
+    }
+}
+END_TEST
+
 START_TEST(reads_scalars_and_empty)
 {
     s24_read_options options = {.has_dtype = true, .dtype = S24_F32, .has_shape = true};
@@ -186,6 +211,7 @@ int main(void)
     Suite *suite = suite_create("raw");
     TCase *tests = tcase_create("raw");
     tcase_add_test(tests, reads_what_fits);
+    tcase_add_test(tests, swaps_bytes);
     tcase_add_test(tests, reads_scalars_and_empty);
     tcase_add_test(tests, needs_dtype_and_shape);
     tcase_add_test(tests, refuses_other_sizes);

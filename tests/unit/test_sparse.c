@@ -468,9 +468,10 @@ START_TEST(carried)
         ck_assert_int_eq(s24_output_open(&out, &io, path, NULL, 0, &err), S24_OK);
         ck_assert_int_eq(s24_sink_open(&target.sink, format, out, &plan, &err), S24_OK);
         for (size_t i = 0; i < 2; i++) {
-            ck_assert_msg(s24_target_carry(&target, source, i, &err) == S24_OK, "%s", err.message);
+            ck_assert_msg(s24_target_carry(&target, &source->contents.entries[i], i, &err) == S24_OK, "%s", err.message);
         }
-        ck_assert_int_eq(s24_target_commit(&target, &err), S24_OK);
+        ck_assert_int_eq(s24_target_finish(&target, &out, &err), S24_OK);
+        ck_assert_int_eq(s24_output_commit(out, &err), S24_OK);
         s24_source_close(source);
     }
     size_t end;
