@@ -185,7 +185,7 @@ coverage:
 # ---------------------------------------------------------------- what the project needs, on Debian
 
 DEPS := gcc libc6-dev make pkg-config libcjson-dev zlib1g-dev libxxhash-dev check mandoc python3-numpy libopenblas0-pthread \
-    clang cppcheck shellcheck
+    clang cppcheck shellcheck parallel
 
 deps:
 	@tests/tools/deps $(DEPS)
