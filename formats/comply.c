@@ -16,6 +16,7 @@ typedef struct comply_job {
     const s24_entry *entry;
     s24_batches batches;
     s24_complier complier;
+    s24_workspace *workspace;
     comply_buffers *buffers;
     s24_compliance *result;
     uint64_t *done, all;
@@ -84,48 +85,35 @@ static s24_status stage_commit(void *ctx, unsigned worker, size_t batch, s24_err
     return S24_OK;
 }
 
-static s24_status buffers_new(comply_job *job, unsigned threads, bool transposed, s24_error *err)
+static s24_status buffers_new(comply_job *job, unsigned workers, bool transposed, s24_error *err)
 {
     const size_t bytes = job->batches.elements * job->complier.info->bytes;
-    job->buffers = s24_calloc(threads, sizeof *job->buffers, err);
-    for (unsigned i = 0; job->buffers && i < threads; i++) {
-        comply_buffers *b = &job->buffers[i];
-        b->data = s24_alloc(bytes, err);
-        b->scratch = s24_alloc(transposed ? bytes : 0, err);
-        b->broken = s24_calloc(job->batches.per_batch, sizeof *b->broken, err);
-        if (!b->data || !b->scratch || !b->broken) {
-            return S24_ERR_SYSTEM;
-        }
+    const size_t pieces[S24_PIECES] = {bytes, transposed ? bytes : 0, job->batches.per_batch * sizeof(uint64_t)};
+    const s24_status status = s24_workspace_reserve(job->workspace, workers, pieces, err);
+    job->buffers = status == S24_OK ? s24_calloc(workers, sizeof *job->buffers, err) : NULL;
+    for (unsigned i = 0; job->buffers && i < workers; i++) {
+        job->buffers[i] = (comply_buffers){.data = s24_workspace_piece(job->workspace, i, 0),
+                                           .scratch = s24_workspace_piece(job->workspace, i, 1),
+                                           .broken = s24_workspace_piece(job->workspace, i, 2)};
     }
     return job->buffers ? S24_OK : S24_ERR_SYSTEM;
 }
 
-static void buffers_free(comply_buffers *buffers, unsigned threads)
-{
-    for (unsigned i = 0; buffers && i < threads; i++) {
-        free(buffers[i].data);
-        free(buffers[i].scratch);
-        free(buffers[i].broken);
-    }
-    free(buffers);
-}
-
-s24_status s24_comply(const s24_io *io, const s24_entry *e, uint64_t *done, uint64_t all, s24_compliance *result,
-                      s24_error *err)
+s24_status s24_comply(const s24_io *io, const s24_entry *e, s24_workspace *workspace, uint64_t *done, uint64_t all,
+                      s24_compliance *result, s24_error *err)
 {
     static const s24_stages stages = {.read = stage_read, .work = stage_work, .commit = stage_commit};
     const bool transposed = s24_entry_transposed(e, e->axis);
     const s24_panels panels = s24_panels_of(&e->geometry, S24_PANEL_GROUPS);
-    comply_job job = {.io = io, .entry = e, .result = result, .done = done, .all = all,
+    comply_job job = {.io = io, .entry = e, .workspace = workspace, .result = result, .done = done, .all = all,
                       .complier = s24_complier_of(e->dtype, io->isa)};
-    unsigned threads = io->threads ? io->threads : s24_threads_available();
     *result = (s24_compliance){.groups = (uint64_t)e->geometry.rows * e->geometry.groups};
     job.batches = s24_batches_of(&panels, e->geometry.cols, job.complier.info->bytes, transposed);
-    threads = threads < job.batches.count ? threads : job.batches.count ? (unsigned)job.batches.count : 1;
+    const unsigned workers = s24_workers(io, job.batches.count);
     s24_status status = s24_source_hold(e, e->axis, err);
-    status = status == S24_OK ? buffers_new(&job, threads, transposed, err) : status;
-    status = status == S24_OK ? s24_run(&stages, &job, job.batches.count, threads, err) : status;
-    buffers_free(job.buffers, threads);
+    status = status == S24_OK ? buffers_new(&job, workers, transposed, err) : status;
+    status = status == S24_OK ? s24_run(&stages, &job, job.batches.count, workers, err) : status;
+    free(job.buffers);
     return status;
 }
 

@@ -38,12 +38,12 @@ static bool asked_for(const s24_convert_request *q, const s24_entry *e)
 }
 
 /* Reads a selected tensor once, to see whether it is 2:4. */
-static s24_status look_at(const s24_io *io, const s24_convert_request *q, s24_entry *e, uint64_t *done, uint64_t all,
-                          s24_error *err)
+static s24_status look_at(const s24_io *io, const s24_convert_request *q, s24_entry *e, s24_workspace *workspace,
+                          uint64_t *done, uint64_t all, s24_error *err)
 {
     s24_compliance found;
     char message[200] = "not 2:4: row ";
-    s24_status status = s24_comply(io, e, done, all, &found, err);
+    s24_status status = s24_comply(io, e, workspace, done, all, &found, err);
     if (status != S24_OK || found.broken == 0) {
         return status;
     }
@@ -80,6 +80,7 @@ static s24_status choose(const s24_io *io, const s24_convert_request *q, s24_sou
                          s24_error *err)
 {
     s24_contents *c = &source->contents;
+    s24_workspace workspace = {0};
     uint64_t done = 0, all = 0;
     size_t packed = 0;
     s24_status status = s24_select(c, s24_source_is_model(source), &q->selection, S24_SAME, err);
@@ -91,11 +92,12 @@ static s24_status choose(const s24_io *io, const s24_convert_request *q, s24_sou
     for (size_t i = 0; i < c->count && status == S24_OK; i++) {
         s24_entry *e = &c->entries[i];
         if (e->packed) {
-            status = look_at(io, q, e, &done, all, err);
+            status = look_at(io, q, e, &workspace, &done, all, err);
             status = status == S24_OK ? s24_input_rewind(e->in, err) : status; /* to be read once more */
             packed += e->packed;
         }
     }
+    s24_workspace_free(&workspace);
     return status == S24_OK && packed == 0 ? nothing_packed(source, err) : status;
 }
 

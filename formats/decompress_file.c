@@ -7,6 +7,7 @@
 #include "decompress.h"
 #include "delivery.h"
 #include "threads.h"
+#include "workspace.h"
 
 typedef struct unpack_buffers {
     unsigned char *planes, *dense, *scratch;
@@ -22,6 +23,7 @@ typedef struct unpack_job {
     s24_unpacker unpacker;
     s24_batches batches;
     size_t planes_bytes;
+    s24_workspace *workspace;
     unpack_buffers *buffers; /* one a worker */
     size_t *lost;            /* damaged parts of the file so far */
     uint64_t *done, all;
@@ -137,33 +139,22 @@ static s24_status stage_commit(void *ctx, unsigned worker, size_t batch, s24_err
     return status;
 }
 
-static s24_status buffers_new(unpack_job *job, unsigned threads, s24_error *err)
+static s24_status buffers_new(unpack_job *job, unsigned workers, s24_error *err)
 {
     const s24_batches *bs = &job->batches;
     const size_t dense_bytes = bs->elements * job->unpacker.to->bytes;
-    job->buffers = s24_calloc(threads, sizeof *job->buffers, err);
-    for (unsigned i = 0; job->buffers && i < threads; i++) {
-        unpack_buffers *b = &job->buffers[i];
-        b->planes = s24_alloc(job->planes_bytes, err);
-        b->dense = s24_alloc(dense_bytes, err);
-        b->scratch = s24_alloc(bs->per_batch > 1 || job->entry->axis != job->entry->rank - 1 ? dense_bytes : 0, err);
-        b->damaged = s24_calloc(bs->per_batch, sizeof *b->damaged, err);
-        if (!b->planes || !b->dense || !b->scratch || !b->damaged) {
-            return S24_ERR_SYSTEM;
-        }
+    const bool transposed = bs->per_batch > 1 || job->entry->axis != job->entry->rank - 1;
+    const size_t pieces[S24_PIECES] = {job->planes_bytes, dense_bytes, transposed ? dense_bytes : 0,
+                                       bs->per_batch * sizeof(bool)};
+    const s24_status status = s24_workspace_reserve(job->workspace, workers, pieces, err);
+    job->buffers = status == S24_OK ? s24_calloc(workers, sizeof *job->buffers, err) : NULL;
+    for (unsigned i = 0; job->buffers && i < workers; i++) {
+        job->buffers[i] = (unpack_buffers){.planes = s24_workspace_piece(job->workspace, i, 0),
+                                           .dense = s24_workspace_piece(job->workspace, i, 1),
+                                           .scratch = s24_workspace_piece(job->workspace, i, 2),
+                                           .damaged = s24_workspace_piece(job->workspace, i, 3)};
     }
     return job->buffers ? S24_OK : S24_ERR_SYSTEM;
-}
-
-static void buffers_free(unpack_buffers *buffers, unsigned threads)
-{
-    for (unsigned i = 0; buffers && i < threads; i++) {
-        free(buffers[i].planes);
-        free(buffers[i].dense);
-        free(buffers[i].scratch);
-        free(buffers[i].damaged);
-    }
-    free(buffers);
 }
 
 static void warn_checks(unpack_job *job)
@@ -189,11 +180,10 @@ static s24_status unpack_tensor(unpack_job *job, s24_error *err)
         return s24_fail_prefix(err, status, "%s: ", job->entry->in->name);
     }
     warn_checks(job);
-    unsigned threads = job->io->threads ? job->io->threads : s24_threads_available();
-    threads = threads < job->batches.count ? threads : job->batches.count ? (unsigned)job->batches.count : 1;
-    status = buffers_new(job, threads, err);
-    status = status == S24_OK ? s24_run(&stages, job, job->batches.count, threads, err) : status;
-    buffers_free(job->buffers, threads);
+    const unsigned workers = s24_workers(job->io, job->batches.count);
+    status = buffers_new(job, workers, err);
+    status = status == S24_OK ? s24_run(&stages, job, job->batches.count, workers, err) : status;
+    free(job->buffers);
     if (status == S24_OK) {
         status = s24_sink_end_entry(job->target->sink, job->index, job->entry->axis, err);
         s24_fail_prefix(err, status, "%s: ", s24_target_name(job->target));
@@ -248,6 +238,7 @@ typedef struct unpack_run {
     s24_source *source;
     size_t lost;
     const s24_format *format;
+    s24_workspace workspace;
     uint64_t done, all;
 } unpack_run;
 
@@ -282,7 +273,7 @@ static s24_status process_entry(void *ctx, s24_target *target, s24_entry *e, siz
 {
     unpack_run *run = ctx;
     unpack_job job = {.io = run->io, .request = run->request, .target = target, .entry = e, .index = index,
-                      .lost = &run->lost, .done = &run->done, .all = run->all};
+                      .workspace = &run->workspace, .lost = &run->lost, .done = &run->done, .all = run->all};
     if (e->packed) {
         job.unpacker = s24_unpacker_of(e->stored, s24_target_entry(target, index)->dtype, run->io->isa);
     }
@@ -344,6 +335,7 @@ s24_status s24_decompress_source(const s24_io *io, const s24_decompress_request 
 {
     unpack_run run = {.io = io, .request = q, .source = source};
     const s24_status status = unpack_source(&run, err);
+    s24_workspace_free(&run.workspace);
     return status != S24_OK || run.lost == 0 ? status
         : s24_fail(err, S24_ERR_DATA, "%s: damaged: %zu part%s lost; the rest was recovered", source->in->name, run.lost,
                    run.lost == 1 ? " is" : "s are");

@@ -9,6 +9,7 @@
 #include "summary.h"
 #include "select.h"
 #include "threads.h"
+#include "workspace.h"
 
 /* One tensor on its way. */
 typedef struct prune_job {
@@ -22,6 +23,7 @@ typedef struct prune_job {
     size_t panel_groups;
     s24_batches batches;
     size_t planes_bytes;     /* at most, of one panel */
+    s24_workspace *workspace;
     struct prune_buffers *buffers; /* one a worker */
     s24_sums total;
     bool count_zeros;
@@ -168,46 +170,28 @@ static s24_status stage_commit(void *ctx, unsigned worker, size_t batch, s24_err
 
 /* ---------------------------------------------------------------- buffers */
 
-static void buffers_free(prune_buffers *buffers, unsigned threads)
+static s24_status buffers_new(prune_job *job, unsigned workers, bool transposed, s24_error *err)
 {
-    for (unsigned i = 0; buffers && i < threads; i++) {
-        prune_buffers *b = &buffers[i];
-        free(b->dense);
-        free(b->aux);
-        free(b->scratch);
-        free(b->planes);
-        free(b->unpacked);
-        free(b->sums);
-    }
-    free(buffers);
-}
-
-static bool allocate(unsigned char **p, bool wanted, size_t bytes, s24_error *err)
-{
-    return !wanted || (*p = s24_alloc(bytes, err)) != NULL;
-}
-
-static s24_status buffers_new(prune_job *job, unsigned threads, bool transposed, s24_error *err)
-{
-    const size_t elements = job->batches.elements, panels = job->batches.per_batch;
-    const size_t widest = job->gradient && job->pruner.aux->bytes > job->pruner.from->bytes ? job->pruner.aux->bytes
-                                                                                            : job->pruner.from->bytes;
-    job->buffers = s24_calloc(threads, sizeof *job->buffers, err);
-    for (unsigned i = 0; job->buffers && i < threads; i++) {
-        prune_buffers *b = &job->buffers[i];
-        b->sums = s24_calloc(panels, sizeof *b->sums, err);
-        if (!b->sums || !allocate(&b->dense, true, elements * job->pruner.from->bytes, err) ||
-            !allocate(&b->aux, job->gradient != NULL, elements * (job->gradient ? job->pruner.aux->bytes : 1), err) ||
-            !allocate(&b->scratch, transposed, elements * (widest > 8 ? widest : 8), err) ||
-            !allocate(&b->planes, true, panels * job->planes_bytes, err) ||
-            !allocate(&b->unpacked, job->target->sink != NULL, elements * job->pruner.to->bytes, err)) {
-            return S24_ERR_SYSTEM;
-        }
+    const size_t elements = job->batches.elements, panels = job->batches.per_batch, from = job->pruner.from->bytes;
+    const size_t aux = job->gradient ? job->pruner.aux->bytes : 0, widest = aux > from ? aux : from;
+    const size_t pieces[S24_PIECES] = {
+        elements * from, elements * aux, transposed ? elements * (widest > 8 ? widest : 8) : 0,
+        panels * job->planes_bytes, job->target->sink ? elements * job->pruner.to->bytes : 0, panels * sizeof(s24_sums),
+    };
+    const s24_status status = s24_workspace_reserve(job->workspace, workers, pieces, err);
+    job->buffers = status == S24_OK ? s24_calloc(workers, sizeof *job->buffers, err) : NULL;
+    for (unsigned i = 0; job->buffers && i < workers; i++) {
+        job->buffers[i] = (prune_buffers){.dense = s24_workspace_piece(job->workspace, i, 0),
+                                          .aux = s24_workspace_piece(job->workspace, i, 1),
+                                          .scratch = s24_workspace_piece(job->workspace, i, 2),
+                                          .planes = s24_workspace_piece(job->workspace, i, 3),
+                                          .unpacked = s24_workspace_piece(job->workspace, i, 4),
+                                          .sums = s24_workspace_piece(job->workspace, i, 5)};
     }
     return job->buffers ? S24_OK : S24_ERR_SYSTEM;
 }
 
-static s24_status prune_tensor(prune_job *job, unsigned threads, s24_error *err)
+static s24_status prune_tensor(prune_job *job, s24_error *err)
 {
     static const s24_stages stages = {.read = stage_read, .work = stage_work, .commit = stage_commit};
     const s24_entry *e = job->entry;
@@ -224,11 +208,10 @@ static s24_status prune_tensor(prune_job *job, unsigned threads, s24_error *err)
     if (status == S24_OK && job->target->writer) {
         status = s24_plain_writer_begin(job->target->writer, job->planned, err);
     }
-    const size_t jobs = job->batches.count;
-    threads = threads < jobs ? threads : jobs ? (unsigned)jobs : 1;
-    status = status == S24_OK ? buffers_new(job, threads, moved, err) : status;
-    status = status == S24_OK ? s24_run(&stages, job, jobs, threads, err) : status;
-    buffers_free(job->buffers, threads);
+    const unsigned workers = s24_workers(job->io, job->batches.count);
+    status = status == S24_OK ? buffers_new(job, workers, moved, err) : status;
+    status = status == S24_OK ? s24_run(&stages, job, job->batches.count, workers, err) : status;
+    free(job->buffers);
     if (status == S24_OK && job->target->writer) {
         job->planned->sums = job->total;
         status = s24_plain_writer_end(job->target->writer, job->planned, err);
@@ -250,6 +233,7 @@ typedef struct prune_run {
     const s24_format *format; /* of the output */
     const char *method_name;  /* as it is recorded */
     s24_delivery delivery;
+    s24_workspace workspace;
     uint64_t done, all;
 } prune_run;
 
@@ -333,8 +317,8 @@ static s24_status process_entry(void *ctx, s24_target *target, s24_entry *e, siz
         return run->request->output ? s24_target_carry(target, e, index, err) : S24_OK;
     }
     prune_job job = {.io = run->io, .entry = e, .target = target, .index = index,
-                     .planned = s24_target_entry(target, index), .done = &run->done, .all = run->all,
-                     .count_zeros = !run->request->output};
+                     .planned = s24_target_entry(target, index), .workspace = &run->workspace, .done = &run->done,
+                     .all = run->all, .count_zeros = !run->request->output};
     if (run->method->aux && !(job.gradient = find_gradient(run, e, err))) {
         return S24_ERR_DATA;
     }
@@ -343,7 +327,7 @@ static s24_status process_entry(void *ctx, s24_target *target, s24_entry *e, siz
                                run->request->allow_nonfinite, isa);
     job.unpacker = s24_unpacker_of(e->stored, e->stored, isa);
     job.panel_groups = run->request->panel_groups ? run->request->panel_groups : S24_PANEL_GROUPS;
-    const s24_status status = prune_tensor(&job, run->io->threads ? run->io->threads : s24_threads_available(), err);
+    const s24_status status = prune_tensor(&job, err);
     e->sums = job.total;
     e->counted = job.count_zeros;
     e->input_zeros = job.zeros;
@@ -483,6 +467,7 @@ static s24_status finish(prune_run *run, s24_status status, s24_report *report, 
         s24_report_fill(report, run->request->input, run->source, NULL, NULL) == S24_OK) {
         report->has_metrics = false;
     }
+    s24_workspace_free(&run->workspace);
     s24_source_close(run->gradients);
     s24_source_close(run->source);
     return status;

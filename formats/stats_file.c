@@ -7,6 +7,7 @@
 #include "summary.h"
 #include "select.h"
 #include "threads.h"
+#include "workspace.h"
 
 /* ---------------------------------------------------------------- recomputing: original against .s24 */
 
@@ -19,6 +20,7 @@ typedef struct measure_job {
     const s24_io *io;
     const s24_entry *entry, *dense;
     s24_batches batches;
+    s24_workspace *workspace;
     measure_buffers *buffers;
     s24_sums total;
 } measure_job;
@@ -88,51 +90,38 @@ static s24_status measure_commit(void *ctx, unsigned worker, size_t batch, s24_e
     return S24_OK;
 }
 
-static s24_status measure_buffers_new(measure_job *job, unsigned threads, s24_error *err)
+static s24_status measure_buffers_new(measure_job *job, unsigned workers, s24_error *err)
 {
     const size_t bytes = job->batches.elements * s24_info(job->dense->dtype)->bytes;
-    const size_t planes = s24_batch_planes_bytes(&job->batches, s24_info(job->entry->stored)->bytes);
-    job->buffers = s24_calloc(threads, sizeof *job->buffers, err);
-    for (unsigned i = 0; job->buffers && i < threads; i++) {
-        measure_buffers *b = &job->buffers[i];
-        b->dense = s24_alloc(bytes, err);
-        b->scratch = s24_alloc(bytes, err);
-        b->planes = s24_alloc(planes, err);
-        b->sums = s24_calloc(job->batches.per_batch, sizeof *b->sums, err);
-        if (!b->dense || !b->scratch || !b->planes || !b->sums) {
-            return S24_ERR_SYSTEM;
-        }
+    const size_t pieces[S24_PIECES] = {bytes, bytes,
+                                       s24_batch_planes_bytes(&job->batches, s24_info(job->entry->stored)->bytes),
+                                       job->batches.per_batch * sizeof(s24_sums)};
+    const s24_status status = s24_workspace_reserve(job->workspace, workers, pieces, err);
+    job->buffers = status == S24_OK ? s24_calloc(workers, sizeof *job->buffers, err) : NULL;
+    for (unsigned i = 0; job->buffers && i < workers; i++) {
+        job->buffers[i] = (measure_buffers){.dense = s24_workspace_piece(job->workspace, i, 0),
+                                            .scratch = s24_workspace_piece(job->workspace, i, 1),
+                                            .planes = s24_workspace_piece(job->workspace, i, 2),
+                                            .sums = s24_workspace_piece(job->workspace, i, 3)};
     }
     return job->buffers ? S24_OK : S24_ERR_SYSTEM;
-}
-
-static void measure_buffers_free(measure_buffers *buffers, unsigned threads)
-{
-    for (unsigned i = 0; buffers && i < threads; i++) {
-        free(buffers[i].dense);
-        free(buffers[i].scratch);
-        free(buffers[i].planes);
-        free(buffers[i].sums);
-    }
-    free(buffers);
 }
 
 static s24_status measure_tensor(measure_job *job, s24_error *err)
 {
     static const s24_stages stages = {.read = measure_read, .work = measure_work, .commit = measure_commit};
     const s24_panels panels = s24_plain_panels(s24_plain_of(job->entry->source), job->entry);
-    unsigned threads = job->io->threads ? job->io->threads : s24_threads_available();
     job->batches = s24_batches_of(&panels, job->entry->geometry.cols, s24_info(job->dense->dtype)->bytes,
                                   s24_entry_transposed(job->dense, job->entry->axis));
-    threads = threads < job->batches.count ? threads : job->batches.count ? (unsigned)job->batches.count : 1;
+    const unsigned workers = s24_workers(job->io, job->batches.count);
     s24_status status = s24_source_hold(job->dense, job->entry->axis, err);
     if (status == S24_OK) {
         status = s24_plain_begin(job->entry, err);
         s24_fail_prefix(err, status, "%s: ", job->entry->in->name);
     }
-    status = status == S24_OK ? measure_buffers_new(job, threads, err) : status;
-    status = status == S24_OK ? s24_run(&stages, job, job->batches.count, threads, err) : status;
-    measure_buffers_free(job->buffers, threads);
+    status = status == S24_OK ? measure_buffers_new(job, workers, err) : status;
+    status = status == S24_OK ? s24_run(&stages, job, job->batches.count, workers, err) : status;
+    free(job->buffers);
     return status;
 }
 
@@ -156,6 +145,7 @@ static const s24_entry *find_original(s24_source *original, const s24_source *pa
 static s24_status recompute(const s24_io *io, s24_source *packed, const s24_stats_request *q, s24_error *err)
 {
     s24_source *original;
+    s24_workspace workspace = {0};
     s24_status status = s24_source_open(&original, io, q->original, &q->original_read, err);
     if (status != S24_OK) {
         return s24_fail_prefix(err, status, "%s: ", strcmp(q->original, "-") ? q->original : "standard input");
@@ -168,7 +158,7 @@ static s24_status recompute(const s24_io *io, s24_source *packed, const s24_stat
         if (!e->packed) {
             continue;
         }
-        measure_job job = {.io = io, .entry = e};
+        measure_job job = {.io = io, .entry = e, .workspace = &workspace};
         job.dense = find_original(original, packed, e, err);
         status = job.dense ? measure_tensor(&job, err) : S24_ERR_DATA;
         e->sums = job.total;
@@ -178,6 +168,7 @@ static s24_status recompute(const s24_io *io, s24_source *packed, const s24_stat
         status = s24_source_expect_end(file, err);
         s24_fail_prefix(err, status, "%s: ", file->in->name);
     }
+    s24_workspace_free(&workspace);
     s24_source_close(original);
     return status;
 }

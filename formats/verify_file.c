@@ -20,6 +20,7 @@ typedef struct verify_run {
     const s24_io *io;
     const s24_verify_request *request;
     s24_source *source;
+    s24_workspace workspace;
     size_t faults;
     uint64_t done, all; /* bytes, for progress */
 } verify_run;
@@ -112,30 +113,20 @@ static s24_status stage_commit(void *ctx, unsigned worker, size_t batch, s24_err
     return S24_OK;
 }
 
-static s24_status buffers_new(verify_job *job, unsigned threads, s24_error *err)
+static s24_status buffers_new(verify_job *job, unsigned workers, s24_error *err)
 {
+    s24_workspace *workspace = &job->run->workspace;
     const size_t panels = job->batches.per_batch;
-    job->buffers = s24_calloc(threads, sizeof *job->buffers, err);
-    for (unsigned i = 0; job->buffers && i < threads; i++) {
-        verify_buffers *b = &job->buffers[i];
-        b->planes = s24_alloc(job->planes_bytes, err);
-        b->messages = s24_calloc(panels, sizeof *b->messages, err);
-        b->faults = s24_calloc(panels, sizeof *b->faults, err);
-        if (!b->planes || !b->messages || !b->faults) {
-            return S24_ERR_SYSTEM;
-        }
+    const size_t pieces[S24_PIECES] = {job->planes_bytes, panels * sizeof *job->buffers->messages,
+                                       panels * sizeof *job->buffers->faults};
+    const s24_status status = s24_workspace_reserve(workspace, workers, pieces, err);
+    job->buffers = status == S24_OK ? s24_calloc(workers, sizeof *job->buffers, err) : NULL;
+    for (unsigned i = 0; job->buffers && i < workers; i++) {
+        job->buffers[i] = (verify_buffers){.planes = s24_workspace_piece(workspace, i, 0),
+                                           .messages = s24_workspace_piece(workspace, i, 1),
+                                           .faults = s24_workspace_piece(workspace, i, 2)};
     }
     return job->buffers ? S24_OK : S24_ERR_SYSTEM;
-}
-
-static void buffers_free(verify_buffers *buffers, unsigned threads)
-{
-    for (unsigned i = 0; buffers && i < threads; i++) {
-        free(buffers[i].planes);
-        free(buffers[i].messages);
-        free(buffers[i].faults);
-    }
-    free(buffers);
 }
 
 static s24_status verify_pruned(verify_run *run, const s24_entry *e, s24_error *err)
@@ -143,13 +134,12 @@ static s24_status verify_pruned(verify_run *run, const s24_entry *e, s24_error *
     static const s24_stages stages = {.work = stage_work, .commit = stage_commit};
     const s24_panels panels = s24_plain_panels(s24_plain_of(e->source), e);
     verify_job job = {.run = run, .entry = e};
-    unsigned threads = run->io->threads ? run->io->threads : s24_threads_available();
     job.batches = s24_batches_of(&panels, e->geometry.cols, s24_info(e->dtype)->bytes, false);
     job.planes_bytes = s24_batch_planes_bytes(&job.batches, s24_info(e->stored)->bytes);
-    threads = threads < job.batches.count ? threads : job.batches.count ? (unsigned)job.batches.count : 1;
-    s24_status status = buffers_new(&job, threads, err);
-    status = status == S24_OK ? s24_run(&stages, &job, job.batches.count, threads, err) : status;
-    buffers_free(job.buffers, threads);
+    const unsigned workers = s24_workers(run->io, job.batches.count);
+    s24_status status = buffers_new(&job, workers, err);
+    status = status == S24_OK ? s24_run(&stages, &job, job.batches.count, workers, err) : status;
+    free(job.buffers);
     return status;
 }
 
@@ -244,7 +234,7 @@ static s24_status verify_model(verify_run *run, s24_error *err)
             }
             continue;
         }
-        status = s24_comply(run->io, e, &run->done, run->all, &found, err);
+        status = s24_comply(run->io, e, &run->workspace, &run->done, run->all, &found, err);
         if (status == S24_OK && found.broken) {
             tell_dense(run, e, &found);
         }
@@ -294,6 +284,7 @@ s24_status s24_verify_file(const s24_io *io, const s24_verify_request *q, s24_er
     } else {
         status = verify_model(&run, err);
     }
+    s24_workspace_free(&run.workspace);
     s24_source_close(run.source);
     if (status == S24_OK && run.faults) {
         return s24_fail(err, S24_ERR_CHECK, "%s: %zu fault%s", strcmp(q->input, "-") ? q->input : "standard input",
