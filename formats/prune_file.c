@@ -403,6 +403,18 @@ static s24_status dry_run(prune_run *run, s24_error *err)
     return status;
 }
 
+/* Before anything is written: every tensor that is pruned has its gradients. */
+static s24_status check_gradients(prune_run *run, s24_error *err)
+{
+    const s24_contents *c = &run->source->contents;
+    for (size_t i = 0; i < c->count && run->gradients; i++) {
+        if (c->entries[i].packed && !c->entries[i].elsewhere && !find_gradient(run, &c->entries[i], err)) {
+            return S24_ERR_DATA;
+        }
+    }
+    return S24_OK;
+}
+
 /* Which tensors, of which files. */
 static s24_status choose(prune_run *run, s24_error *err)
 {
@@ -411,7 +423,8 @@ static s24_status choose(prune_run *run, s24_error *err)
     s24_status status = s24_select(c, s24_source_is_model(run->source), &q->selection, q->dtype, err);
     s24_fail_prefix(err, status, "%s: ", run->source->in->name);
     status = status == S24_OK ? take_share(run, err) : status;
-    return status == S24_OK ? count_selected(run, err) : status;
+    status = status == S24_OK ? count_selected(run, err) : status;
+    return status == S24_OK ? check_gradients(run, err) : status;
 }
 
 /* All tensors, to where they go. */
