@@ -14,6 +14,9 @@ BINDIR ?= $(PREFIX)/bin
 LIBDIR ?= $(PREFIX)/lib
 INCLUDEDIR ?= $(PREFIX)/include
 MANDIR ?= $(PREFIX)/share/man
+BASHDIR ?= $(PREFIX)/share/bash-completion/completions
+ZSHDIR ?= $(PREFIX)/share/zsh/site-functions
+FISHDIR ?= $(PREFIX)/share/fish/vendor_completions.d
 PKGCONFIGDIR ?= $(LIBDIR)/pkgconfig
 
 WARN := -Wall -Wextra -Wconversion -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla
@@ -204,6 +207,10 @@ install: all
 	install -m 644 $(MAN1) '$(DESTDIR)$(MANDIR)/man1'
 	install -m 644 $(MAN3) '$(DESTDIR)$(MANDIR)/man3'
 	install -m 644 $(MAN5) '$(DESTDIR)$(MANDIR)/man5'
+	install -d '$(DESTDIR)$(BASHDIR)' '$(DESTDIR)$(ZSHDIR)' '$(DESTDIR)$(FISHDIR)'
+	$(OUT)/s24 completion bash >'$(DESTDIR)$(BASHDIR)/s24'
+	$(OUT)/s24 completion zsh >'$(DESTDIR)$(ZSHDIR)/_s24'
+	$(OUT)/s24 completion fish >'$(DESTDIR)$(FISHDIR)/s24.fish'
 	@printf '%s\n' 'prefix=$(PREFIX)' 'libdir=$(LIBDIR)' 'includedir=$(INCLUDEDIR)' '' 'Name: s24' \
 	    'Description: 2:4 structured sparsity: pruning, storage, products' 'Version: $(VERSION)' \
 	    'Libs: -L$${libdir} -ls24' 'Libs.private: $(S24_LDLIBS) -pthread' 'Cflags: -I$${includedir}' \
@@ -212,6 +219,7 @@ install: all
 uninstall:
 	rm -f '$(DESTDIR)$(BINDIR)/s24' '$(DESTDIR)$(LIBDIR)'/libs24.* '$(DESTDIR)$(PKGCONFIGDIR)/s24.pc' \
 	    '$(DESTDIR)$(INCLUDEDIR)/s24.h' '$(DESTDIR)$(INCLUDEDIR)/s24io.h' \
+	    '$(DESTDIR)$(BASHDIR)/s24' '$(DESTDIR)$(ZSHDIR)/_s24' '$(DESTDIR)$(FISHDIR)/s24.fish' \
 	    $(MAN1:man/%='$(DESTDIR)$(MANDIR)/man1/%') $(MAN3:man/%='$(DESTDIR)$(MANDIR)/man3/%') \
 	    $(MAN5:man/%='$(DESTDIR)$(MANDIR)/man5/%')
 

@@ -54,7 +54,7 @@ static const args_group decompress_groups[] = {{"Options", decompress_rows, 0}, 
 /* The format that the tensors of a .s24 came from; false: it cannot be read, and that has been told. */
 static bool find_container(const context *c, const decompress_options *o, const char *input, const char **format)
 {
-    const s24_stats_request q = {.input = input, .read = {.format = "s24", .salvage = o->salvage}, .header_only = true};
+    const s24_stats_request q = {.input = input, .read = {.format = o->salvage ? "s24" : NULL, .salvage = o->salvage}, .header_only = true};
     s24_report report = {0};
     s24_error err = {0};
     *format = NULL;
@@ -62,6 +62,7 @@ static bool find_container(const context *c, const decompress_options *o, const 
         msg_failure(&err);
         return false;
     }
+    /* What is no .s24 goes on, too: decompress says what it is and what to do. */
     const s24_format *f = s24_format_by_name(report.container);
     *format = f && f->create ? f->name : NULL;
     s24_report_free(&report);

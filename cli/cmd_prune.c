@@ -102,6 +102,12 @@ static bool check_several(const context *c, const prune_options *o)
         args_usage(c->command->name, "--output '%s': several inputs need a directory", o->output);
         return false;
     }
+    const char *format;
+    if (o->output && !path_is_directory(o->output) && path_format(o->output, &format) != PATH_SAYS_NOTHING) {
+        args_usage(c->command->name, "--output '%s': several inputs need a directory; if that shall be its name, write "
+                   "'%s/'", o->output, o->output);
+        return false;
+    }
     if (o->gradients) {
         args_usage(c->command->name, "--gradients goes with one input");
         return false;
@@ -280,10 +286,10 @@ const command cmd_prune = {
     .name = "prune",
     .synopsis = "[OPTION...] IN... [-o OUT]",
     .summary = "Prune the tensors of a weights file to 2:4.",
-    .more = "Of a file with one tensor, that tensor is pruned. Of a model, the tensors of\n"
-            "floats or i8, of rank 2 or more, whose pruned axis is a multiple of 4, but not\n"
-            "embeddings, norms, biases and output heads: 's24 inspect' says which, and why\n"
-            "not the others.\n\n"
+    .more = "A lone array (.npy, raw, a JSON list) is pruned, whatever its shape. Of a model,\n"
+            "the tensors of floats or i8, of rank 2 or more, whose pruned axis is a multiple\n"
+            "of 4, but not embeddings, norms, biases and output heads: 's24 inspect' says\n"
+            "which, and why not the others; --include selects also, not only.\n\n"
             "  s24 prune model.safetensors -o model.s24\n"
             "  s24 prune w.npy --dtype f16\n"
             "  s24 prune w.raw --from raw --raw-dtype f32 --shape 4096,4096 -o w.s24\n"

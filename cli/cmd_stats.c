@@ -60,8 +60,17 @@ static bool unknown_metric(const args *a, const char *name)
     for (size_t i = 0; report_metric_name(i); i++) {
         suggest_try(&s, report_metric_name(i));
     }
-    snprintf(what, sizeof what, "--fail-if: no such figure '%.60s'", name);
-    args_mistyped(a->command, what, "", s.nearest);
+    if (s.nearest) {
+        snprintf(what, sizeof what, "--fail-if: no such figure '%.60s'", name);
+        args_mistyped(a->command, what, "", s.nearest);
+        return false;
+    }
+    char names[512] = "";
+    for (size_t i = 0; report_metric_name(i); i++) {
+        const size_t used = strlen(names);
+        snprintf(names + used, sizeof names - used, " %s", report_metric_name(i));
+    }
+    args_usage(a->command, "--fail-if: no such figure '%.60s'; there are%s", name, names);
     return false;
 }
 

@@ -65,11 +65,17 @@ static void on_note(void *user, const char *message)
     msg_note("%s", message);
 }
 
+static void on_warning(void *user, const char *message)
+{
+    (void)user;
+    msg_warn("%s", message);
+}
+
 static s24_io io_of(const globals *g)
 {
     return (s24_io){
         .no_sync = g->no_sync, .threads = g->threads, .isa = g->isa,
-        .cancel = signals_flag(), .note = on_note, .progress = progress_update,
+        .cancel = signals_flag(), .note = on_note, .warn = on_warning, .progress = progress_update,
     };
 }
 

@@ -83,7 +83,7 @@ static s24_status choose(const s24_io *io, const s24_convert_request *q, s24_sou
     s24_workspace workspace = {0};
     uint64_t done = 0, all = 0;
     size_t packed = 0;
-    s24_status status = s24_select(c, s24_source_is_model(source), &q->selection, S24_SAME, err);
+    s24_status status = s24_select(source, &q->selection, S24_SAME, err);
     s24_fail_prefix(err, status, "%s: ", source->in->name);
     status = status == S24_OK ? leave_unfit(c, format, err) : status;
     for (size_t i = 0; i < c->count; i++) {

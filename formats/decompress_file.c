@@ -356,7 +356,7 @@ s24_status s24_decompress_file(const s24_io *io, const s24_decompress_request *q
     } else if (source->format == &s24_format_s24) {
         status = s24_decompress_source(io, q, source, err);
     } else {
-        status = s24_fail(err, S24_ERR_DATA, "%s: is no .s24 file but .%s; s24 prune makes one", input,
+        status = s24_fail(err, S24_ERR_DATA, "%s: is no .s24 file but .%s; s24 prune makes one, s24 convert another type", input,
                           source->format->name);
     }
     s24_source_close(source);

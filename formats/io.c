@@ -23,17 +23,29 @@ s24_status s24_io_stopped(const s24_io *io, s24_error *err)
     return S24_OK;
 }
 
-void s24_io_note(const s24_io *io, const char *format, ...)
+static void say(const s24_io *io, void (*to)(void *user, const char *message), const char *format, va_list args)
 {
     char message[512];
-    va_list args;
-    if (!io->note) {
-        return;
+    if (to) {
+        vsnprintf(message, sizeof message, format, args);
+        to(io->user, message);
     }
+}
+
+void s24_io_note(const s24_io *io, const char *format, ...)
+{
+    va_list args;
     va_start(args, format);
-    vsnprintf(message, sizeof message, format, args);
+    say(io, io->note, format, args);
     va_end(args);
-    io->note(io->user, message);
+}
+
+void s24_io_warn(const s24_io *io, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    say(io, io->warn, format, args);
+    va_end(args);
 }
 
 /* ---------------------------------------------------------------- whole reads and writes */

@@ -20,6 +20,9 @@ s24_status s24_io_stopped(const s24_io *io, s24_error *err);
 /* Tells the user what he may want to know, one line; only where he asked for it. */
 void s24_io_note(const s24_io *io, const char *format, ...) S24_PRINTF(2, 3);
 
+/* Tells him what he should know whether he asked or not. */
+void s24_io_warn(const s24_io *io, const char *format, ...) S24_PRINTF(2, 3);
+
 /* ---------------------------------------------------------------- spool: bytes kept for later */
 
 /* Positional storage, in memory while small and then in an unlinked temporary file. Writes of different threads to

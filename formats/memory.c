@@ -18,7 +18,7 @@ static const s24_entry *find_entry(s24_source *source, const char *name, s24_err
     if (name) {
         s24_fail(err, S24_ERR_USAGE, "no tensor %s in it", name);
     } else {
-        s24_fail(err, S24_ERR_USAGE, "it has %zu tensors: name one", c->count);
+        s24_fail(err, S24_ERR_USAGE, "has %zu tensors; --tensor says which", c->count);
     }
     return NULL;
 }
@@ -79,7 +79,7 @@ s24_status s24_tensor_load(const char *path, const char *name, s24_tensor **tens
     if (!e) {
         status = S24_ERR_USAGE;
     } else if (source->format != &s24_format_s24 || !e->packed) {
-        status = s24_fail(err, S24_ERR_USAGE, "%s is not pruned; s24_array_load loads it", e->name);
+        status = s24_fail(err, S24_ERR_USAGE, "%s%sis not pruned; s24 prune makes a .s24 whose tensors are", e->name, *e->name ? " " : "");
     } else {
         status = load_entry(e, &t, err);
     }

@@ -419,8 +419,7 @@ static s24_status check_gradients(prune_run *run, s24_error *err)
 static s24_status choose(prune_run *run, s24_error *err)
 {
     const s24_prune_request *q = run->request;
-    s24_contents *c = &run->source->contents;
-    s24_status status = s24_select(c, s24_source_is_model(run->source), &q->selection, q->dtype, err);
+    s24_status status = s24_select(run->source, &q->selection, q->dtype, err);
     s24_fail_prefix(err, status, "%s: ", run->source->in->name);
     status = status == S24_OK ? take_share(run, err) : status;
     status = status == S24_OK ? count_selected(run, err) : status;

@@ -25,6 +25,7 @@ typedef struct s24_io {
     s24_isa isa;      /* cap on the instruction set */
     const volatile sig_atomic_t *cancel;                            /* not 0: stop, with S24_ERR_STOPPED; may be NULL */
     void (*note)(void *user, const char *message);                  /* one line of talk; may be NULL */
+    void (*warn)(void *user, const char *message);                  /* one line that everybody should see; may be NULL */
     void (*progress)(void *user, uint64_t done, uint64_t total);    /* bytes of input; from one thread at a time */
     void *user;
 } s24_io;

@@ -116,26 +116,48 @@ static s24_status select_one(s24_entry *e, bool whole_model, const s24_selection
     return take(e, axis, given, stored, err);
 }
 
-/* A pattern that names nothing is a slip of the pen, and would silently prune less than was asked for. */
-static s24_status check_globs(const s24_contents *contents, const s24_selection *s, s24_error *err)
+static bool matches_any(const s24_contents *contents, const char *glob)
 {
-    for (size_t g = 0; g < s->include_count; g++) {
-        bool found = false;
-        for (size_t i = 0; i < contents->count && !found; i++) {
-            found = matches(s->include[g], contents->entries[i].name);
+    for (size_t i = 0; i < contents->count; i++) {
+        if (matches(glob, contents->entries[i].name)) {
+            return true;
         }
-        if (!found) {
+    }
+    return false;
+}
+
+/*
+ * A pattern that names nothing is a slip of the pen, or of a list that is used for many models: what was to be included
+ * would silently be missing; of the others it is told.
+ */
+static s24_status check_globs(const s24_source *source, const s24_selection *s, s24_error *err)
+{
+    const s24_contents *c = &source->contents;
+    for (size_t g = 0; g < s->include_count && s24_source_is_model(source); g++) {
+        if (!matches_any(c, s->include[g])) {
             return s24_fail(err, S24_ERR_USAGE, "no tensor's name matches --include %s; s24 inspect lists the names",
                             s->include[g]);
+        }
+    }
+    for (size_t g = 0; g < s->exclude_count; g++) {
+        if (!matches_any(c, s->exclude[g])) {
+            s24_io_warn(source->io, "%s: no tensor's name matches --exclude %s", source->in->name, s->exclude[g]);
+        }
+    }
+    for (size_t g = 0; g < s->axis_count; g++) {
+        if (s->axes[g].glob && !matches_any(c, s->axes[g].glob)) {
+            s24_io_warn(source->io, "%s: no tensor's name matches --axis %s=%d", source->in->name, s->axes[g].glob,
+                        s->axes[g].axis);
         }
     }
     return S24_OK;
 }
 
-s24_status s24_select(s24_contents *contents, bool whole_model, const s24_selection *selection, s24_dtype stored,
-                      s24_error *err)
+s24_status s24_select(s24_source *source, const s24_selection *selection, s24_dtype stored, s24_error *err)
 {
-    s24_status status = whole_model ? check_globs(contents, selection, err) : S24_OK;
+    s24_contents *contents = &source->contents;
+    const bool whole_model = s24_source_is_model(source);
+    s24_status status = check_globs(source, selection, err);
     for (size_t i = 0; i < contents->count && status == S24_OK; i++) {
         s24_entry *e = &contents->entries[i];
         status = select_one(e, whole_model, selection, stored, err);

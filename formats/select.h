@@ -5,13 +5,12 @@
 #include "format.h"
 
 /*
- * Decides for every entry of `contents`: sets packed, axis, geometry (for values stored as `stored`; S24_SAME: the
+ * Decides for every entry of the source: sets packed, axis, geometry (for values stored as `stored`; S24_SAME: the
  * entry's dtype) and reason. whole_model: the default rule of a model applies; otherwise a lone tensor is pruned whatever
  * its shape. S24_ERR_USAGE: an axis that a selected tensor does not have, a glob of --include that matches nothing, a
  * dtype that cannot be.
  */
-s24_status s24_select(s24_contents *contents, bool whole_model, const s24_selection *selection, s24_dtype stored,
-                      s24_error *err);
+s24_status s24_select(s24_source *source, const s24_selection *selection, s24_dtype stored, s24_error *err);
 
 /* Whether --include names the tensor. */
 bool s24_selects_by_name(const s24_selection *selection, const char *name);

@@ -95,6 +95,11 @@ s24_status s24_source_find(s24_source **source, const s24_io *io, const char *pa
         status = s24_input_open(&src->in, io, path, err);
         status = status == S24_OK ? find_format(src, err) : status;
     }
+    if (status == S24_OK && src->format != &s24_format_raw &&
+        (src->options->has_shape || src->options->offset || src->options->big_endian)) {
+        status = s24_fail(err, S24_ERR_USAGE, "is .%s, which tells its shape and order itself; --shape, --offset and "
+                          "--endian go with --from raw", src->format->name);
+    }
     if (status != S24_OK) {
         s24_source_close(src);
         return status;

@@ -215,7 +215,7 @@ static s24_status inspect(s24_source *source, const s24_stats_request *q, s24_re
 {
     s24_status status = S24_OK;
     if (source->format != &s24_format_s24) {
-        status = s24_select(&source->contents, s24_source_is_model(source), &q->selection, S24_SAME, err);
+        status = s24_select(source, &q->selection, S24_SAME, err);
         s24_fail_prefix(err, status, "%s: ", source->in->name);
     }
     status = status == S24_OK ? s24_report_fill(report, q->input, source, NULL, err) : status;

@@ -219,7 +219,7 @@ static s24_status verify_model(verify_run *run, s24_error *err)
     const s24_verify_request *q = run->request;
     s24_contents *c = &run->source->contents;
     size_t selected = 0;
-    s24_status status = s24_select(c, s24_source_is_model(run->source), &q->selection, S24_SAME, err);
+    s24_status status = s24_select(run->source, &q->selection, S24_SAME, err);
     s24_fail_prefix(err, status, "%s: ", run->source->in->name);
     for (size_t i = 0; i < c->count; i++) {
         run->all += c->entries[i].packed ? c->entries[i].bytes : 0;

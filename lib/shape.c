@@ -39,7 +39,8 @@ s24_status s24_geometry_init(s24_geometry *geometry, s24_dtype stored, int rank,
         return s24_fail(err, S24_ERR_DATA, "rank %d is beyond %d", rank, S24_MAX_RANK);
     }
     if (a < 0) {
-        return s24_fail(err, S24_ERR_USAGE, "no axis %d in a tensor of rank %d", axis, rank);
+        return s24_fail(err, S24_ERR_USAGE, "no axis %d in a tensor of rank %d; it has 0 to %d, or -1 to %d", axis, rank,
+                        rank ? rank - 1 : 0, rank ? -rank : -1);
     }
     bool fits = true;
     for (int d = 0; d < rank; d++) {

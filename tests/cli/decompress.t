@@ -84,3 +84,12 @@ expect_status 0
 expect_no_stderr
 run decompress d.s24 -o plain.safetensors
 expect_same whole.safetensors plain.safetensors
+
+# what is no .s24 is named
+echo text >text.txt
+run decompress text.txt
+expect_status 3
+expect_error 'text.txt: is no known type'
+run decompress "$digits/fc1.weight.npy"
+expect_status 3
+expect_error 'is no .s24 file but .npy'

@@ -136,3 +136,26 @@ expect_error noise.bin '--raw-dtype'
 run prune noise.bin --from raw --raw-dtype f32 --shape 4,4
 expect_status 3
 expect_error noise.bin
+
+# patterns that name nothing are told; --include is an error
+run prune "$digits/digits.safetensors" -x 'fc9*' --axis 'fcx=0' -n
+expect_status 0
+expect_stderr_has "no tensor's name matches --exclude fc9*"
+expect_stderr_has "no tensor's name matches --axis fcx=0"
+run prune "$digits/digits.safetensors" -i 'fc9*' -n
+expect_status 2
+
+# what is for raw data is not ignored elsewhere
+run prune "$digits/fc1.weight.npy" --raw-dtype f32 --shape 4096,4096 -n
+expect_status 2
+expect_error '--from raw'
+
+# the axes that there are
+run prune "$digits/fc1.weight.npy" --axis 7 -n
+expect_status 2
+expect_error 'no axis 7' '0 to 1, or -1 to -2'
+
+# several inputs go into a directory, which is not called like a file
+run prune "$digits/fc1.weight.npy" "$digits/fc2.weight.npy" -o many.s24
+expect_usage_error prune 'many.s24/'
+expect_no_file many.s24

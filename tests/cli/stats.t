@@ -126,3 +126,7 @@ run stats sparse.npy
 expect_status 0
 expect_stdout_has packed
 expect_stdout_has '2048 of 2048'
+
+# figures that there are
+run stats "$digits/fc1.weight.npy" --fail-if 'rel_error>0.1'
+expect_usage_error stats 'there are pruned_count total_count approximation_error'

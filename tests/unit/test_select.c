@@ -51,30 +51,39 @@ static void require_outcome(const s24_entry *e, const outcome *expected, s24_dty
     }
 }
 
+static s24_source source_of(const tensor *tensors, int count, bool whole_model)
+{
+    static const s24_io io;
+    static char name[] = "test";
+    static s24_input in = {.name = name};
+    return (s24_source){.format = whole_model ? &s24_format_safetensors : &s24_format_npy, .io = &io, .in = &in,
+                        .contents = contents_of(tensors, count)};
+}
+
 /* Twice: what was decided before must not matter. */
 static void require_selected(const tensor *tensors, int count, bool whole_model, const s24_selection *selection,
                              s24_dtype stored, const outcome *expected)
 {
-    s24_contents c = contents_of(tensors, count);
+    s24_source source = source_of(tensors, count, whole_model);
     for (int again = 0; again < 2; again++) {
         s24_error err = {.status = S24_OK};
-        ck_assert_msg(s24_select(&c, whole_model, selection, stored, &err) == S24_OK, "%s", err.message);
+        ck_assert_msg(s24_select(&source, selection, stored, &err) == S24_OK, "%s", err.message);
         for (int i = 0; i < count; i++) {
-            require_outcome(&c.entries[i], &expected[i], stored);
+            require_outcome(&source.contents.entries[i], &expected[i], stored);
         }
     }
-    s24_contents_free(&c);
+    s24_contents_free(&source.contents);
 }
 
 static void require_error(const tensor *tensors, int count, bool whole_model, const s24_selection *selection,
                           s24_dtype stored, const char *message)
 {
-    s24_contents c = contents_of(tensors, count);
+    s24_source source = source_of(tensors, count, whole_model);
     s24_error err;
-    ck_assert_int_eq(s24_select(&c, whole_model, selection, stored, &err), S24_ERR_USAGE);
+    ck_assert_int_eq(s24_select(&source, selection, stored, &err), S24_ERR_USAGE);
     ck_assert_int_eq(err.status, S24_ERR_USAGE);
     ck_assert_msg(strstr(err.message, message), "expected \"%s\", not \"%s\"", message, err.message);
-    s24_contents_free(&c);
+    s24_contents_free(&source.contents);
 }
 
 static const tensor model[] = {
