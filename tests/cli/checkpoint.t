@@ -299,6 +299,21 @@ expect_usage_error prune '--to npy'
 run prune . -q
 expect_usage_error prune 'give --output'
 
+# ---------------------------------------------------------------- other layouts
+
+# a layout without a suffix of its own is in safetensors files, whatever it came from, and comes back
+run convert packed --to sparse-24-bitmask -o bitmask -q
+expect_status 0
+# shellcheck disable=SC2086
+expect_only bitmask $files
+grep -q '"one.id": "model-1.safetensors"' bitmask/model.safetensors.index.json || fail "expected the new names"
+run convert bitmask -o unpacked --to safetensors -q
+expect_status 0
+run decompress packed -o packed-dense --to safetensors -q
+for i in 1 2 3; do
+    expect_same packed-dense/model-$i.safetensors unpacked/model-$i.safetensors
+done
+
 # a .s24 of a checkpoint that is damaged is named
 printf 'X' | dd of=packed/model-2.s24 bs=1 seek=2200 conv=notrunc 2>/dev/null
 run verify packed
