@@ -49,6 +49,16 @@ static const s24_format *weights_format(const char *name)
     return NULL;
 }
 
+static bool is_index(const char *name)
+{
+    return ends_with(name, ".safetensors" INDEX_SUFFIX) || ends_with(name, ".s24" INDEX_SUFFIX);
+}
+
+bool s24_checkpoint_owns(const char *name)
+{
+    return weights_format(name) || is_index(name);
+}
+
 /* ---------------------------------------------------------------- the directory */
 
 typedef struct listing {
@@ -71,7 +81,7 @@ static int by_text(const void *a, const void *b)
 
 static s24_status list_name(listing *l, const char *name, s24_error *err)
 {
-    if (ends_with(name, ".safetensors" INDEX_SUFFIX) || ends_with(name, ".s24" INDEX_SUFFIX)) {
+    if (is_index(name)) {
         l->indexes++;
         if (!l->index || strcmp(name, l->index) < 0) {
             free(l->index);

@@ -29,6 +29,9 @@ typedef struct s24_checkpoint {
 /* Whether a path is a checkpoint: a directory, or, unless the format is given, an index by its name. */
 bool s24_checkpoint_is(const char *path, bool format_given);
 
+/* Whether a file of this name, in a checkpoint's directory, is weights or an index of them. */
+bool s24_checkpoint_owns(const char *name);
+
 /*
  * Finds the checkpoint at path and the names of its shards, fills source->checkpoint, format and in. S24_ERR_DATA, each
  * by name: no weights or several without an index, an index that is none, names that leave the directory, weights files

@@ -494,15 +494,11 @@ static s24_status copy_config(s24_delivery *d, const char *from, const char *to,
     return status;
 }
 
-static bool is_input(const s24_delivery *d, const char *name)
+/* Weights that the index does not list are left out, too: who gives the index itself has others beside it. */
+static bool is_weights(const s24_delivery *d, const char *name)
 {
-    const s24_checkpoint *c = d->source->checkpoint;
-    for (size_t i = 0; i < c->shards.count; i++) {
-        if (strcmp(name, c->shards.items[i]) == 0) {
-            return true;
-        }
-    }
-    return c->index && strcmp(name, c->index) == 0;
+    const char *const index = d->source->checkpoint->index;
+    return s24_checkpoint_owns(name) || (index && strcmp(name, index) == 0);
 }
 
 static bool same_directory(const char *a, const char *b)
@@ -549,7 +545,7 @@ static s24_status copy_directory(s24_delivery *d, const char *from, const char *
     }
     for (const struct dirent *e; status == S24_OK && (e = readdir(directory));) {
         if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0 || is_temporary(e->d_name) ||
-            (top && is_input(d, e->d_name))) {
+            (top && is_weights(d, e->d_name))) {
             continue;
         }
         char *inside = s24_path_join(from, e->d_name, err), *outside = s24_path_join(to, e->d_name, err);

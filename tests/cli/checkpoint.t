@@ -299,6 +299,23 @@ expect_usage_error prune '--to npy'
 run prune . -q
 expect_usage_error prune 'give --output'
 
+# what the index does not list is left out, and is in nobody's way
+cp -r model others
+shard others/extra.safetensors extra
+echo x >others/model-2.s24
+run prune others -o out
+expect_status 3
+expect_error 'move it away, or give the index itself'
+echo x >others/old.s24.index.json
+run prune others -o out
+expect_status 3
+expect_error 'has 2 indexes'
+run prune others/model.safetensors.index.json -o listed -q
+expect_status 0
+# shellcheck disable=SC2086
+expect_only listed $packed
+expect_same packed/model-2.s24 listed/model-2.s24
+
 # ---------------------------------------------------------------- other layouts
 
 # a layout without a suffix of its own is in safetensors files, whatever it came from, and comes back
