@@ -183,6 +183,41 @@ static s24_status open_output(const s24_delivery *d, const char *path, s24_outpu
     return status;
 }
 
+/* The real path of what is there, or of the directory that it will be in; NULL: opening it will say why. */
+static char *real_place(const char *path)
+{
+    char *real = realpath(path, NULL);
+    const char *slash = strrchr(path, '/');
+    if (!real && errno == ENOENT && slash) {
+        char *const directory = strndup(path, (size_t)(slash - path) + 1);
+        real = directory ? realpath(directory, NULL) : NULL;
+        free(directory);
+    }
+    return real;
+}
+
+static bool is_within(const char *path, const char *directory)
+{
+    const size_t n = strlen(directory);
+    return strncmp(path, directory, n) == 0 && (path[n] == '\0' || path[n] == '/' || directory[n - 1] == '/');
+}
+
+/*
+ * A file of the output is none of the input's directory, wherever links, or a directory of the same name in both, lead.
+ * An output directory inside the input is fine.
+ */
+static s24_status refuse_input(const s24_delivery *d, const char *path, s24_error *err)
+{
+    char *const real = real_place(path), *const input = realpath(d->source->checkpoint->directory, NULL);
+    char *const output = realpath(d->output, NULL);
+    const bool refused = real && input && output && is_within(real, input) &&
+                         !(is_within(output, input) && is_within(real, output));
+    free(real);
+    free(input);
+    free(output);
+    return refused ? s24_fail(err, S24_ERR_USAGE, "%s: lies in the input; choose another output", path) : S24_OK;
+}
+
 static s24_status open_target(const s24_delivery *d, const char *path, s24_contents *plan, s24_target *target,
                               s24_error *err)
 {
@@ -245,6 +280,7 @@ static s24_status write_shard(s24_delivery *d, size_t i, s24_error *err)
     char *name = shard_name(d, i, err);
     char *path = name ? s24_path_join(d->output, name, err) : NULL;
     s24_status status = path ? S24_OK : S24_ERR_SYSTEM;
+    status = status == S24_OK ? refuse_input(d, path, err) : status;
     if (status == S24_OK && part->contents.count) { /* a shard may have held nothing but pieces of another's tensors */
         status = write_file(d, path, &part->contents, err);
     }
@@ -375,8 +411,11 @@ static void print_index(const s24_delivery *d, const index_list *list, s24_text 
 /* Opens a file of the directory that is not a shard. */
 static s24_status open_beside(const s24_delivery *d, const char *path, s24_output **out, s24_error *err)
 {
-    const s24_status status = d->shards ? s24_output_open_shared(out, d->io, path, err)
-                                        : open_output(d, path, out, err);
+    s24_status status = refuse_input(d, path, err);
+    if (status != S24_OK) {
+        return status;
+    }
+    status = d->shards ? s24_output_open_shared(out, d->io, path, err) : open_output(d, path, out, err);
     return s24_fail_prefix(err, status, "%s: ", path);
 }
 
@@ -501,7 +540,7 @@ static bool is_weights(const s24_delivery *d, const char *name)
     return s24_checkpoint_owns(name) || (index && strcmp(name, index) == 0);
 }
 
-static bool same_directory(const char *a, const char *b)
+static bool same_file(const char *a, const char *b)
 {
     struct stat x, y;
     return stat(a, &x) == 0 && stat(b, &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
@@ -521,11 +560,14 @@ static s24_status copy_entry(s24_delivery *d, const char *name, const char *from
             s24_io_note(d->io, "%s: not copied: a %s directory", from, *name == '.' ? "hidden" : "linked");
             return S24_OK;
         }
-        return same_directory(from, d->output) ? S24_OK : copy_directory(d, from, to, false, err);
+        return same_file(from, d->output) ? S24_OK : copy_directory(d, from, to, false, err);
     }
     if (!S_ISREG(st.st_mode)) {
         s24_io_note(d->io, "%s: not copied: neither a file nor a directory", from);
         return S24_OK;
+    }
+    if (same_file(from, to)) {
+        return s24_fail(err, S24_ERR_USAGE, "%s: is the input; choose another output", to);
     }
     return top && strcmp(name, "config.json") == 0 ? copy_config(d, from, to, err) : copy_file(d, from, to, err);
 }
@@ -564,7 +606,7 @@ static s24_status copy_directory(s24_delivery *d, const char *from, const char *
 static s24_status write_directory(s24_delivery *d, s24_error *err)
 {
     const s24_checkpoint *c = d->source->checkpoint;
-    if (same_directory(c->directory, d->output)) {
+    if (same_file(c->directory, d->output)) {
         return s24_fail(err, S24_ERR_USAGE, "%s: is the input; choose another output", d->output);
     }
     s24_status status = check_free(d, err);
