@@ -1,7 +1,6 @@
 #include "checkpoint.h"
 #include "layout.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -35,6 +34,14 @@ char *s24_path_join(const char *directory, const char *name, s24_error *err)
         snprintf(path, size, "%s%s%s", directory, n && directory[n - 1] != '/' ? "/" : "", name);
     }
     return path;
+}
+
+s24_status s24_directory_next(DIR *directory, const char **name, s24_error *err)
+{
+    errno = 0;
+    const struct dirent *const e = readdir(directory);
+    *name = e ? e->d_name : NULL;
+    return e || errno == 0 ? S24_OK : s24_fail_errno(err, errno, "cannot read the directory");
 }
 
 /* A weights file by its name. */
@@ -103,8 +110,9 @@ static s24_status list_directory(const char *directory, listing *l, s24_error *e
     if (!d) {
         return s24_fail_errno(err, errno, "cannot read the directory");
     }
-    for (const struct dirent *e; status == S24_OK && (e = readdir(d));) {
-        status = list_name(l, e->d_name, err);
+    for (const char *name = ""; status == S24_OK && name;) {
+        status = s24_directory_next(d, &name, err);
+        status = status == S24_OK && name ? list_name(l, name, err) : status;
     }
     closedir(d);
     if (l->names.count) {

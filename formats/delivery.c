@@ -578,6 +578,11 @@ static bool is_temporary(const char *name)
     return *name == '.' && strstr(name, ".s24-") != NULL;
 }
 
+static bool is_skipped(const s24_delivery *d, const char *name, bool top)
+{
+    return strcmp(name, ".") == 0 || strcmp(name, "..") == 0 || is_temporary(name) || (top && is_weights(d, name));
+}
+
 static s24_status copy_directory(s24_delivery *d, const char *from, const char *to, bool top, s24_error *err)
 {
     s24_status status = make_directory(d, to, err);
@@ -585,13 +590,14 @@ static s24_status copy_directory(s24_delivery *d, const char *from, const char *
     if (status == S24_OK && !directory) {
         return s24_fail_prefix(err, s24_fail_errno(err, errno, "cannot read the directory"), "%s: ", from);
     }
-    for (const struct dirent *e; status == S24_OK && (e = readdir(directory));) {
-        if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0 || is_temporary(e->d_name) ||
-            (top && is_weights(d, e->d_name))) {
+    for (const char *name = ""; status == S24_OK && name;) {
+        status = s24_directory_next(directory, &name, err);
+        s24_fail_prefix(err, status, "%s: ", from);
+        if (status != S24_OK || !name || is_skipped(d, name, top)) {
             continue;
         }
-        char *inside = s24_path_join(from, e->d_name, err), *outside = s24_path_join(to, e->d_name, err);
-        status = inside && outside ? copy_entry(d, e->d_name, inside, outside, top, err) : S24_ERR_SYSTEM;
+        char *inside = s24_path_join(from, name, err), *outside = s24_path_join(to, name, err);
+        status = inside && outside ? copy_entry(d, name, inside, outside, top, err) : S24_ERR_SYSTEM;
         free(inside);
         free(outside);
     }
