@@ -2,7 +2,6 @@
 
 #include "config_json.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -53,7 +52,11 @@ static s24_status make_directory(s24_delivery *d, const char *path, s24_error *e
         return errno == EEXIST ? S24_OK /* if it is no directory, opening a file in it says so */
                                : s24_fail_prefix(err, s24_fail_errno(err, errno, "cannot make the directory"), "%s: ", path);
     }
-    return s24_names_add(&d->directories, path, err);
+    const s24_status status = s24_names_add(&d->directories, path, err);
+    if (status != S24_OK) {
+        rmdir(path);
+    }
+    return status;
 }
 
 static void delivery_free(s24_delivery *d, bool failed)
@@ -74,27 +77,42 @@ void s24_delivery_abort(s24_delivery *d)
     delivery_free(d, true);
 }
 
-static s24_status commit_output(s24_delivery *d, size_t i, s24_error *err)
+/* placed: the files that were not there before, but for those that other jobs count on. */
+static s24_status commit_output(s24_delivery *d, size_t i, s24_names *placed, s24_error *err)
 {
-    char *const name = strdup(d->outputs[i]->name);
-    const s24_status status = s24_output_commit(d->outputs[i], err);
+    s24_output *const out = d->outputs[i];
+    const bool is_new = out->temporary && !out->shared && !d->io->force;
+    s24_status status = is_new ? s24_names_add(placed, out->target, err) : S24_OK;
+    if (status != S24_OK) {
+        return status;
+    }
+    char *const name = strdup(out->name);
+    status = s24_output_commit(out, err);
     d->outputs[i] = NULL;
     s24_fail_prefix(err, status, "%s: ", name ? name : shown(d->output));
     free(name);
+    if (status != S24_OK && is_new) { /* whatever is there is another's */
+        free(placed->items[--placed->count]);
+    }
     return status;
 }
 
 s24_status s24_delivery_commit(s24_delivery *d, s24_error *err)
 {
     s24_status status = S24_OK;
+    s24_names placed = {0};
     for (size_t i = 0; i < d->output_count && status == S24_OK; i++) {
         if (i != d->index) {
-            status = commit_output(d, i, err);
+            status = commit_output(d, i, &placed, err);
         }
     }
     if (status == S24_OK && d->index < d->output_count) {
-        status = commit_output(d, d->index, err);
+        status = commit_output(d, d->index, &placed, err);
     }
+    for (size_t i = 0; i < placed.count && status != S24_OK; i++) {
+        unlink(placed.items[i]);
+    }
+    s24_names_free(&placed);
     delivery_free(d, status != S24_OK);
     return status;
 }

@@ -839,7 +839,11 @@ static s24_status move_into_place(s24_output *out, s24_error *err)
     if (rename_into_place(out->temporary, out->target, out->io->force) == 0) {
         free(out->temporary);
         out->temporary = NULL;
-        return out->io->no_sync ? S24_OK : sync_directory(out->target, err);
+        const s24_status status = out->io->no_sync ? S24_OK : sync_directory(out->target, err);
+        if (status != S24_OK && !out->io->force && !out->shared) { /* what was replaced does not come back */
+            unlink(out->target);
+        }
+        return status;
     }
     if (errno != EEXIST) {
         return s24_fail_errno(err, errno, "cannot rename the temporary file");
