@@ -54,7 +54,7 @@ void s24_checkpoint_divide(s24_source *source);
 /* "DIRECTORY/NAME" in new memory; NULL: *err is set. */
 char *s24_path_join(const char *directory, const char *name, s24_error *err);
 
-/* The next name in a directory, in no order; *name NULL: there are no more. One that cannot be read is not taken for its end. */
+/* The next name in a directory, in no order; *name NULL: there are no more. What cannot be read has not ended. */
 s24_status s24_directory_next(DIR *directory, const char **name, s24_error *err);
 
 #endif
