@@ -180,7 +180,11 @@ static char *output_of(const prune_options *o, const plan *p, const char *input)
 static bool find_outputs(const context *c, const prune_options *o, plan *p)
 {
     p->outputs = calloc(c->file_count, sizeof *p->outputs);
-    for (size_t i = 0; p->outputs && i < c->file_count; i++) {
+    if (!p->outputs) {
+        msg_error(S24_ERR_SYSTEM, "no memory for the names of the outputs");
+        return false;
+    }
+    for (size_t i = 0; i < c->file_count; i++) {
         p->outputs[i] = output_of(o, p, c->files[i]);
         if (!p->outputs[i]) {
             args_usage(c->command->name, "'%s' does not say what the output shall be called; give --output", c->files[i]);
@@ -197,7 +201,7 @@ static bool find_outputs(const context *c, const prune_options *o, plan *p)
             }
         }
     }
-    return p->outputs != NULL;
+    return true;
 }
 
 static bool make_directory(plan *p)

@@ -24,6 +24,7 @@ void signals_install(void)
         }
     }
     signal(SIGPIPE, SIG_IGN); /* write says EPIPE, and files are cleaned up as after any other failure */
+    signal(SIGXFSZ, SIG_IGN); /* a file beyond `ulimit -f`: write says EFBIG */
 }
 
 void signals_release(void)

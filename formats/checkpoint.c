@@ -1,7 +1,6 @@
 #include "checkpoint.h"
 #include "layout.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -37,6 +36,14 @@ char *s24_path_join(const char *directory, const char *name, s24_error *err)
     return path;
 }
 
+s24_status s24_directory_next(DIR *directory, const char **name, s24_error *err)
+{
+    errno = 0;
+    const struct dirent *const e = readdir(directory);
+    *name = e ? e->d_name : NULL;
+    return e || errno == 0 ? S24_OK : s24_fail_errno(err, errno, "cannot read the directory");
+}
+
 /* A weights file by its name. */
 static const s24_format *weights_format(const char *name)
 {
@@ -47,6 +54,16 @@ static const s24_format *weights_format(const char *name)
         }
     }
     return NULL;
+}
+
+static bool is_index(const char *name)
+{
+    return ends_with(name, ".safetensors" INDEX_SUFFIX) || ends_with(name, ".s24" INDEX_SUFFIX);
+}
+
+bool s24_checkpoint_owns(const char *name)
+{
+    return weights_format(name) || is_index(name);
 }
 
 /* ---------------------------------------------------------------- the directory */
@@ -71,7 +88,7 @@ static int by_text(const void *a, const void *b)
 
 static s24_status list_name(listing *l, const char *name, s24_error *err)
 {
-    if (ends_with(name, ".safetensors" INDEX_SUFFIX) || ends_with(name, ".s24" INDEX_SUFFIX)) {
+    if (is_index(name)) {
         l->indexes++;
         if (!l->index || strcmp(name, l->index) < 0) {
             free(l->index);
@@ -93,8 +110,9 @@ static s24_status list_directory(const char *directory, listing *l, s24_error *e
     if (!d) {
         return s24_fail_errno(err, errno, "cannot read the directory");
     }
-    for (const struct dirent *e; status == S24_OK && (e = readdir(d));) {
-        status = list_name(l, e->d_name, err);
+    for (const char *name = ""; status == S24_OK && name;) {
+        status = s24_directory_next(d, &name, err);
+        status = status == S24_OK && name ? list_name(l, name, err) : status;
     }
     closedir(d);
     if (l->names.count) {

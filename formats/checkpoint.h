@@ -6,6 +6,8 @@
 #ifndef S24_FORMATS_CHECKPOINT_H
 #define S24_FORMATS_CHECKPOINT_H
 
+#include <dirent.h>
+
 #include "format.h"
 #include "jsonx.h"
 
@@ -29,6 +31,9 @@ typedef struct s24_checkpoint {
 /* Whether a path is a checkpoint: a directory, or, unless the format is given, an index by its name. */
 bool s24_checkpoint_is(const char *path, bool format_given);
 
+/* Whether a file of this name, in a checkpoint's directory, is weights or an index of them. */
+bool s24_checkpoint_owns(const char *name);
+
 /*
  * Finds the checkpoint at path and the names of its shards, fills source->checkpoint, format and in. S24_ERR_DATA, each
  * by name: no weights or several without an index, an index that is none, names that leave the directory, weights files
@@ -48,5 +53,8 @@ void s24_checkpoint_divide(s24_source *source);
 
 /* "DIRECTORY/NAME" in new memory; NULL: *err is set. */
 char *s24_path_join(const char *directory, const char *name, s24_error *err);
+
+/* The next name in a directory, in no order; *name NULL: there are no more. What cannot be read has not ended. */
+s24_status s24_directory_next(DIR *directory, const char **name, s24_error *err);
 
 #endif

@@ -195,8 +195,7 @@ static s24_status unpack_tensor(unpack_job *job, s24_error *err)
 static s24_status copy_tensor(unpack_job *job, s24_error *err)
 {
     const s24_plain *plain = s24_plain_of(job->entry->source);
-    const s24_entry *e = job->entry, *out = s24_target_entry(job->target, job->index);
-    const s24_format *format = job->target->sink->format;
+    const s24_entry *e = job->entry;
     const unsigned bytes = s24_info(e->dtype)->bytes;
     unsigned char *data = s24_alloc(plain->panel_bytes, err);
     s24_status status = data ? s24_plain_begin(e, err) : S24_ERR_SYSTEM;
@@ -222,8 +221,7 @@ static s24_status copy_tensor(unpack_job *job, s24_error *err)
                 fill_lost(e->dtype, data, n / bytes);
             }
         }
-        status = format->write ? format->write(job->target->sink, job->index, (size_t)(at / bytes), n / bytes, data, err)
-                               : s24_output_write(job->target->sink->out, out->offset + at, data, n, err);
+        status = s24_target_write(job->target, job->index, i, at, data, n, err);
         s24_fail_prefix(err, status, "%s: ", s24_target_name(job->target));
     }
     free(data);

@@ -2,7 +2,6 @@
 
 #include "config_json.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -53,7 +52,11 @@ static s24_status make_directory(s24_delivery *d, const char *path, s24_error *e
         return errno == EEXIST ? S24_OK /* if it is no directory, opening a file in it says so */
                                : s24_fail_prefix(err, s24_fail_errno(err, errno, "cannot make the directory"), "%s: ", path);
     }
-    return s24_names_add(&d->directories, path, err);
+    const s24_status status = s24_names_add(&d->directories, path, err);
+    if (status != S24_OK) {
+        rmdir(path);
+    }
+    return status;
 }
 
 static void delivery_free(s24_delivery *d, bool failed)
@@ -74,40 +77,58 @@ void s24_delivery_abort(s24_delivery *d)
     delivery_free(d, true);
 }
 
-static s24_status commit_output(s24_delivery *d, size_t i, s24_error *err)
+/* placed: the files that were not there before, but for those that other jobs count on. */
+static s24_status commit_output(s24_delivery *d, size_t i, s24_names *placed, s24_error *err)
 {
-    char *const name = strdup(d->outputs[i]->name);
-    const s24_status status = s24_output_commit(d->outputs[i], err);
+    s24_output *const out = d->outputs[i];
+    const bool is_new = out->temporary && !out->shared && !d->io->force;
+    s24_status status = is_new ? s24_names_add(placed, out->target, err) : S24_OK;
+    if (status != S24_OK) {
+        return status;
+    }
+    char *const name = strdup(out->name);
+    status = s24_output_commit(out, err);
     d->outputs[i] = NULL;
     s24_fail_prefix(err, status, "%s: ", name ? name : shown(d->output));
     free(name);
+    if (status != S24_OK && is_new) { /* whatever is there is another's */
+        free(placed->items[--placed->count]);
+    }
     return status;
 }
 
 s24_status s24_delivery_commit(s24_delivery *d, s24_error *err)
 {
     s24_status status = S24_OK;
+    s24_names placed = {0};
     for (size_t i = 0; i < d->output_count && status == S24_OK; i++) {
         if (i != d->index) {
-            status = commit_output(d, i, err);
+            status = commit_output(d, i, &placed, err);
         }
     }
     if (status == S24_OK && d->index < d->output_count) {
-        status = commit_output(d, d->index, err);
+        status = commit_output(d, d->index, &placed, err);
     }
+    for (size_t i = 0; i < placed.count && status != S24_OK; i++) {
+        unlink(placed.items[i]);
+    }
+    s24_names_free(&placed);
     delivery_free(d, status != S24_OK);
     return status;
 }
 
 /* ---------------------------------------------------------------- names */
 
+/* Other tools' layouts have no suffix of their own: they are safetensors files. */
+static const char *file_suffix(const s24_delivery *d)
+{
+    return d->format->suffixes ? d->format->suffixes : s24_format_safetensors.suffixes;
+}
+
 /* The name of shard i in the output; the caller frees it. */
 static char *shard_name(const s24_delivery *d, size_t i, s24_error *err)
 {
-    const char *name = d->source->checkpoint->shards.items[i], *suffix = d->format->suffixes;
-    if (!suffix || d->format == d->source->format) {
-        suffix = strrchr(name, '.');
-    }
+    const char *name = d->source->checkpoint->shards.items[i], *suffix = file_suffix(d);
     const size_t stem = (size_t)(strrchr(name, '.') - name), size = stem + strlen(suffix) + 1;
     char *path = s24_alloc(size, err);
     if (path) {
@@ -121,7 +142,7 @@ static char *index_name(const s24_delivery *d, s24_error *err)
 {
     static const char suffix[] = ".index.json";
     const char *name = d->source->checkpoint->index, *from = d->source->format->suffixes;
-    const char *to = d->format->suffixes ? d->format->suffixes : s24_format_safetensors.suffixes;
+    const char *to = file_suffix(d);
     size_t stem = strlen(name) - (sizeof suffix - 1);
     if (stem > strlen(from) && memcmp(name + stem - strlen(from), from, strlen(from)) == 0) {
         stem -= strlen(from);
@@ -178,6 +199,41 @@ static s24_status open_output(const s24_delivery *d, const char *path, s24_outpu
     const s24_status status = s24_output_open(out, d->io, path, inputs, files + others, err);
     free(inputs);
     return status;
+}
+
+/* The real path of what is there, or of the directory that it will be in; NULL: opening it will say why. */
+static char *real_place(const char *path)
+{
+    char *real = realpath(path, NULL);
+    const char *slash = strrchr(path, '/');
+    if (!real && errno == ENOENT && slash) {
+        char *const directory = strndup(path, (size_t)(slash - path) + 1);
+        real = directory ? realpath(directory, NULL) : NULL;
+        free(directory);
+    }
+    return real;
+}
+
+static bool is_within(const char *path, const char *directory)
+{
+    const size_t n = strlen(directory);
+    return strncmp(path, directory, n) == 0 && (path[n] == '\0' || path[n] == '/' || directory[n - 1] == '/');
+}
+
+/*
+ * A file of the output is none of the input's directory, wherever links, or a directory of the same name in both, lead.
+ * An output directory inside the input is fine.
+ */
+static s24_status refuse_input(const s24_delivery *d, const char *path, s24_error *err)
+{
+    char *const real = real_place(path), *const input = realpath(d->source->checkpoint->directory, NULL);
+    char *const output = realpath(d->output, NULL);
+    const bool refused = real && input && output && is_within(real, input) &&
+                         !(is_within(output, input) && is_within(real, output));
+    free(real);
+    free(input);
+    free(output);
+    return refused ? s24_fail(err, S24_ERR_USAGE, "%s: lies in the input; choose another output", path) : S24_OK;
 }
 
 static s24_status open_target(const s24_delivery *d, const char *path, s24_contents *plan, s24_target *target,
@@ -242,6 +298,7 @@ static s24_status write_shard(s24_delivery *d, size_t i, s24_error *err)
     char *name = shard_name(d, i, err);
     char *path = name ? s24_path_join(d->output, name, err) : NULL;
     s24_status status = path ? S24_OK : S24_ERR_SYSTEM;
+    status = status == S24_OK ? refuse_input(d, path, err) : status;
     if (status == S24_OK && part->contents.count) { /* a shard may have held nothing but pieces of another's tensors */
         status = write_file(d, path, &part->contents, err);
     }
@@ -372,8 +429,11 @@ static void print_index(const s24_delivery *d, const index_list *list, s24_text 
 /* Opens a file of the directory that is not a shard. */
 static s24_status open_beside(const s24_delivery *d, const char *path, s24_output **out, s24_error *err)
 {
-    const s24_status status = d->shards ? s24_output_open_shared(out, d->io, path, err)
-                                        : open_output(d, path, out, err);
+    s24_status status = refuse_input(d, path, err);
+    if (status != S24_OK) {
+        return status;
+    }
+    status = d->shards ? s24_output_open_shared(out, d->io, path, err) : open_output(d, path, out, err);
     return s24_fail_prefix(err, status, "%s: ", path);
 }
 
@@ -491,18 +551,14 @@ static s24_status copy_config(s24_delivery *d, const char *from, const char *to,
     return status;
 }
 
-static bool is_input(const s24_delivery *d, const char *name)
+/* Weights that the index does not list are left out, too: who gives the index itself has others beside it. */
+static bool is_weights(const s24_delivery *d, const char *name)
 {
-    const s24_checkpoint *c = d->source->checkpoint;
-    for (size_t i = 0; i < c->shards.count; i++) {
-        if (strcmp(name, c->shards.items[i]) == 0) {
-            return true;
-        }
-    }
-    return c->index && strcmp(name, c->index) == 0;
+    const char *const index = d->source->checkpoint->index;
+    return s24_checkpoint_owns(name) || (index && strcmp(name, index) == 0);
 }
 
-static bool same_directory(const char *a, const char *b)
+static bool same_file(const char *a, const char *b)
 {
     struct stat x, y;
     return stat(a, &x) == 0 && stat(b, &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
@@ -522,11 +578,14 @@ static s24_status copy_entry(s24_delivery *d, const char *name, const char *from
             s24_io_note(d->io, "%s: not copied: a %s directory", from, *name == '.' ? "hidden" : "linked");
             return S24_OK;
         }
-        return same_directory(from, d->output) ? S24_OK : copy_directory(d, from, to, false, err);
+        return same_file(from, d->output) ? S24_OK : copy_directory(d, from, to, false, err);
     }
     if (!S_ISREG(st.st_mode)) {
         s24_io_note(d->io, "%s: not copied: neither a file nor a directory", from);
         return S24_OK;
+    }
+    if (same_file(from, to)) {
+        return s24_fail(err, S24_ERR_USAGE, "%s: is the input; choose another output", to);
     }
     return top && strcmp(name, "config.json") == 0 ? copy_config(d, from, to, err) : copy_file(d, from, to, err);
 }
@@ -537,6 +596,11 @@ static bool is_temporary(const char *name)
     return *name == '.' && strstr(name, ".s24-") != NULL;
 }
 
+static bool is_skipped(const s24_delivery *d, const char *name, bool top)
+{
+    return strcmp(name, ".") == 0 || strcmp(name, "..") == 0 || is_temporary(name) || (top && is_weights(d, name));
+}
+
 static s24_status copy_directory(s24_delivery *d, const char *from, const char *to, bool top, s24_error *err)
 {
     s24_status status = make_directory(d, to, err);
@@ -544,13 +608,14 @@ static s24_status copy_directory(s24_delivery *d, const char *from, const char *
     if (status == S24_OK && !directory) {
         return s24_fail_prefix(err, s24_fail_errno(err, errno, "cannot read the directory"), "%s: ", from);
     }
-    for (const struct dirent *e; status == S24_OK && (e = readdir(directory));) {
-        if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0 || is_temporary(e->d_name) ||
-            (top && is_input(d, e->d_name))) {
+    for (const char *name = ""; status == S24_OK && name;) {
+        status = s24_directory_next(directory, &name, err);
+        s24_fail_prefix(err, status, "%s: ", from);
+        if (status != S24_OK || !name || is_skipped(d, name, top)) {
             continue;
         }
-        char *inside = s24_path_join(from, e->d_name, err), *outside = s24_path_join(to, e->d_name, err);
-        status = inside && outside ? copy_entry(d, e->d_name, inside, outside, top, err) : S24_ERR_SYSTEM;
+        char *inside = s24_path_join(from, name, err), *outside = s24_path_join(to, name, err);
+        status = inside && outside ? copy_entry(d, name, inside, outside, top, err) : S24_ERR_SYSTEM;
         free(inside);
         free(outside);
     }
@@ -565,7 +630,7 @@ static s24_status copy_directory(s24_delivery *d, const char *from, const char *
 static s24_status write_directory(s24_delivery *d, s24_error *err)
 {
     const s24_checkpoint *c = d->source->checkpoint;
-    if (same_directory(c->directory, d->output)) {
+    if (same_file(c->directory, d->output)) {
         return s24_fail(err, S24_ERR_USAGE, "%s: is the input; choose another output", d->output);
     }
     s24_status status = check_free(d, err);

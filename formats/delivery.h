@@ -1,7 +1,7 @@
 /*
  * Deliveries: what a command makes of a source. One file, or of a checkpoint a directory: a file for each shard, the
- * index, and every other file as it is. The command says what becomes of a tensor; which files there are, what they are
- * called and that they appear together, the index last, is done here.
+ * index, and every file that is no weights as it is. The command says what becomes of a tensor; which files there are,
+ * what they are called and that they appear together, the index last, is done here.
  */
 #ifndef S24_FORMATS_DELIVERY_H
 #define S24_FORMATS_DELIVERY_H

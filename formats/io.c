@@ -471,12 +471,12 @@ s24_status s24_input_hold(s24_input *in, uint64_t offset, uint64_t n, s24_error 
     if (in->size != S24_UNKNOWN && offset >= in->held_from && offset <= held_to && n <= held_to - offset) {
         return S24_OK; /* the stream is at its end, and others may want what else is held */
     }
-    /* What is held of the new range already (a peek, the end of the last hold) moves to its front. */
+    /* What is held from there on (a peek, the last hold) stays, also behind the range: it comes only once. */
     s24_spool old = in->held;
     s24_spool_init(&in->held, in->io);
     s24_status status = S24_OK;
     if (offset >= in->held_from && offset < held_to) {
-        const uint64_t keep = n < held_to - offset ? n : held_to - offset;
+        const uint64_t keep = held_to - offset;
         unsigned char buffer[4096];
         for (uint64_t done = 0; done < keep && status == S24_OK;) {
             const size_t part = keep - done < sizeof buffer ? (size_t)(keep - done) : sizeof buffer;
@@ -851,7 +851,11 @@ static s24_status move_into_place(s24_output *out, s24_error *err)
     if (rename_into_place(out->temporary, out->target, out->io->force) == 0) {
         free(out->temporary);
         out->temporary = NULL;
-        return out->io->no_sync ? S24_OK : sync_directory(out->target, err);
+        const s24_status status = out->io->no_sync ? S24_OK : sync_directory(out->target, err);
+        if (status != S24_OK && !out->io->force && !out->shared) { /* what was replaced does not come back */
+            unlink(out->target);
+        }
+        return status;
     }
     if (errno != EEXIST) {
         return s24_fail_errno(err, errno, "cannot rename the temporary file");

@@ -49,8 +49,8 @@ static s24_status read_step(const s24_entry *e, uint64_t at, size_t n, void *dat
     return S24_OK;
 }
 
-static s24_status write_step(s24_target *target, size_t index, size_t step, uint64_t at, const void *data, size_t n,
-                             s24_error *err)
+s24_status s24_target_write(s24_target *target, size_t index, size_t step, uint64_t at, const void *data, size_t n,
+                            s24_error *err)
 {
     const s24_entry *e = s24_target_entry(target, index);
     if (target->writer) {
@@ -82,7 +82,7 @@ s24_status s24_target_carry(s24_target *target, const s24_entry *from, size_t in
         if (status != S24_OK) {
             break;
         }
-        status = write_step(target, index, step, at, data, n, err);
+        status = s24_target_write(target, index, step, at, data, n, err);
         if (status != S24_OK) {
             s24_fail_prefix(err, status, "%s: ", s24_target_name(target));
         }

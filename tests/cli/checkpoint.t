@@ -299,6 +299,80 @@ expect_usage_error prune '--to npy'
 run prune . -q
 expect_usage_error prune 'give --output'
 
+# what the index does not list is left out, and is in nobody's way
+cp -r model others
+shard others/extra.safetensors extra
+echo x >others/model-2.s24
+run prune others -o out
+expect_status 3
+expect_error 'move it away, or give the index itself'
+echo x >others/old.s24.index.json
+run prune others -o out
+expect_status 3
+expect_error 'has 2 indexes'
+run prune others/model.safetensors.index.json -o listed -q
+expect_status 0
+# shellcheck disable=SC2086
+expect_only listed $packed
+expect_same packed/model-2.s24 listed/model-2.s24
+
+# ---------------------------------------------------------------- never onto the input
+
+# links in the output that lead back, by one job or by one of several
+cp -r model guarded
+mkdir astray
+for f in config.json model.safetensors.index.json tokens; do
+    ln -s "../guarded/$f" "astray/$f"
+    for share in '' '--shards 1/1'; do
+        # shellcheck disable=SC2086 # none, or two words
+        run prune guarded -o astray --to same -f -q $share
+        expect_status 2
+        expect_error "astray/$f" 'the input; choose another output'
+        diff -r model guarded >difference || fail "expected the input as it was: $(cat difference)"
+    done
+    rm "astray/$f"
+done
+expect_only astray
+mv guarded/config.json blob # as a cache keeps files: links on both sides
+ln -s ../blob guarded/config.json
+ln -s ../blob astray/config.json
+run prune guarded -o astray --to same -f -q
+expect_status 2
+expect_error 'astray/config.json: is the input'
+expect_same model/config.json blob
+
+# a directory of the input's own name in it, and the output around it
+mkdir around
+cp -r model around/inner
+mkdir around/inner/inner
+echo '{"other": 1}' >around/inner/inner/config.json
+cp -r around/inner before
+run prune around/inner -o around -f
+expect_status 2
+expect_error 'around/inner/config.json: lies in the input'
+diff -r before around/inner >difference || fail "expected the input as it was: $(cat difference)"
+
+# an output in the input is no part of it
+run prune around/inner -o around/inner/packed -q
+expect_status 0
+expect_file around/inner/packed/model-1.s24
+expect_no_file around/inner/packed/packed
+
+# ---------------------------------------------------------------- other layouts
+
+# a layout without a suffix of its own is in safetensors files, whatever it came from, and comes back
+run convert packed --to sparse-24-bitmask -o bitmask -q
+expect_status 0
+# shellcheck disable=SC2086
+expect_only bitmask $files
+grep -q '"one.id": "model-1.safetensors"' bitmask/model.safetensors.index.json || fail "expected the new names"
+run convert bitmask -o unpacked --to safetensors -q
+expect_status 0
+run decompress packed -o packed-dense --to safetensors -q
+for i in 1 2 3; do
+    expect_same packed-dense/model-$i.safetensors unpacked/model-$i.safetensors
+done
+
 # a .s24 of a checkpoint that is damaged is named
 printf 'X' | dd of=packed/model-2.s24 bs=1 seek=2200 conv=notrunc 2>/dev/null
 run verify packed

@@ -41,6 +41,15 @@ expect_status 130
 expect_no_stderr
 expect_only out
 
+# a file beyond the limit of the shell that began the run: an error like a full disk
+(
+    ulimit -f 1 || exit 0 # blocks of 512 bytes, or of 1024
+    noise 8192 | run prune - --from raw --raw-dtype f32 --shape 2048 -o out/w.s24
+    expect_status 4
+    expect_error 'out/w.s24: cannot write: File too large'
+) || exit 1
+expect_only out
+
 # with an old output: it stays
 echo old >out/w.s24
 start prune in --from raw --raw-dtype f32 --shape 1024,1024 -f -o out/w.s24

@@ -146,6 +146,24 @@ int rename(const char *from, const char *to)
     return fails_besides(true) ? -1 : real(from, to);
 }
 
+int mkdir(const char *path, mode_t mode)
+{
+    REAL(mkdir, "mkdir")
+    return fails_besides(true) ? -1 : real(path, mode);
+}
+
+DIR *opendir(const char *path)
+{
+    REAL(opendir, "opendir")
+    return fails_besides(true) ? NULL : real(path);
+}
+
+struct dirent *readdir(DIR *d)
+{
+    REAL(readdir, "readdir64")
+    return fails_besides(true) ? NULL : real(d);
+}
+
 int renameat2(int from_fd, const char *from, int to_fd, const char *to, unsigned flags)
 {
     REAL(renameat2, "renameat2")
@@ -790,6 +808,81 @@ START_TEST(with_threads)
 }
 END_TEST
 
+/* ---------------------------------------------------------------- a checkpoint's directory */
+
+static const char *const made[] = {"made/config.json", "made/model.s24.index.json", "made/part.s24", "made/sub/words"};
+
+static void remove_checkpoint(void)
+{
+    unlink("model/part.safetensors");
+    unlink("model/model.safetensors.index.json");
+    unlink("model/config.json");
+    unlink("model/sub/words");
+    rmdir("model/sub");
+    rmdir("model");
+}
+
+static void make_checkpoint(void)
+{
+    static const char index[] = "{\"weight_map\": {\"w\": \"part.safetensors\", \"turned\": \"part.safetensors\", "
+                                "\"v\": \"part.safetensors\", \"empty\": \"part.safetensors\"}}";
+    remove_checkpoint(); /* of a test that failed */
+    ck_assert_int_eq(mkdir("model", 0700), 0);
+    ck_assert_int_eq(mkdir("model/sub", 0700), 0);
+    make_input("model/part.safetensors", 7);
+    put("model/model.safetensors.index.json", index, sizeof index - 1);
+    put("model/config.json", "{}", 2);
+    put("model/sub/words", "words", 5);
+}
+
+/* All of the directory is there, or nothing. */
+static void check_made(int n, s24_status status, const s24_error *err)
+{
+    if (status != S24_OK) {
+        ck_assert_msg(status == S24_ERR_SYSTEM, "fault %d: status %d, %s", n, status, err->message);
+        ck_assert_msg(access("made", F_OK) != 0, "fault %d: something is left after: %s", n, err->message);
+        return;
+    }
+    for (size_t i = 0; i < COUNT(made); i++) {
+        ck_assert_msg(unlink(made[i]) == 0, "fault %d: no %s", n, made[i]);
+    }
+    ck_assert_int_eq(rmdir("made/sub"), 0);
+    ck_assert_msg(rmdir("made") == 0, "fault %d: more than the outputs", n);
+}
+
+static bool prune_checkpoint(int n)
+{
+    const s24_prune_request q = {.input = "model", .output = "made", .directory = true, .dtype = S24_SAME};
+    s24_error err = {0};
+    const int descriptors = count_entries("/proc/self/fd");
+    fail_at = n;
+    atomic_store(&calls, 0);
+    atomic_store(&live, 0);
+    armed = true;
+    const s24_status status = s24_prune_file(&io, &q, NULL, &err);
+    armed = false;
+    ck_assert_msg(atomic_load(&live) == 0, "fault %d: %ld blocks leak", n, atomic_load(&live));
+    ck_assert_msg(count_entries("/proc/self/fd") == descriptors, "fault %d: a descriptor leaks", n);
+    check_made(n, status, &err);
+    return atomic_load(&calls) >= n;
+}
+
+/* _i: whether allocations fail. */
+START_TEST(checkpoint)
+{
+    int n = 0;
+    io.force = false;
+    fault_errno = EIO;
+    allocating = _i;
+    make_checkpoint();
+    while (prune_checkpoint(n)) {
+        n++;
+    }
+    ck_assert_int_gt(n, 50);
+    remove_checkpoint();
+}
+END_TEST
+
 /* A file system that cannot rename without replacing, and one that has no hard links either. */
 START_TEST(old_file_systems)
 {
@@ -834,7 +927,9 @@ int main(void)
     puts("test_faults: a sanitizer has malloc; only the other calls fail");
 #else
     tcase_add_loop_test(tcase, every_allocation, 0, n);
+    tcase_add_loop_test(tcase, checkpoint, 1, 2);
 #endif
+    tcase_add_loop_test(tcase, checkpoint, 0, 1);
     tcase_add_loop_test(tcase, with_threads, 0, n);
     tcase_add_test(tcase, old_file_systems);
     suite_add_tcase(suite, tcase);

@@ -314,6 +314,25 @@ START_TEST(holds)
 }
 END_TEST
 
+/* What lies behind a range that is held, and was taken with it, comes only once: as a peek takes several small tensors. */
+START_TEST(holds_keep_what_follows)
+{
+    static const struct { uint64_t at, n; } ranges[] = {{100, 0}, {120, 20}, {140, 16}, {200, 100}};
+    source s = open_source(_i, SMALL, &plain_io);
+    unsigned char data[256];
+    s24_error err = {0};
+    size_t got;
+    ck_assert_int_eq(s24_input_peek(s.in, data, 256, &got, &err), S24_OK);
+    for (size_t i = 0; i < COUNT(ranges); i++) {
+        ck_assert_msg(s24_input_hold(s.in, ranges[i].at, ranges[i].n, &err) == S24_OK, "%s", err.message);
+    }
+    ck_assert_msg(s24_input_hold(s.in, 210, 5, &err) == S24_OK, "%s", err.message);
+    ck_assert_msg(s24_input_read(s.in, 220, data, 200, &err) == S24_OK, "%s", err.message);
+    check_bytes(data, 220, 200);
+    s24_input_close(s.in);
+}
+END_TEST
+
 START_TEST(holds_too_much)
 {
     s24_error err = {0};
@@ -940,6 +959,7 @@ int main(void)
     tcase_add_loop_test(tcase, new_memory, 0, KINDS);
     tcase_add_loop_test(tcase, peeks, 0, KINDS);
     tcase_add_loop_test(tcase, holds, 0, KINDS);
+    tcase_add_loop_test(tcase, holds_keep_what_follows, 0, KINDS);
     tcase_add_test(tcase, holds_too_much);
     tcase_add_loop_test(tcase, holds_all, 0, KINDS);
     tcase_add_loop_test(tcase, ends, 0, KINDS);
