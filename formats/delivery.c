@@ -101,13 +101,16 @@ s24_status s24_delivery_commit(s24_delivery *d, s24_error *err)
 
 /* ---------------------------------------------------------------- names */
 
+/* What weights files are called at their ends: those in the layouts of other tools are safetensors files. */
+static const char *suffix_of(const s24_format *format)
+{
+    return format->suffixes ? format->suffixes : s24_format_safetensors.suffixes;
+}
+
 /* The name of shard i in the output; the caller frees it. */
 static char *shard_name(const s24_delivery *d, size_t i, s24_error *err)
 {
-    const char *name = d->source->checkpoint->shards.items[i], *suffix = d->format->suffixes;
-    if (!suffix || d->format == d->source->format) {
-        suffix = strrchr(name, '.');
-    }
+    const char *name = d->source->checkpoint->shards.items[i], *suffix = suffix_of(d->format);
     const size_t stem = (size_t)(strrchr(name, '.') - name), size = stem + strlen(suffix) + 1;
     char *path = s24_alloc(size, err);
     if (path) {
@@ -121,7 +124,7 @@ static char *index_name(const s24_delivery *d, s24_error *err)
 {
     static const char suffix[] = ".index.json";
     const char *name = d->source->checkpoint->index, *from = d->source->format->suffixes;
-    const char *to = d->format->suffixes ? d->format->suffixes : s24_format_safetensors.suffixes;
+    const char *to = suffix_of(d->format);
     size_t stem = strlen(name) - (sizeof suffix - 1);
     if (stem > strlen(from) && memcmp(name + stem - strlen(from), from, strlen(from)) == 0) {
         stem -= strlen(from);

@@ -100,6 +100,17 @@ run prune packed -o again
 expect_status 2
 expect_error 'pruned already'
 
+# files in the layouts of other tools are safetensors files, and are called so
+mkdir named
+{ f32 1 0 0 2 0 0 3 4; } | safetensors named/model.safetensors '{"one.weight":{"dtype":"F32","shape":[2,4],"data_offsets":[0,32]}}'
+run prune named -o named.packed -q
+expect_only named.packed model.s24
+run convert named.packed --to sparse-24-bitmask -o named.bits -q
+expect_status 0
+expect_only named.bits model.safetensors
+run verify named.bits
+expect_status 0
+
 # ---------------------------------------------------------------- one file
 
 run prune model -q
