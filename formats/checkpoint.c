@@ -1,7 +1,6 @@
 #include "checkpoint.h"
 #include "layout.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -35,6 +34,16 @@ char *s24_path_join(const char *directory, const char *name, s24_error *err)
         snprintf(path, size, "%s%s%s", directory, n && directory[n - 1] != '/' ? "/" : "", name);
     }
     return path;
+}
+
+const char *s24_directory_next(DIR *directory, s24_status *status, s24_error *err)
+{
+    errno = 0;
+    const struct dirent *e = readdir(directory);
+    if (!e && errno) {
+        *status = s24_fail_errno(err, errno, "cannot read the directory");
+    }
+    return e ? e->d_name : NULL;
 }
 
 /* A weights file by its name. */
@@ -93,8 +102,8 @@ static s24_status list_directory(const char *directory, listing *l, s24_error *e
     if (!d) {
         return s24_fail_errno(err, errno, "cannot read the directory");
     }
-    for (const struct dirent *e; status == S24_OK && (e = readdir(d));) {
-        status = list_name(l, e->d_name, err);
+    for (const char *name; status == S24_OK && (name = s24_directory_next(d, &status, err));) {
+        status = list_name(l, name, err);
     }
     closedir(d);
     if (l->names.count) {

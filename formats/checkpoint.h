@@ -6,6 +6,8 @@
 #ifndef S24_FORMATS_CHECKPOINT_H
 #define S24_FORMATS_CHECKPOINT_H
 
+#include <dirent.h>
+
 #include "format.h"
 #include "jsonx.h"
 
@@ -48,5 +50,8 @@ void s24_checkpoint_divide(s24_source *source);
 
 /* "DIRECTORY/NAME" in new memory; NULL: *err is set. */
 char *s24_path_join(const char *directory, const char *name, s24_error *err);
+
+/* The next name in a directory, until the next call; NULL: there is none, or *status is not S24_OK any more. */
+const char *s24_directory_next(DIR *directory, s24_status *status, s24_error *err);
 
 #endif

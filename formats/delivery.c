@@ -2,7 +2,6 @@
 
 #include "config_json.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -53,7 +52,11 @@ static s24_status make_directory(s24_delivery *d, const char *path, s24_error *e
         return errno == EEXIST ? S24_OK /* if it is no directory, opening a file in it says so */
                                : s24_fail_prefix(err, s24_fail_errno(err, errno, "cannot make the directory"), "%s: ", path);
     }
-    return s24_names_add(&d->directories, path, err);
+    const s24_status status = s24_names_add(&d->directories, path, err);
+    if (status != S24_OK) {
+        rmdir(path);
+    }
+    return status;
 }
 
 static void delivery_free(s24_delivery *d, bool failed)
@@ -540,6 +543,13 @@ static bool is_temporary(const char *name)
     return *name == '.' && strstr(name, ".s24-") != NULL;
 }
 
+static const char *next_name(DIR *directory, const char *path, s24_status *status, s24_error *err)
+{
+    const char *name = s24_directory_next(directory, status, err);
+    s24_fail_prefix(err, *status, "%s: ", path);
+    return name;
+}
+
 static s24_status copy_directory(s24_delivery *d, const char *from, const char *to, bool top, s24_error *err)
 {
     s24_status status = make_directory(d, to, err);
@@ -547,13 +557,12 @@ static s24_status copy_directory(s24_delivery *d, const char *from, const char *
     if (status == S24_OK && !directory) {
         return s24_fail_prefix(err, s24_fail_errno(err, errno, "cannot read the directory"), "%s: ", from);
     }
-    for (const struct dirent *e; status == S24_OK && (e = readdir(directory));) {
-        if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0 || is_temporary(e->d_name) ||
-            (top && is_input(d, e->d_name))) {
+    for (const char *name; status == S24_OK && (name = next_name(directory, from, &status, err));) {
+        if (strcmp(name, ".") == 0 || strcmp(name, "..") == 0 || is_temporary(name) || (top && is_input(d, name))) {
             continue;
         }
-        char *inside = s24_path_join(from, e->d_name, err), *outside = s24_path_join(to, e->d_name, err);
-        status = inside && outside ? copy_entry(d, e->d_name, inside, outside, top, err) : S24_ERR_SYSTEM;
+        char *inside = s24_path_join(from, name, err), *outside = s24_path_join(to, name, err);
+        status = inside && outside ? copy_entry(d, name, inside, outside, top, err) : S24_ERR_SYSTEM;
         free(inside);
         free(outside);
     }
