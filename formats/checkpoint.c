@@ -206,6 +206,12 @@ static s24_status understand_index(s24_checkpoint *c, s24_error *err)
     if (c->shards.count == 0) {
         return s24_fail(err, S24_ERR_DATA, "its weight_map is empty");
     }
+    for (size_t i = 1; i < c->shards.count; i++) { /* m.s24 and m.safetensors would become one file */
+        if (weights_format(c->shards.items[i]) != weights_format(c->shards.items[0])) {
+            return s24_fail(err, S24_ERR_DATA, "lists %s and %s: they are not of one model", c->shards.items[0],
+                            c->shards.items[i]);
+        }
+    }
     cJSON_ArrayForEach(place, map) {
         char *const *shard = bsearch(&place->valuestring, c->shards.items, c->shards.count, sizeof *c->shards.items, by_text);
         c->places[c->place_count++] = (s24_index_place){.tensor = place->string, .shard = (size_t)(shard - c->shards.items)};

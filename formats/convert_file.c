@@ -63,14 +63,22 @@ static s24_status nothing_packed(const s24_source *source, s24_error *err)
                     source->in->name);
 }
 
-/* Which of the selected tensors the output cannot hold packed. */
+/* Why the output cannot hold a tensor packed; NULL: it can, or need not. */
+static const char *unfit_of(const s24_format *format, const s24_entry *e)
+{
+    return format->unfit && e->packed ? format->unfit(e) : NULL;
+}
+
 static s24_status leave_unfit(s24_contents *c, const s24_format *format, s24_error *err)
 {
     s24_status status = S24_OK;
     for (size_t i = 0; i < c->count && status == S24_OK; i++) {
         s24_entry *e = &c->entries[i];
-        const char *unfit = format->unfit && e->packed ? format->unfit(e) : NULL;
+        const char *unfit = unfit_of(format, e);
         status = unfit ? leave_dense(e, unfit, err) : S24_OK;
+        if (unfit && status == S24_OK) { /* in a .s24 they were those of its values */
+            status = s24_dense_bytes(e->dtype, e->rank, e->shape, &e->bytes, err);
+        }
     }
     return status;
 }
@@ -129,31 +137,61 @@ static s24_status convert_dense(const s24_io *io, const s24_convert_request *q, 
 
 /* ---------------------------------------------------------------- from a .s24 */
 
-/* What became of the tensors: of a dense output nothing is packed any more, of a sparse one what it can hold. */
-static s24_status report_unpacked(s24_report *report, const s24_convert_request *q, s24_source *source,
-                                  const s24_format *format, s24_error *err)
+/* A sparse layout that can hold none of the tensors would make a dense file. */
+static s24_status expect_some(const s24_source *source, const s24_format *format, s24_error *err)
 {
-    s24_status status = s24_report_fill(report, q->input, source, NULL, err);
-    if (status == S24_OK && !format->unfit) {
-        s24_report_as_dense(report);
+    const s24_contents *c = &source->contents;
+    bool some = !format->unfit;
+    for (size_t i = 0; i < c->count; i++) {
+        some = some || (c->entries[i].packed && !unfit_of(format, &c->entries[i]));
     }
-    for (size_t i = 0; i < source->contents.count && status == S24_OK && format->unfit; i++) {
-        const char *unfit = source->contents.entries[i].packed ? format->unfit(&source->contents.entries[i]) : NULL;
-        status = unfit ? s24_report_leave_dense(report, i, unfit, err) : S24_OK;
+    return some ? S24_OK : s24_fail(err, S24_ERR_NOTHING, "%s: %s can hold none of its tensors; -v says why",
+                                    source->in->name, format->name);
+}
+
+typedef struct unpacking {
+    const s24_convert_request *request;
+    s24_source *source;
+    const s24_format *format;
+    s24_report *report; /* NULL: not wanted */
+} unpacking;
+
+/* What became of the tensors: of a dense output nothing is packed any more, of a sparse one what it can hold. */
+static s24_status report_unpacked(void *ctx, s24_error *err)
+{
+    const unpacking *u = ctx;
+    if (!u->report) {
+        return S24_OK;
+    }
+    s24_status status = leave_unfit(&u->source->contents, u->format, err);
+    status = status == S24_OK ? s24_report_fill(u->report, u->request->input, u->source, NULL, err) : status;
+    if (status == S24_OK && !u->format->unfit) {
+        s24_report_as_dense(u->report);
     }
     return status;
+}
+
+static s24_status unpack(const s24_io *io, unpacking *u, s24_error *err)
+{
+    const s24_decompress_request request = {.input = u->request->input, .output = u->request->output,
+                                            .directory = u->request->directory, .to = u->format->name,
+                                            .dtype = S24_SAME};
+    if (u->format == &s24_format_s24) {
+        return s24_fail(err, S24_ERR_USAGE, "%s: is a .s24 file already; --to names another type", u->source->in->name);
+    }
+    const s24_status status = expect_some(u->source, u->format, err);
+    return status == S24_OK ? s24_decompress_source(io, &request, u->source, report_unpacked, u, err) : status;
 }
 
 static s24_status convert_s24(const s24_io *io, const s24_convert_request *q, s24_source *source,
                               const s24_format *format, s24_report *report, s24_error *err)
 {
-    const s24_decompress_request unpack = {.input = q->input, .output = q->output, .directory = q->directory,
-                                           .to = format->name, .dtype = S24_SAME};
-    s24_status status = format == &s24_format_s24
-        ? s24_fail(err, S24_ERR_USAGE, "%s: is a .s24 file already; --to names another type", source->in->name)
-        : s24_decompress_source(io, &unpack, source, err);
-    if (status == S24_OK && report) {
-        status = report_unpacked(report, q, source, format, err);
+    unpacking u = {.request = q, .source = source, .format = format, .report = report};
+    const s24_status status = unpack(io, &u, err);
+    if (status == S24_ERR_NOTHING && report && report_unpacked(&u, NULL) == S24_OK) {
+        report->has_metrics = false;
+    } else if (status != S24_OK && report) {
+        s24_report_free(report);
     }
     s24_source_close(source);
     return status;

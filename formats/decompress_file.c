@@ -236,6 +236,8 @@ typedef struct unpack_run {
     s24_source *source;
     size_t lost;
     const s24_format *format;
+    s24_status (*complete)(void *ctx, s24_error *err);
+    void *ctx;
     s24_workspace workspace;
     uint64_t done, all;
 } unpack_run;
@@ -322,6 +324,7 @@ static s24_status unpack_source(unpack_run *run, s24_error *err)
                              .directory = q->directory, .without_metadata = q->tensor != NULL, .ctx = run,
                              .plan = plan_entry, .process = process_entry, .end = check_end};
     status = s24_delivery_write(&delivery, err);
+    status = status == S24_OK && run->complete ? run->complete(run->ctx, err) : status;
     if (status == S24_OK) {
         return s24_delivery_commit(&delivery, err);
     }
@@ -329,9 +332,10 @@ static s24_status unpack_source(unpack_run *run, s24_error *err)
     return status;
 }
 
-s24_status s24_decompress_source(const s24_io *io, const s24_decompress_request *q, s24_source *source, s24_error *err)
+s24_status s24_decompress_source(const s24_io *io, const s24_decompress_request *q, s24_source *source,
+                                 s24_status (*complete)(void *ctx, s24_error *err), void *ctx, s24_error *err)
 {
-    unpack_run run = {.io = io, .request = q, .source = source};
+    unpack_run run = {.io = io, .request = q, .source = source, .complete = complete, .ctx = ctx};
     const s24_status status = unpack_source(&run, err);
     s24_workspace_free(&run.workspace);
     return status != S24_OK || run.lost == 0 ? status
@@ -352,7 +356,7 @@ s24_status s24_decompress_file(const s24_io *io, const s24_decompress_request *q
     if (to && to->unfit) {
         status = s24_fail(err, S24_ERR_USAGE, "%s is no dense type; s24 convert writes it", to->name);
     } else if (source->format == &s24_format_s24) {
-        status = s24_decompress_source(io, q, source, err);
+        status = s24_decompress_source(io, q, source, NULL, NULL, err);
     } else {
         status = s24_fail(err, S24_ERR_DATA, "%s: is no .s24 file but .%s; s24 prune makes one, s24 convert another type", input,
                           source->format->name);

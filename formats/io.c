@@ -785,26 +785,35 @@ static mode_t new_file_mode(void)
     return 0666 & ~(mode_t)mask;
 }
 
-/* Whether two files have the same bytes; false also where one cannot be read. */
-static bool same_content(const s24_io *io, const char *a, const char *b)
+/* Whether two open files have the same bytes. */
+static s24_status compare_content(const s24_io *io, const int fds[2], bool *same, s24_error *err)
 {
-    char *buffer = s24_alloc(2 * COPY_BYTES, NULL);
-    const int fds[] = {open(a, O_RDONLY | O_CLOEXEC), open(b, O_RDONLY | O_CLOEXEC)};
-    bool same = buffer && fds[0] >= 0 && fds[1] >= 0;
+    char *buffer = s24_alloc(2 * COPY_BYTES, err);
+    s24_status status = buffer ? S24_OK : S24_ERR_SYSTEM;
     size_t got[2] = {COPY_BYTES, 0};
-    for (uint64_t at = 0; same && got[0] == COPY_BYTES; at += COPY_BYTES) {
-        for (int i = 0; i < 2; i++) {
-            same = same && read_some(io, fds[i], at, buffer + i * (ptrdiff_t)COPY_BYTES, COPY_BYTES, &got[i], NULL) == S24_OK;
+    *same = true;
+    for (uint64_t at = 0; status == S24_OK && *same && got[0] == COPY_BYTES; at += COPY_BYTES) {
+        for (int i = 0; i < 2 && status == S24_OK; i++) {
+            status = read_some(io, fds[i], at, buffer + i * (ptrdiff_t)COPY_BYTES, COPY_BYTES, &got[i], err);
         }
-        same = same && got[0] == got[1] && memcmp(buffer, buffer + COPY_BYTES, got[0]) == 0;
+        *same = status == S24_OK && got[0] == got[1] && memcmp(buffer, buffer + COPY_BYTES, got[0]) == 0;
     }
+    free(buffer);
+    return status;
+}
+
+static s24_status compare_files(const s24_io *io, const char *a, const char *b, bool *same, s24_error *err)
+{
+    int fds[2] = {open(a, O_RDONLY | O_CLOEXEC), -1};
+    fds[1] = fds[0] >= 0 ? open(b, O_RDONLY | O_CLOEXEC) : -1;
+    const s24_status status = fds[1] >= 0 ? compare_content(io, fds, same, err)
+                                          : s24_fail_errno(err, errno, "cannot open to compare with what is there already");
     for (int i = 0; i < 2; i++) {
         if (fds[i] >= 0) {
             close(fds[i]);
         }
     }
-    free(buffer);
-    return same;
+    return status;
 }
 
 /* Another process may have written the file already. */
@@ -813,8 +822,10 @@ static s24_status settle_shared(s24_output *out, s24_error *err)
     if (!out->temporary || out->io->force || access(out->target, F_OK) != 0) {
         return S24_OK;
     }
-    if (!same_content(out->io, out->temporary, out->target)) {
-        return exists_already(" with other content", err);
+    bool same = false;
+    const s24_status status = compare_files(out->io, out->temporary, out->target, &same, err);
+    if (status != S24_OK || !same) {
+        return status != S24_OK ? status : exists_already(" with other content", err);
     }
     unlink(out->temporary);
     free(out->temporary);

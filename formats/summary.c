@@ -108,14 +108,3 @@ void s24_report_as_dense(s24_report *report)
         }
     }
 }
-
-s24_status s24_report_leave_dense(s24_report *report, size_t i, const char *reason, s24_error *err)
-{
-    s24_report_tensor *t = &report->tensors[i];
-    free(t->reason);
-    t->reason = strdup(reason);
-    t->status = S24_TENSOR_DENSE;
-    report->bytes_stored += t->bytes_dense - t->bytes_stored;
-    t->bytes_stored = t->bytes_dense;
-    return t->reason ? S24_OK : s24_fail_memory(err, strlen(reason));
-}

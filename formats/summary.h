@@ -11,9 +11,6 @@
 s24_status s24_report_fill(s24_report *report, const char *path, s24_source *source, const char *method,
                            s24_error *err);
 
-/* Tensor number i is stored dense after all. */
-s24_status s24_report_leave_dense(s24_report *report, size_t i, const char *reason, s24_error *err);
-
 /* What a dense file takes: zeros are stored, too. */
 void s24_report_as_dense(s24_report *report);
 

@@ -100,6 +100,17 @@ run prune packed -o again
 expect_status 2
 expect_error 'pruned already'
 
+# files in the layouts of other tools are safetensors files, and are called so
+mkdir named
+{ f32 1 0 0 2 0 0 3 4; } | safetensors named/model.safetensors '{"one.weight":{"dtype":"F32","shape":[2,4],"data_offsets":[0,32]}}'
+run prune named -o named.packed -q
+expect_only named.packed model.s24
+run convert named.packed --to sparse-24-bitmask -o named.bits -q
+expect_status 0
+expect_only named.bits model.safetensors
+run verify named.bits
+expect_status 0
+
 # ---------------------------------------------------------------- one file
 
 run prune model -q
@@ -357,21 +368,6 @@ run prune around/inner -o around/inner/packed -q
 expect_status 0
 expect_file around/inner/packed/model-1.s24
 expect_no_file around/inner/packed/packed
-
-# ---------------------------------------------------------------- other layouts
-
-# a layout without a suffix of its own is in safetensors files, whatever it came from, and comes back
-run convert packed --to sparse-24-bitmask -o bitmask -q
-expect_status 0
-# shellcheck disable=SC2086
-expect_only bitmask $files
-grep -q '"one.id": "model-1.safetensors"' bitmask/model.safetensors.index.json || fail "expected the new names"
-run convert bitmask -o unpacked --to safetensors -q
-expect_status 0
-run decompress packed -o packed-dense --to safetensors -q
-for i in 1 2 3; do
-    expect_same packed-dense/model-$i.safetensors unpacked/model-$i.safetensors
-done
 
 # a .s24 of a checkpoint that is damaged is named
 printf 'X' | dd of=packed/model-2.s24 bs=1 seek=2200 conv=notrunc 2>/dev/null
