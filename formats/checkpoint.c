@@ -347,26 +347,67 @@ static s24_status compare_count(s24_source *source, s24_error *err)
     return S24_OK;
 }
 
-/* The metadata of all shards: what two say differently is the first one's, and told. */
-static s24_status gather_metadata(s24_source *source, const s24_source *part, s24_error *err)
+/* A pair of metadata, of one of the shards; `number` counts them through all. */
+typedef struct pair_place {
+    const s24_pair *pair;
+    const s24_source *part;
+    size_t number;
+} pair_place;
+
+static int by_number(const void *a, const void *b)
 {
-    s24_contents *all = &source->contents;
-    for (size_t i = 0; i < part->contents.pairs; i++) {
-        const s24_pair *pair = &part->contents.metadata[i];
-        size_t k = 0;
-        while (k < all->pairs && strcmp(all->metadata[k].key, pair->key) != 0) {
-            k++;
-        }
-        if (k == all->pairs) {
-            const s24_status status = s24_contents_add_pair(all, pair->key, pair->value, err);
-            if (status != S24_OK) {
-                return status;
-            }
-        } else if (strcmp(all->metadata[k].value, pair->value) != 0) {
-            s24_io_note(source->io, "%s: metadata %s differs from that of the shards before", part->in->name, pair->key);
+    const size_t x = ((const pair_place *)a)->number, y = ((const pair_place *)b)->number;
+    return (x > y) - (x < y);
+}
+
+static int by_key(const void *a, const void *b)
+{
+    const int order = strcmp(((const pair_place *)a)->pair->key, ((const pair_place *)b)->pair->key);
+    return order ? order : by_number(a, b);
+}
+
+static pair_place *list_pairs(const s24_source *source, size_t *count, s24_error *err)
+{
+    *count = 0;
+    for (size_t i = 0; i < source->part_count; i++) {
+        *count += source->parts[i]->contents.pairs;
+    }
+    pair_place *places = s24_calloc(*count, sizeof *places, err);
+    for (size_t i = 0, n = 0; i < source->part_count && places; i++) {
+        const s24_contents *c = &source->parts[i]->contents;
+        for (size_t k = 0; k < c->pairs; k++, n++) {
+            places[n] = (pair_place){.pair = &c->metadata[k], .part = source->parts[i], .number = n};
         }
     }
-    return S24_OK;
+    return places;
+}
+
+/* The metadata of all shards, in order: what two say differently is the first one's, and told. */
+static s24_status gather_metadata(s24_source *source, s24_error *err)
+{
+    size_t count, kept = 0;
+    pair_place *places = list_pairs(source, &count, err);
+    s24_status status = places ? S24_OK : S24_ERR_SYSTEM;
+    if (status == S24_OK && count) {
+        qsort(places, count, sizeof *places, by_key);
+    }
+    for (size_t i = 0; i < count && status == S24_OK; i++) {
+        const s24_pair *pair = places[i].pair;
+        if (kept == 0 || strcmp(places[kept - 1].pair->key, pair->key) != 0) {
+            places[kept++] = places[i];
+        } else if (strcmp(places[kept - 1].pair->value, pair->value) != 0) {
+            s24_io_note(source->io, "%s: metadata %s differs from that of the shards before", places[i].part->in->name,
+                        pair->key);
+        }
+    }
+    if (kept) {
+        qsort(places, kept, sizeof *places, by_number);
+    }
+    for (size_t i = 0; i < kept && status == S24_OK; i++) {
+        status = s24_contents_add_pair(&source->contents, places[i].pair->key, places[i].pair->value, err);
+    }
+    free(places);
+    return status;
 }
 
 /* Moves the parts' entries behind one another. */
@@ -393,11 +434,7 @@ static s24_status gather(s24_source *source, s24_error *err)
         part->contents.count = part->contents.capacity = 0;
     }
     s24_checkpoint_divide(source);
-    s24_status status = S24_OK;
-    for (size_t i = 0; i < source->part_count && status == S24_OK; i++) {
-        status = gather_metadata(source, source->parts[i], err);
-    }
-    return status;
+    return gather_metadata(source, err);
 }
 
 void s24_checkpoint_divide(s24_source *source)
