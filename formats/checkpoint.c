@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #define INDEX_SUFFIX ".index.json"
 #define INDEX_MAX 100000000u /* as a safetensors header: the same names are in both */
@@ -256,8 +257,8 @@ static s24_status choose(s24_checkpoint *c, listing *l, const s24_io *io, s24_er
                         "with safetensors.torch.save_file, or save_pretrained(safe_serialization=True)");
     }
     if (l->names.count > 1) {
-        return s24_fail(err, S24_ERR_DATA, "has %zu weights files, %s first, and no index; name the files instead",
-                        l->names.count, l->names.items[0]);
+        return s24_fail(err, S24_ERR_DATA, "has %zu weights files, %s first, and no index, which a model in several "
+                        "files needs; name one file instead", l->names.count, l->names.items[0]);
     }
     return s24_names_add(&c->shards, l->names.items[0], err);
 }
@@ -315,11 +316,34 @@ static s24_status open_part(s24_source *source, size_t i, s24_error *err)
                  : s24_fail(err, S24_ERR_DATA, "is .%s, other shards are .%s: they are not of one model",
                             part->format->name, source->format->name);
     }
-    if (status == S24_ERR_SYSTEM && err && err->sys_errno == ENOENT && c->index) {
-        status = s24_fail(err, S24_ERR_DATA, "is missing; %s lists it", c->index);
-    }
     free(path);
     return s24_fail_prefix(err, status, "%s: ", c->shards.items[i]);
+}
+
+/* All shards are there: those that are not are told at once, the first by its name. */
+static s24_status find_shards(const s24_checkpoint *c, s24_error *err)
+{
+    size_t missing = 0, first = 0;
+    for (size_t i = c->shards.count; i-- > 0;) {
+        char *path = s24_path_join(c->directory, c->shards.items[i], err);
+        if (!path) {
+            return S24_ERR_SYSTEM;
+        }
+        if (access(path, F_OK) != 0 && errno == ENOENT) {
+            missing++;
+            first = i;
+        }
+        free(path);
+    }
+    if (missing) {
+        s24_fail(err, S24_ERR_DATA, "%s%s missing: %zu of the %zu files that %s lists", c->shards.items[first],
+                 missing > 1 ? " and others are" : " is", missing, c->shards.count, c->index);
+        if (err) {
+            err->sys_errno = ENOENT;
+        }
+        return S24_ERR_DATA;
+    }
+    return S24_OK;
 }
 
 /* Every tensor of the shard is where the index says. */
@@ -356,26 +380,67 @@ static s24_status compare_count(s24_source *source, s24_error *err)
     return S24_OK;
 }
 
-/* The metadata of all shards: what two say differently is the first one's, and told. */
-static s24_status gather_metadata(s24_source *source, const s24_source *part, s24_error *err)
+/* A pair of metadata, of one of the shards; `number` counts them through all. */
+typedef struct pair_place {
+    const s24_pair *pair;
+    const s24_source *part;
+    size_t number;
+} pair_place;
+
+static int by_number(const void *a, const void *b)
 {
-    s24_contents *all = &source->contents;
-    for (size_t i = 0; i < part->contents.pairs; i++) {
-        const s24_pair *pair = &part->contents.metadata[i];
-        size_t k = 0;
-        while (k < all->pairs && strcmp(all->metadata[k].key, pair->key) != 0) {
-            k++;
-        }
-        if (k == all->pairs) {
-            const s24_status status = s24_contents_add_pair(all, pair->key, pair->value, err);
-            if (status != S24_OK) {
-                return status;
-            }
-        } else if (strcmp(all->metadata[k].value, pair->value) != 0) {
-            s24_io_note(source->io, "%s: metadata %s differs from that of the shards before", part->in->name, pair->key);
+    const size_t x = ((const pair_place *)a)->number, y = ((const pair_place *)b)->number;
+    return (x > y) - (x < y);
+}
+
+static int by_key(const void *a, const void *b)
+{
+    const int order = strcmp(((const pair_place *)a)->pair->key, ((const pair_place *)b)->pair->key);
+    return order ? order : by_number(a, b);
+}
+
+static pair_place *list_pairs(const s24_source *source, size_t *count, s24_error *err)
+{
+    *count = 0;
+    for (size_t i = 0; i < source->part_count; i++) {
+        *count += source->parts[i]->contents.pairs;
+    }
+    pair_place *places = s24_calloc(*count, sizeof *places, err);
+    for (size_t i = 0, n = 0; i < source->part_count && places; i++) {
+        const s24_contents *c = &source->parts[i]->contents;
+        for (size_t k = 0; k < c->pairs; k++, n++) {
+            places[n] = (pair_place){.pair = &c->metadata[k], .part = source->parts[i], .number = n};
         }
     }
-    return S24_OK;
+    return places;
+}
+
+/* The metadata of all shards, in order: what two say differently is the first one's, and told. */
+static s24_status gather_metadata(s24_source *source, s24_error *err)
+{
+    size_t count, kept = 0;
+    pair_place *places = list_pairs(source, &count, err);
+    s24_status status = places ? S24_OK : S24_ERR_SYSTEM;
+    if (status == S24_OK && count) {
+        qsort(places, count, sizeof *places, by_key);
+    }
+    for (size_t i = 0; i < count && status == S24_OK; i++) {
+        const s24_pair *pair = places[i].pair;
+        if (kept == 0 || strcmp(places[kept - 1].pair->key, pair->key) != 0) {
+            places[kept++] = places[i];
+        } else if (strcmp(places[kept - 1].pair->value, pair->value) != 0) {
+            s24_io_note(source->io, "%s: metadata %s differs from that of the shards before", places[i].part->in->name,
+                        pair->key);
+        }
+    }
+    if (kept) {
+        qsort(places, kept, sizeof *places, by_number);
+    }
+    for (size_t i = 0; i < kept && status == S24_OK; i++) {
+        status = s24_contents_add_pair(&source->contents, places[i].pair->key, places[i].pair->value, err);
+    }
+    free(places);
+    return status;
 }
 
 /* Moves the parts' entries behind one another. */
@@ -402,11 +467,7 @@ static s24_status gather(s24_source *source, s24_error *err)
         part->contents.count = part->contents.capacity = 0;
     }
     s24_checkpoint_divide(source);
-    s24_status status = S24_OK;
-    for (size_t i = 0; i < source->part_count && status == S24_OK; i++) {
-        status = gather_metadata(source, source->parts[i], err);
-    }
-    return status;
+    return gather_metadata(source, err);
 }
 
 void s24_checkpoint_divide(s24_source *source)
@@ -427,11 +488,11 @@ void s24_checkpoint_divide(s24_source *source)
 s24_status s24_checkpoint_parse(s24_source *source, s24_error *err)
 {
     const s24_checkpoint *c = source->checkpoint;
-    s24_status status = S24_OK;
     source->parts = s24_calloc(c->shards.count, sizeof *source->parts, err);
     if (!source->parts) {
         return S24_ERR_SYSTEM;
     }
+    s24_status status = c->index ? find_shards(c, err) : S24_OK;
     for (size_t i = 0; i < c->shards.count && status == S24_OK; i++) {
         status = open_part(source, i, err);
     }

@@ -49,10 +49,15 @@ static s24_status keep_output(s24_delivery *d, s24_output *out, s24_error *err)
 static s24_status make_directory(s24_delivery *d, const char *path, s24_error *err)
 {
     if (mkdir(path, 0777) != 0) {
-        return errno == EEXIST ? S24_OK /* if it is no directory, opening a file in it says so */
-                               : s24_fail_prefix(err, s24_fail_errno(err, errno, "cannot make the directory"), "%s: ", path);
+        const int e = errno;
+        return e == EEXIST ? S24_OK /* if it is no directory, opening a file in it says so */
+            : s24_fail_prefix(err, e == ENOENT ? s24_fail(err, S24_ERR_SYSTEM, "cannot make the directory: the one that it "
+                                                          "would be in is not there")
+                                               : s24_fail_errno(err, e, "cannot make the directory"), "%s: ", path);
     }
-    const s24_status status = s24_names_add(&d->directories, path, err);
+    s24_status status = d->io->no_sync ? S24_OK : s24_sync_entry(path, err);
+    s24_fail_prefix(err, status, "%s: ", path);
+    status = status == S24_OK ? s24_names_add(&d->directories, path, err) : status;
     if (status != S24_OK) {
         rmdir(path);
     }
@@ -299,7 +304,8 @@ static s24_status write_shard(s24_delivery *d, size_t i, s24_error *err)
     char *path = name ? s24_path_join(d->output, name, err) : NULL;
     s24_status status = path ? S24_OK : S24_ERR_SYSTEM;
     status = status == S24_OK ? refuse_input(d, path, err) : status;
-    if (status == S24_OK && part->contents.count) { /* a shard may have held nothing but pieces of another's tensors */
+    const bool emptied = part->listed && !part->contents.count; /* of nothing but pieces of another's tensors */
+    if (status == S24_OK && !emptied) {
         status = write_file(d, path, &part->contents, err);
     }
     free(name);

@@ -104,6 +104,7 @@ typedef struct s24_source {
     struct s24_source **parts;
     size_t part_count;
     bool is_part;
+    size_t listed; /* tensors in its header, before sparse layouts are recognised */
 
     s24_entry **by_name; /* made by s24_source_find_entry */
 } s24_source;

@@ -748,9 +748,15 @@ static int rename_into_place(const char *from, const char *to, bool replace)
     return r;
 }
 
-static s24_status sync_directory(const char *path, s24_error *err)
+s24_status s24_sync_entry(const char *path, s24_error *err)
 {
-    const size_t n = directory_length(path);
+    size_t n = strlen(path);
+    while (n && path[n - 1] == '/') { /* a directory's own slash */
+        n--;
+    }
+    while (n && path[n - 1] != '/') {
+        n--;
+    }
     char *directory = n ? strndup(path, n) : strdup(".");
     if (!directory) {
         return s24_fail_memory(err, n + 2);
@@ -862,7 +868,7 @@ static s24_status move_into_place(s24_output *out, s24_error *err)
     if (rename_into_place(out->temporary, out->target, out->io->force) == 0) {
         free(out->temporary);
         out->temporary = NULL;
-        const s24_status status = out->io->no_sync ? S24_OK : sync_directory(out->target, err);
+        const s24_status status = out->io->no_sync ? S24_OK : s24_sync_entry(out->target, err);
         if (status != S24_OK && !out->io->force && !out->shared) { /* what was replaced does not come back */
             unlink(out->target);
         }

@@ -136,6 +136,9 @@ s24_status s24_output_seal(s24_output *output, s24_error *err);
 /* The target appears, complete (fsync unless io->no_sync). Frees the output, also on failure. */
 s24_status s24_output_commit(s24_output *output, s24_error *err);
 
+/* Brings the entry of a file or directory to the disk, by syncing the directory that it is in. */
+s24_status s24_sync_entry(const char *path, s24_error *err);
+
 /* Nothing appears. Frees the output; NULL is fine. */
 void s24_output_abort(s24_output *output);
 

@@ -198,13 +198,14 @@ static char *join(const char *base, size_t n, const char *suffix, s24_error *err
     return name;
 }
 
-/* The planes beside the values at `index`; *found only where all are there. */
-static s24_status find_planes(s24_source *source, size_t index, const kind *k, set *s, bool *found, s24_error *err)
+/* The planes beside the values at `index`; *found only where all are there. marked: CUTLASS's mark is in its file. */
+static s24_status find_planes(s24_source *source, size_t index, const kind *k, bool marked, set *s, bool *found,
+                              s24_error *err)
 {
     s24_contents *const c = &source->contents;
     const s24_entry *const values = &c->entries[index];
     const size_t base = strlen(values->name) - strlen(k->suffix[k->values]);
-    *found = !k->marked || has_mark(c) || (values->source && has_mark(&values->source->contents));
+    *found = !k->marked || marked;
     s->kind = k;
     for (size_t p = 0; k->suffix[p] && *found; p++) {
         char *const name = join(values->name, base, k->suffix[p], err);
@@ -223,6 +224,9 @@ static s24_status find_planes(s24_source *source, size_t index, const kind *k, s
 static s24_status find_sets(s24_source *source, set **sets, size_t *count, s24_error *err)
 {
     const s24_contents *const c = &source->contents;
+    const s24_source *file = NULL; /* of the entry before */
+    const bool mark = has_mark(c);
+    bool marked = mark;
     size_t candidates = 0;
     for (size_t i = 0; i < c->count; i++) {
         candidates += ends_in(c->entries[i].name, ".compressed") || ends_in(c->entries[i].name, ".packed");
@@ -234,9 +238,14 @@ static s24_status find_sets(s24_source *source, set **sets, size_t *count, s24_e
     }
     for (size_t i = 0; i < c->count && candidates; i++) {
         bool found = false;
+        if (c->entries[i].source != file) { /* metadata may be as many as tensors: once a file */
+            file = c->entries[i].source;
+            marked = mark || (file && has_mark(&file->contents));
+        }
         for (size_t k = 0; k < KINDS && !found; k++) {
             if (!c->entries[i].layout && ends_in(c->entries[i].name, kinds[k].suffix[kinds[k].values])) {
-                const s24_status status = find_planes(source, i, &kinds[k], &(*sets)[*count], &found, err);
+                const s24_status status = find_planes(source, i, &kinds[k], marked, &(*sets)[*count], &found,
+                                                      err);
                 if (status != S24_OK) {
                     return status;
                 }

@@ -115,6 +115,7 @@ s24_status s24_source_parse(s24_source *source, s24_error *err)
     }
     /* cppcheck-suppress ctunullpointer ; it is set when s24_source_find succeeds */
     const s24_status status = source->format->open(source, err);
+    source->listed = source->contents.count;
     for (size_t i = 0; i < source->contents.count; i++) {
         s24_entry *e = &source->contents.entries[i];
         e->source = source;

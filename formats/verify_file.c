@@ -252,10 +252,13 @@ static s24_status verify_model(verify_run *run, s24_error *err)
 
 /* ---------------------------------------------------------------- the file */
 
-/* A .s24 whose header cannot be read is a damaged .s24: a failed check. What is no known file is an error. */
+/*
+ * A .s24 whose header cannot be read is a damaged .s24: a failed check. What is no known file is an error, and so is one
+ * that is not there, or that a newer s24 wrote (errno says so).
+ */
 static s24_status judge_header(verify_run *run, s24_status status, const s24_error *error, s24_error *err)
 {
-    if (status == S24_ERR_DATA && error->sys_errno != ENOTSUP && run->source && run->source->format == &s24_format_s24) {
+    if (status == S24_ERR_DATA && error->sys_errno == 0 && run->source && run->source->format == &s24_format_s24) {
         return as_fault(run, run->source->in, status, error, err);
     }
     if (err) {

@@ -222,8 +222,13 @@ bad
 rm bad/model-2.safetensors
 run prune bad -o out
 expect_status 3
-expect_error 'bad: model-2.safetensors: is missing'
+expect_error 'bad: model-2.safetensors is missing: 1 of the 3 files'
 expect_no_file out
+cp -r packed partly
+rm partly/model-1.s24 partly/model-3.s24
+run verify partly
+expect_status 3
+expect_error 'model-1.s24 and others are missing: 2 of the 3 files'
 bad
 shard bad/model-4.safetensors four
 run prune bad -o out
