@@ -97,7 +97,10 @@ static void add_tensor(table *rows, const s24_report *report, const s24_report_t
     table_add(rows, status_of(report, t));
     text_hardware(text, sizeof text, t);
     table_add(rows, text);
-    table_add(rows, report_why(t));
+    if (t->layout) {
+        snprintf(text, sizeof text, "in %s", t->layout);
+    }
+    table_add(rows, t->layout ? text : report_why(t));
 }
 
 static void print_summary(const s24_report *report, size_t selected)
@@ -141,6 +144,8 @@ static void print_json(const s24_report *report, bool first)
         json_text(&j, "method", t->method);
         json_raw(&j, "bytes_dense", "%llu", (unsigned long long)t->bytes_dense);
         json_raw(&j, "bytes_stored", "%llu", (unsigned long long)t->bytes_stored);
+        json_text(&j, "layout", t->layout);
+        json_text(&j, "file", t->file);
         json_hardware(&j, t);
         fputs(i ? ",\n  " : "\n  ", stdout);
         json_print(&j, stdout);

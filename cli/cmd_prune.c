@@ -249,6 +249,9 @@ static void prune_one(const context *c, const prune_options *o, const plan *p, s
     if (status != S24_OK) {
         msg_failure(&err);
     }
+    if (status == S24_OK && report.count == 0 && o->shards.of) {
+        msg_warn("%s: none of its files is in share %u of %u", c->files[i], o->shards.which, o->shards.of);
+    }
     /* Of nothing to do the report says why: that is for who wants to know more than the error. */
     if (report.count && (status != S24_ERR_NOTHING || reports->full || c->globals->json)) {
         report_file(reports, &report, status != S24_OK ? NULL : path_is_std(p->outputs[i]) ? "standard output"

@@ -60,6 +60,8 @@ typedef struct s24_report_tensor {
     s24_tensor_status status;
     char *reason;            /* why dense, or how the axis was chosen; NULL: nothing to tell */
     char *method;            /* NULL for a dense one */
+    const char *layout;      /* another tool's sparse layout that it is stored in, static; NULL: none */
+    char *file;              /* of a checkpoint: the name of the file that it is in; NULL: no checkpoint */
     s24_prune_metrics metrics;
     bool input_read;         /* a dense tensor was read whole: the next three say what it was before pruning */
     uint64_t input_zeros;    /* elements equal to zero */

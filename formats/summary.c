@@ -11,6 +11,7 @@ void s24_report_free(s24_report *report)
         free(report->tensors[i].shape);
         free(report->tensors[i].reason);
         free(report->tensors[i].method);
+        free(report->tensors[i].file);
     }
     free(report->tensors);
     free(report->path);
@@ -24,6 +25,13 @@ static bool copy_text(char **to, const char *from)
     return !from || *to;
 }
 
+/* Of a checkpoint, which of its files the tensor is in. */
+static const char *file_name(const s24_entry *e)
+{
+    const char *slash = e->source->is_part ? strrchr(e->in->name, '/') : NULL;
+    return slash ? slash + 1 : NULL;
+}
+
 static s24_status fill_tensor(s24_report_tensor *t, const s24_entry *e, const char *method, s24_error *err)
 {
     const bool packed = e->packed;
@@ -31,6 +39,7 @@ static s24_status fill_tensor(s24_report_tensor *t, const s24_entry *e, const ch
     *t = (s24_report_tensor){.dtype = e->dtype, .stored = packed ? e->stored : e->dtype, .rank = e->rank,
                              .axis = packed ? e->axis : -1, .status = S24_TENSOR_DENSE, .bytes_dense = e->bytes};
     t->bytes_stored = packed ? values : e->bytes;
+    t->layout = e->layout ? e->layout->name : NULL;
     if (packed) {
         t->metrics = s24_metrics_from_sums(&e->sums);
         const bool measured = e->sums.total_count == e->geometry.num_elements;
@@ -43,7 +52,7 @@ static s24_status fill_tensor(s24_report_tensor *t, const s24_entry *e, const ch
     }
     t->shape = s24_calloc((size_t)e->rank, sizeof *t->shape, err);
     if (!t->shape || !copy_text(&t->name, *e->name ? e->name : S24_NAMELESS) || !copy_text(&t->reason, e->reason) ||
-        !copy_text(&t->method, packed ? e->method ? e->method : method : NULL)) {
+        !copy_text(&t->method, packed ? e->method ? e->method : method : NULL) || !copy_text(&t->file, file_name(e))) {
         return s24_fail_memory(err, 0);
     }
     memcpy(t->shape, e->shape, (size_t)e->rank * sizeof *t->shape);

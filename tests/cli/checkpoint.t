@@ -40,6 +40,8 @@ expect_stdout_has 'model: safetensors, 9 tensors, 6 eligible'
 run inspect model/model.safetensors.index.json
 expect_status 0
 expect_stdout_has '9 tensors, 6 eligible'
+run inspect model --json
+expect_stdout_has '"file":"model-2.safetensors"'
 run stats model
 expect_status 0
 run verify model
@@ -170,8 +172,9 @@ expect_status 4
 expect_error 'exists already'
 run prune model -o few --shards 3/8 -q
 expect_only few config.json model-3.s24 model.s24.index.json tokens
-run prune model -o few --shards 4/8 -q # a job without a file of its own
+run prune model -o few --shards 4/8 # a job without a file of its own
 expect_status 0
+expect_stderr_has 'none of its files is in share 4 of 8'
 run prune model -o few2 --to same --shards 2/3 --json
 expect_status 0
 expect_stdout_has 'two.a'

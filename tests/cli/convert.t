@@ -443,3 +443,7 @@ expect_status 0
 cp .stdout piped.s24
 expect_same piped.s24 m.s24
 expect_stderr_has '"schema": "s24.stats/1"'
+
+# inspect says in which layout, and in which file of a checkpoint, a tensor is
+run inspect sparse-24-bitmask.safetensors --json
+expect_stdout_has '"layout":"sparse-24-bitmask"'
