@@ -60,17 +60,18 @@ static bool find_type(const context *c, const convert_options *o, const char **t
     return true;
 }
 
+/* output: NULL when there is none. */
 static void report(const context *c, const char *output, s24_report *done)
 {
     const globals *g = c->globals;
-    const bool binary = path_is_std(output), both = g->json && binary;
+    const bool binary = output && path_is_std(output), both = g->json && binary;
     report_writer reports = {
         .views = {{stderr, g->quiet || both ? REPORT_NONE : REPORT_TEXT},
                   {binary ? stderr : stdout, g->json ? REPORT_JSON : REPORT_NONE}},
         .full = g->verbose,
     };
     report_begin(&reports);
-    report_file(&reports, done, binary ? "standard output" : output);
+    report_file(&reports, done, !output ? NULL : binary ? "standard output" : output);
     report_end(&reports);
 }
 
@@ -96,7 +97,7 @@ static void run(const context *c, const void *options)
         msg_failure(&err);
     }
     if (done.count && (status == S24_OK || c->globals->verbose || c->globals->json)) {
-        report(c, o->output, &done);
+        report(c, status == S24_OK ? o->output : NULL, &done);
     }
     s24_report_free(&done);
 }

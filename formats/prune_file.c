@@ -332,8 +332,8 @@ static s24_status process_entry(void *ctx, s24_target *target, s24_entry *e, siz
     e->counted = job.count_zeros;
     e->input_zeros = job.zeros;
     if (status == S24_OK && job.total.negative_zero_count) {
-        s24_io_note(run->io, "%s: %s%s%llu elements -0.0 became +0.0", e->in->name, e->name, *e->name ? ": " : "",
-                    (unsigned long long)job.total.negative_zero_count);
+        s24_io_note(run->io, "%s: %s%s%llu element%s -0.0 became +0.0", e->in->name, e->name, *e->name ? ": " : "",
+                    (unsigned long long)job.total.negative_zero_count, job.total.negative_zero_count == 1 ? "" : "s");
     }
     return status;
 }

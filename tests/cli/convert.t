@@ -27,7 +27,7 @@ values 0 | safetensors plain.safetensors "$header"
 run convert m.safetensors -o m.s24 -v
 expect_status 0
 expect_no_stdout
-expect_stderr_has 'm.safetensors: a.weight: 1 elements -0.0 became +0.0'
+expect_stderr_has 'm.safetensors: a.weight: 1 element -0.0 became +0.0'
 grep -q '^a.weight .* packed ' .stderr || fail "expected a.weight to be packed"
 grep -q '^b.weight .* dense .* not 2:4: row 1, group 0: 3 of 4 elements are not zero; 1 of 2 groups is not 2:4$' .stderr ||
     fail "expected to be told why b.weight stays dense"
