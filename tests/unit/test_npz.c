@@ -70,7 +70,7 @@ static void put(bytes *b, const void *data, size_t n)
 static void put_number(bytes *b, uint64_t x, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
-        const unsigned char byte = (unsigned char)(x >> 8 * i);
+        const unsigned char byte = (unsigned char)(i < 8 ? x >> 8 * i : 0);
         put(b, &byte, 1);
     }
 }
@@ -78,7 +78,7 @@ static void put_number(bytes *b, uint64_t x, size_t n)
 static void set_number(unsigned char *p, uint64_t x, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
-        p[i] = (unsigned char)(x >> 8 * i);
+        p[i] = (unsigned char)(i < 8 ? x >> 8 * i : 0);
     }
 }
 
