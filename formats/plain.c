@@ -5,6 +5,7 @@
 #include <string.h>
 #include <xxhash.h>
 
+#include "jsonx.h"
 #include "st_header.h"
 
 #define ALIGN 64
@@ -241,28 +242,62 @@ static s24_status add_metadata(s24_plain *plain, s24_error *err)
     return status;
 }
 
-/* A stored tensor `name` + `suffix` behind everything before it. */
+/* A stored tensor: that of `name` + `suffix`. */
+typedef struct part {
+    const char *name, *suffix;
+    s24_dtype dtype;
+    int rank;
+    const size_t *shape;
+} part;
+
+/* The next one that the header lists is this, there. */
+static s24_status match_stored(s24_plain *plain, const part *p, uint64_t offset, uint64_t bytes, s24_error *err)
+{
+    if (plain->matched == plain->expected->count) {
+        return s24_fail(err, S24_ERR_DATA, "its header is no .s24 header: it has tensors too few");
+    }
+    const s24_entry *e = &plain->expected->entries[plain->matched++];
+    const size_t n = strlen(p->name);
+    const bool same = strncmp(e->name, p->name, n) == 0 && strcmp(e->name + n, p->suffix) == 0 && e->dtype == p->dtype &&
+                      e->rank == p->rank && e->offset == offset && e->bytes == bytes &&
+                      (p->rank == 0 || memcmp(e->shape, p->shape, (size_t)p->rank * sizeof *p->shape) == 0);
+    return same ? S24_OK : s24_fail(err, S24_ERR_DATA, "its header is no .s24 header: %s is not what s24.tensors says",
+                                    e->name);
+}
+
+static s24_status list_stored(s24_plain *plain, const part *p, uint64_t offset, s24_error *err)
+{
+    s24_text full = {0};
+    s24_text_printf(&full, "%s%s", p->name, p->suffix);
+    s24_entry *e = full.failed ? NULL : s24_contents_add(&plain->stored, full.text, p->dtype, p->rank, p->shape, err);
+    if (full.failed) {
+        s24_fail_memory(err, strlen(p->name));
+    }
+    s24_text_free(&full);
+    if (e) {
+        e->offset = offset;
+    }
+    return e ? S24_OK : S24_ERR_SYSTEM;
+}
+
+/* Behind everything before it. */
 static s24_status add_stored(s24_plain *plain, const char *name, const char *suffix, s24_dtype dtype, int rank,
                              const size_t *shape, uint64_t *offset, uint64_t *at, s24_error *err)
 {
-    s24_text full = {0};
-    s24_text_printf(&full, "%s%s", name, suffix);
-    s24_entry *e = full.failed ? NULL : s24_contents_add(&plain->stored, full.text, dtype, rank, shape, err);
-    if (full.failed) {
-        s24_fail_memory(err, strlen(name));
-    }
-    s24_text_free(&full);
-    if (!e) {
-        return S24_ERR_SYSTEM;
-    }
+    const part p = {.name = name, .suffix = suffix, .dtype = dtype, .rank = rank, .shape = shape};
+    uint64_t bytes;
     size_t end;
-    if (!s24_add((size_t)*at, (size_t)e->bytes, &end)) {
+    s24_status status = s24_dense_bytes(dtype, rank, shape, &bytes, err);
+    if (status != S24_OK) {
+        return status;
+    }
+    if (!s24_add((size_t)*at, (size_t)bytes, &end)) {
         return s24_fail(err, S24_ERR_DATA, "the file would be too large");
     }
-    e->offset = *at;
+    status = plain->expected ? match_stored(plain, &p, *at, bytes, err) : list_stored(plain, &p, *at, err);
     *offset = *at;
     *at = end;
-    return S24_OK;
+    return status;
 }
 
 /* A u64 a panel, zeros, a u64 over this section, up to the next multiple of 64. */
@@ -302,7 +337,7 @@ static s24_status add_all(s24_plain *plain, s24_error *err)
     const size_t record[1] = {S24_RECORD_BYTES}, copy[1] = {plain->header_bytes};
     uint64_t at = plain->header_bytes, head;
     size_t pruned = 0;
-    s24_status status = add_metadata(plain, err);
+    s24_status status = plain->expected ? S24_OK : add_metadata(plain, err);
     status = status == S24_OK ? add_stored(plain, "", ".s24.head", S24_U8, 1, record, &head, &at, err) : status;
     for (size_t i = 0; i < plain->contents.count && status == S24_OK; i++) {
         pruned += plain->contents.entries[i].packed;
@@ -337,13 +372,10 @@ static s24_status make_header(s24_plain *plain, s24_text *text, s24_error *err)
     return S24_OK;
 }
 
-/* What was made is read: names may come from a .npz, and two stored tensors of one name are a file nobody can open. */
-static s24_status try_header(const s24_plain *plain, const s24_text *text, s24_error *err)
+/* What was made is JSON: names may come from a .npz, and two stored tensors of one name are a file nobody can open. */
+static s24_status try_header(const s24_text *text, s24_error *err)
 {
-    s24_contents again = {0};
-    uint64_t end;
-    const s24_status status = s24_st_header_parse(text->text + 8, text->length - 8, plain->header_bytes, &again, &end, err);
-    s24_contents_free(&again);
+    const s24_status status = s24_json_check(text->text + 8, text->length - 8, err);
     return status == S24_ERR_DATA ? s24_fail_prefix(err, status, "a name or metadata that a .s24 cannot hold: ") : status;
 }
 
@@ -372,7 +404,8 @@ s24_status s24_plain_lay_out(s24_plain *plain, s24_error *err)
         }
         plain->header_bytes = text.length;
     }
-    status = status == S24_OK ? try_header(plain, &text, err) : status;
+    s24_contents_free(&plain->stored); /* it is as large as the model has tensors */
+    status = status == S24_OK ? try_header(&text, err) : status;
     if (status != S24_OK) {
         s24_text_free(&text);
         return status;
@@ -382,13 +415,19 @@ s24_status s24_plain_lay_out(s24_plain *plain, s24_error *err)
     return S24_OK;
 }
 
-s24_status s24_plain_lay_out_as(s24_plain *plain, char *header, size_t header_bytes, s24_error *err)
+s24_status s24_plain_lay_out_as(s24_plain *plain, char *header, size_t header_bytes, const s24_contents *stored,
+                                s24_error *err)
 {
     free_layout(plain);
     plain->header = header;
     plain->header_bytes = header_bytes;
     plain->hash = XXH3_64bits(header, header_bytes);
-    return add_all(plain, err);
+    plain->expected = stored;
+    plain->matched = 0;
+    const s24_status status = add_all(plain, err);
+    plain->expected = NULL;
+    return status != S24_OK || plain->matched == stored->count
+        ? status : s24_fail(err, S24_ERR_DATA, "its header is no .s24 header: it has tensors too many");
 }
 
 void s24_plain_record(const s24_plain *plain, const char *magic, unsigned char record[S24_RECORD_BYTES])

@@ -22,7 +22,9 @@ typedef struct s24_plain {
     char *header;            /* the file's first header_bytes bytes */
     size_t header_bytes;
     uint64_t hash;           /* XXH3-64 of the header */
-    s24_contents stored;     /* what the header lists: planes, checks, metrics, copy, tail */
+    s24_contents stored;     /* what the header lists, while it is made: planes, checks, metrics, copy, tail */
+    const s24_contents *expected; /* the same, as a header that exists has it, while that is compared */
+    size_t matched;          /* of these */
     s24_entry metrics;       /* offsets of .s24.metrics and its checks */
     uint64_t copy, tail, file_size;
 
@@ -45,9 +47,10 @@ s24_status s24_plain_lay_out(s24_plain *plain, s24_error *err);
 
 /*
  * The same for a header that exists: contents, panel sizes, tool and container as read from it; takes over `header`
- * (header_bytes bytes), also on failure, and computes where everything must lie.
+ * (header_bytes bytes), also on failure, computes where everything must lie, and compares that with what the header lists.
  */
-s24_status s24_plain_lay_out_as(s24_plain *plain, char *header, size_t header_bytes, s24_error *err);
+s24_status s24_plain_lay_out_as(s24_plain *plain, char *header, size_t header_bytes, const s24_contents *stored,
+                                s24_error *err);
 
 /* Panels of a pruned entry, and of a carried one (or of the metrics). */
 s24_panels s24_plain_panels(const s24_plain *plain, const s24_entry *entry);

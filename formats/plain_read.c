@@ -335,19 +335,6 @@ static s24_status parse_tensors(s24_plain *plain, const s24_contents *stored, s2
     return status;
 }
 
-/* Every stored tensor is what, and where, the layout says. */
-static s24_status compare_layout(const s24_contents *computed, const s24_contents *stored, s24_error *err)
-{
-    for (size_t i = 0; i < computed->count && i < stored->count; i++) {
-        const s24_entry *a = &computed->entries[i], *b = &stored->entries[i];
-        if (strcmp(a->name, b->name) != 0 || a->dtype != b->dtype || a->rank != b->rank || a->offset != b->offset ||
-            a->bytes != b->bytes || memcmp(a->shape, b->shape, (size_t)a->rank * sizeof *a->shape) != 0) {
-            return s24_fail(err, S24_ERR_DATA, "its header is no .s24 header: %s is not what s24.tensors says", b->name);
-        }
-    }
-    return computed->count == stored->count ? S24_OK : bad_header(err, "it has tensors too many or too few");
-}
-
 static s24_status check_features(const s24_contents *stored, s24_error *err)
 {
     const char *mark = metadata_get(stored, "s24"), *needs = metadata_get(stored, "s24.needs");
@@ -373,8 +360,7 @@ static s24_status understand(s24_plain *plain, char *header, const record *r, s2
     if (status != S24_OK) {
         free(header);
     } else {
-        status = s24_plain_lay_out_as(plain, header, (size_t)r->header_bytes, err);
-        status = status == S24_OK ? compare_layout(&plain->stored, &stored, err) : status;
+        status = s24_plain_lay_out_as(plain, header, (size_t)r->header_bytes, &stored, err);
     }
     if (status == S24_OK && (r->file_size != plain->file_size || r->copy != plain->copy)) {
         status = bad_header(err, "its head contradicts it");
