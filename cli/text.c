@@ -4,6 +4,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Controls of bidirectional text, which show a line in another order than it has, and separators of lines. */
+static bool reorders(uint32_t c)
+{
+    return c == 0x061c || c == 0x200e || c == 0x200f || (c >= 0x2028 && c <= 0x202e) || (c >= 0x2066 && c <= 0x2069);
+}
+
 /* One character of s: its bytes in *n, and whether it can be printed as it is. A byte that is not UTF-8 is one. */
 static bool next_character(const unsigned char *s, size_t *n)
 {
@@ -24,7 +30,7 @@ static bool next_character(const unsigned char *s, size_t *n)
             break;
         }
         *n = i;
-        return c >= 0x20 && !(c >= 0x7f && c <= 0x9f); /* C0, DEL, C1 */
+        return c >= 0x20 && !(c >= 0x7f && c <= 0x9f) && !reorders(c); /* C0, DEL, C1 */
     }
     *n = 1;
     return false;

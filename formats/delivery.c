@@ -660,5 +660,9 @@ s24_status s24_delivery_write(s24_delivery *d, s24_error *err)
     if (!d->source->checkpoint) {
         return s24_fail(err, S24_ERR_USAGE, "%s: only a checkpoint becomes a directory of files", d->output);
     }
+    if (d->format != &s24_format_s24 && d->format != &s24_format_safetensors && !d->format->unfit) {
+        return s24_fail(err, S24_ERR_USAGE, "%s: a checkpoint's directory holds .safetensors or .s24 files, not .%s",
+                        d->output, d->format->name);
+    }
     return write_directory(d, err);
 }

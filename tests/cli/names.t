@@ -102,3 +102,8 @@ run prune a.b/model .npy -q
 expect_status 0
 expect_file a.b/model.s24
 expect_file .npy.s24
+
+# what would show a line in another order than it has is escaped, too
+f32 1 2 3 4 | safetensors bidi.safetensors '{"a\u202eb":{"dtype":"F32","shape":[1,4],"data_offsets":[0,16]}}'
+run inspect bidi.safetensors
+expect_stdout_has 'a\xe2\x80\xaeb'
