@@ -27,7 +27,7 @@ static void set_name(blas *b, const char *file)
 {
     char *(*config)(void);
     char word[2][24];
-    if (find(b->library, "openblas_get_config", &config) && sscanf(config(), "%23s %23s", word[0], word[1]) == 2) {
+    if (find(b->handle, "openblas_get_config", &config) && sscanf(config(), "%23s %23s", word[0], word[1]) == 2) {
         snprintf(b->name, sizeof b->name, "%s %s", word[0], word[1]);
     } else {
         snprintf(b->name, sizeof b->name, "%s", file);
@@ -47,27 +47,27 @@ s24_status blas_open(blas *b, s24_error *err)
 {
     static const char *const files[] = {"libopenblas.so.0", "libopenblas.so", "libblas.so.3"};
     for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
-        *b = (blas){.library = dlopen(files[i], RTLD_NOW | RTLD_LOCAL)};
-        if (!b->library) {
+        *b = (blas){.handle = dlopen(files[i], RTLD_NOW | RTLD_LOCAL)};
+        if (!b->handle) {
             continue;
         }
-        if (find(b->library, "cblas_sgemm", &b->sgemm) && find(b->library, "cblas_sgemv", &b->sgemv)) {
-            find(b->library, "openblas_set_num_threads", &b->set_threads);
+        if (find(b->handle, "cblas_sgemm", &b->sgemm) && find(b->handle, "cblas_sgemv", &b->sgemv)) {
+            find(b->handle, "openblas_set_num_threads", &b->set_threads);
             set_name(b, files[i]);
             return S24_OK;
         }
-        dlclose(b->library);
+        dlclose(b->handle);
     }
-    *b = (blas){.library = NULL};
+    *b = (blas){.handle = NULL};
     return fail(err, "no BLAS to compare with; install OpenBLAS (Debian: libopenblas0), or say --baseline none");
 }
 
 void blas_close(blas *b)
 {
-    if (b->library) {
-        dlclose(b->library);
+    if (b->handle) {
+        dlclose(b->handle);
     }
-    *b = (blas){.library = NULL};
+    *b = (blas){.handle = NULL};
 }
 
 bool blas_fits(size_t m, size_t n, size_t k)

@@ -8,7 +8,7 @@
 #include "s24.h"
 
 typedef struct blas {
-    void *library;
+    void *handle; /* of dlopen */
     char name[64]; /* "OpenBLAS 0.3.21"; of others the file's name */
     void (*sgemm)(int order, int trans_a, int trans_b, int m, int n, int k, float alpha, const float *a, int lda,
                   const float *b, int ldb, float beta, float *c, int ldc);

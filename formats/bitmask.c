@@ -12,12 +12,6 @@
 #define PENDING_BYTES 8192
 #define WEIGHT_LENGTH (sizeof S24_BITMASK_WEIGHT - 1)
 
-static bool ends_in_weight(const char *name)
-{
-    const size_t n = strlen(name);
-    return n > WEIGHT_LENGTH && strcmp(name + n - WEIGHT_LENGTH, S24_BITMASK_WEIGHT) == 0;
-}
-
 static const char *bitmask_unfit(const s24_entry *e)
 {
     const char *const rank = S24_SPARSE_RANK(e->rank, "sparse-24-bitmask");
@@ -33,7 +27,7 @@ static const char *bitmask_unfit(const s24_entry *e)
     if (e->bytes == 0) {
         return "sparse-24-bitmask has no place for an empty tensor";
     }
-    return ends_in_weight(e->name) ? NULL : "sparse-24-bitmask is for names that end in " S24_BITMASK_WEIGHT;
+    return s24_ends_with(e->name, S24_BITMASK_WEIGHT) ? NULL : "sparse-24-bitmask is for names that end in " S24_BITMASK_WEIGHT;
 }
 
 static s24_status bitmask_planes(const s24_entry *e, s24_contents *stored, s24_error *err)

@@ -10,12 +10,6 @@
 #define INDEX_SUFFIX ".index.json"
 #define INDEX_MAX 100000000u /* as a safetensors header: the same names are in both */
 
-static bool ends_with(const char *s, const char *suffix)
-{
-    const size_t n = strlen(s), m = strlen(suffix);
-    return n > m && strcmp(s + n - m, suffix) == 0;
-}
-
 static bool is_directory(const char *path)
 {
     struct stat st;
@@ -24,7 +18,7 @@ static bool is_directory(const char *path)
 
 bool s24_checkpoint_is(const char *path, bool format_given)
 {
-    return is_directory(path) || (!format_given && ends_with(path, INDEX_SUFFIX));
+    return is_directory(path) || (!format_given && s24_ends_with(path, INDEX_SUFFIX));
 }
 
 char *s24_path_join(const char *directory, const char *name, s24_error *err)
@@ -50,7 +44,7 @@ static const s24_format *weights_format(const char *name)
 {
     static const s24_format *const formats[] = {&s24_format_safetensors, &s24_format_s24};
     for (size_t i = 0; i < sizeof formats / sizeof *formats; i++) {
-        if (*name != '.' && ends_with(name, formats[i]->suffixes)) {
+        if (*name != '.' && s24_ends_with(name, formats[i]->suffixes)) {
             return formats[i];
         }
     }
@@ -59,7 +53,7 @@ static const s24_format *weights_format(const char *name)
 
 static bool is_index(const char *name)
 {
-    return ends_with(name, ".safetensors" INDEX_SUFFIX) || ends_with(name, ".s24" INDEX_SUFFIX);
+    return s24_ends_with(name, ".safetensors" INDEX_SUFFIX) || s24_ends_with(name, ".s24" INDEX_SUFFIX);
 }
 
 bool s24_checkpoint_owns(const char *name)
@@ -99,7 +93,7 @@ static s24_status list_name(listing *l, const char *name, s24_error *err)
     } else if (weights_format(name)) {
         return s24_names_add(&l->names, name, err);
     } else {
-        l->pickles = l->pickles || ends_with(name, ".bin") || ends_with(name, ".pt") || ends_with(name, ".pth");
+        l->pickles = l->pickles || s24_ends_with(name, ".bin") || s24_ends_with(name, ".pt") || s24_ends_with(name, ".pth");
     }
     return S24_OK;
 }

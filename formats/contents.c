@@ -116,6 +116,12 @@ void s24_contents_free(s24_contents *contents)
     *contents = (s24_contents){0};
 }
 
+bool s24_ends_with(const char *s, const char *end)
+{
+    const size_t n = strlen(s), m = strlen(end);
+    return n > m && memcmp(s + n - m, end, m) == 0;
+}
+
 s24_status s24_names_add(s24_names *names, const char *name, s24_error *err)
 {
     char **items = grow(names->items, names->count, &names->capacity, sizeof *items, err);

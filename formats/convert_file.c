@@ -222,7 +222,7 @@ s24_status s24_convert_file(const s24_io *io, const s24_convert_request *q, s24_
     status = open_source(&source, io, q, format, err);
     if (status != S24_OK) {
         s24_source_close(source);
-        return s24_fail_prefix(err, status, "%s: ", strcmp(q->input, "-") ? q->input : "standard input");
+        return s24_fail_prefix(err, status, "%s: ", s24_input_shown(q->input));
     }
     return source->format == &s24_format_s24 ? convert_s24(io, q, source, format, report, err)
                                              : convert_dense(io, q, source, format, report, err);

@@ -346,7 +346,7 @@ s24_status s24_decompress_source(const s24_io *io, const s24_decompress_request 
 s24_status s24_decompress_file(const s24_io *io, const s24_decompress_request *q, s24_error *err)
 {
     const s24_read_options read = {.salvage = q->salvage};
-    const char *input = strcmp(q->input, "-") ? q->input : "standard input";
+    const char *input = s24_input_shown(q->input);
     s24_source *source;
     s24_status status = s24_source_open(&source, io, q->input, &read, err);
     if (status != S24_OK) {

@@ -65,6 +65,8 @@ s24_entry *s24_contents_add(s24_contents *contents, const char *name, s24_dtype 
 s24_status s24_contents_add_pair(s24_contents *contents, const char *key, const char *value, s24_error *err);
 void s24_contents_free(s24_contents *contents);
 
+bool s24_ends_with(const char *s, const char *end); /* and is more than that */
+
 /* A list of strings; owned. */
 typedef struct s24_names {
     char **items;

@@ -256,11 +256,16 @@ void s24_input_close(s24_input *in)
     }
 }
 
+const char *s24_input_shown(const char *path)
+{
+    return strcmp(path, "-") ? path : "standard input";
+}
+
 s24_status s24_input_open(s24_input **input, const s24_io *io, const char *path, s24_error *err)
 {
     const bool is_stdin = strcmp(path, "-") == 0;
     struct stat st;
-    s24_input *in = input_new(io, is_stdin ? "standard input" : path, err);
+    s24_input *in = input_new(io, s24_input_shown(path), err);
     if (!in) {
         return S24_ERR_SYSTEM;
     }

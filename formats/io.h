@@ -66,6 +66,9 @@ typedef struct s24_decoder {
     void (*close)(struct s24_decoder *decoder);
 } s24_decoder;
 
+/* What an input is called in messages: the path, "standard input" for "-". */
+const char *s24_input_shown(const char *path);
+
 /* path "-" is standard input. A directory, or what cannot be opened, is an error. */
 s24_status s24_input_open(s24_input **input, const s24_io *io, const char *path, s24_error *err);
 

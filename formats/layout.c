@@ -166,12 +166,6 @@ static const kind kinds[] = {
 
 /* ---------------------------------------------------------------- finding */
 
-static bool ends_in(const char *name, const char *suffix)
-{
-    const size_t n = strlen(name), m = strlen(suffix);
-    return n > m && strcmp(name + n - m, suffix) == 0; /* more than a suffix alone */
-}
-
 static size_t find_mark(const s24_contents *contents)
 {
     size_t i = 0;
@@ -229,7 +223,7 @@ static s24_status find_sets(s24_source *source, set **sets, size_t *count, s24_e
     bool marked = mark;
     size_t candidates = 0;
     for (size_t i = 0; i < c->count; i++) {
-        candidates += ends_in(c->entries[i].name, ".compressed") || ends_in(c->entries[i].name, ".packed");
+        candidates += s24_ends_with(c->entries[i].name, ".compressed") || s24_ends_with(c->entries[i].name, ".packed");
     }
     *count = 0;
     *sets = candidates ? s24_calloc(candidates, sizeof **sets, err) : NULL;
@@ -243,7 +237,7 @@ static s24_status find_sets(s24_source *source, set **sets, size_t *count, s24_e
             marked = mark || (file && has_mark(&file->contents));
         }
         for (size_t k = 0; k < KINDS && !found; k++) {
-            if (!c->entries[i].layout && ends_in(c->entries[i].name, kinds[k].suffix[kinds[k].values])) {
+            if (!c->entries[i].layout && s24_ends_with(c->entries[i].name, kinds[k].suffix[kinds[k].values])) {
                 const s24_status status = find_planes(source, i, &kinds[k], marked, &(*sets)[*count], &found,
                                                       err);
                 if (status != S24_OK) {
@@ -293,7 +287,7 @@ static s24_status name_dense(const set *s, const s24_entry *values, char **name,
     const size_t base = strlen(values->name) - strlen(s->kind->suffix[s->kind->values]);
     char *const stem = join(values->name, base, "", err);
     if (stem) {
-        *name = join(stem, base, s->kind->dense && !ends_in(stem, s->kind->dense) ? s->kind->dense : "", err);
+        *name = join(stem, base, s->kind->dense && !s24_ends_with(stem, s->kind->dense) ? s->kind->dense : "", err);
         free(stem);
     }
     return *name ? S24_OK : S24_ERR_SYSTEM;
@@ -372,7 +366,7 @@ void s24_layout_unmark(s24_contents *contents)
         return;
     }
     for (size_t i = 0; i < contents->count; i++) {
-        if (ends_in(contents->entries[i].name, ".packed") || ends_in(contents->entries[i].name, ".meta")) {
+        if (s24_ends_with(contents->entries[i].name, ".packed") || s24_ends_with(contents->entries[i].name, ".meta")) {
             return;
         }
     }

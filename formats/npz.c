@@ -29,12 +29,6 @@ typedef struct archive {
     size_t opened;
 } archive;
 
-static bool ends_with(const char *name, const char *end)
-{
-    const size_t n = strlen(name), m = strlen(end);
-    return n >= m && memcmp(name + n - m, end, m) == 0;
-}
-
 /* Archives of other things, by the names of their members. */
 static s24_status check_names(const s24_zip *zip, s24_error *err)
 {
@@ -42,11 +36,11 @@ static s24_status check_names(const s24_zip *zip, s24_error *err)
     const s24_zip_entry *other = NULL;
     for (size_t i = 0; i < zip->count; i++) {
         const char *name = zip->entries[i].name;
-        if (strcmp(name, "data.pkl") == 0 || ends_with(name, "/data.pkl")) {
+        if (strcmp(name, "data.pkl") == 0 || s24_ends_with(name, "/data.pkl")) {
             return s24_fail_unsupported(err, "is a PyTorch file (a zip of a pickle), which s24 does not read; load it with "
                                         "torch and save it with safetensors.torch.save_file, or numpy.savez");
         }
-        const bool array = ends_with(name, SUFFIX);
+        const bool array = s24_ends_with(name, SUFFIX) || strcmp(name, SUFFIX) == 0; /* the latter is told apart later */
         arrays += array;
         other = array || other ? other : &zip->entries[i];
     }

@@ -516,7 +516,7 @@ s24_status s24_prune_file(const s24_io *io, const s24_prune_request *request, s2
     }
     const s24_status status = s24_source_open(&source, io, request->input, &request->read, err);
     if (status != S24_OK) {
-        return s24_fail_prefix(err, status, "%s: ", strcmp(request->input, "-") ? request->input : "standard input");
+        return s24_fail_prefix(err, status, "%s: ", s24_input_shown(request->input));
     }
     return s24_prune_source(io, request, source, report, err);
 }

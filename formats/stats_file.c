@@ -148,7 +148,7 @@ static s24_status recompute(const s24_io *io, s24_source *packed, const s24_stat
     s24_workspace workspace = {0};
     s24_status status = s24_source_open(&original, io, q->original, &q->original_read, err);
     if (status != S24_OK) {
-        return s24_fail_prefix(err, status, "%s: ", strcmp(q->original, "-") ? q->original : "standard input");
+        return s24_fail_prefix(err, status, "%s: ", s24_input_shown(q->original));
     }
     if (original->format == &s24_format_s24) {
         status = s24_fail(err, S24_ERR_USAGE, "%s: is a .s24 file; --original takes the dense one", q->original);
@@ -234,7 +234,7 @@ s24_status s24_stats_file(const s24_io *io, const s24_stats_request *q, s24_repo
     s24_source *source;
     s24_status status = s24_source_open(&source, io, q->input, &q->read, err);
     if (status != S24_OK) {
-        return s24_fail_prefix(err, status, "%s: ", strcmp(q->input, "-") ? q->input : "standard input");
+        return s24_fail_prefix(err, status, "%s: ", s24_input_shown(q->input));
     }
     const bool packed = source->format == &s24_format_s24;
     if (q->header_only) {

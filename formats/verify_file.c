@@ -263,7 +263,7 @@ static s24_status judge_header(verify_run *run, s24_status status, const s24_err
     }
     if (err) {
         *err = *error;
-        s24_fail_prefix(err, status, "%s: ", strcmp(run->request->input, "-") ? run->request->input : "standard input");
+        s24_fail_prefix(err, status, "%s: ", s24_input_shown(run->request->input));
     }
     return status;
 }
@@ -290,7 +290,7 @@ s24_status s24_verify_file(const s24_io *io, const s24_verify_request *q, s24_er
     s24_workspace_free(&run.workspace);
     s24_source_close(run.source);
     if (status == S24_OK && run.faults) {
-        return s24_fail(err, S24_ERR_CHECK, "%s: %zu fault%s", strcmp(q->input, "-") ? q->input : "standard input",
+        return s24_fail(err, S24_ERR_CHECK, "%s: %zu fault%s", s24_input_shown(q->input),
                         run.faults, run.faults == 1 ? "" : "s");
     }
     return status;

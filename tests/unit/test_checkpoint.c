@@ -497,6 +497,18 @@ START_TEST(many_tensors_in_any_order)
 END_TEST
 
 /* As downloads lie in Hugging Face's cache: every file is a link into ../../blobs. */
+/* The command refuses these by itself: who calls the library is told here. */
+START_TEST(what_a_directory_can_hold)
+{
+    two_shards();
+    const s24_prune_request q = {.input = "ck", .output = "out", .directory = true, .to = "npz", .selection = {.all = true}};
+    s24_error err = {0};
+    ck_assert_int_eq(s24_prune_file(&io, &q, NULL, &err), S24_ERR_USAGE);
+    ck_assert_msg(strstr(err.message, "holds .safetensors or .s24 files, not .npz"), "%s", err.message);
+    ck_assert_int_ne(access("out", F_OK), 0);
+}
+END_TEST
+
 START_TEST(links_to_blobs)
 {
     two_shards();
@@ -651,6 +663,7 @@ int main(void)
     tcase_add_test(tcase, metadata_without_end);
     tcase_add_test(tcase, names_of_all_kinds);
     tcase_add_test(tcase, many_tensors_in_any_order);
+    tcase_add_test(tcase, what_a_directory_can_hold);
     tcase_add_test(tcase, links_to_blobs);
     tcase_add_test(tcase, planes_in_different_shards);
     tcase_add_test(tcase, a_plane_that_is_in_no_shard);

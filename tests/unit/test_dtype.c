@@ -11,6 +11,7 @@
 #include <time.h>
 
 #include "dtype.h"
+#include "random.h"
 
 #define ROWS(table) ((int)(sizeof (table) / sizeof (table)[0]))
 
@@ -23,21 +24,6 @@
     } while (0)
 
 /* ---------------------------------------------------------------- random numbers */
-
-static uint64_t first_seed, seed;
-
-static void begin(void)
-{
-    seed = first_seed;
-}
-
-static uint64_t random_bits(void) /* splitmix64 */
-{
-    uint64_t z = seed += UINT64_C(0x9e3779b97f4a7c15);
-    z = (z ^ z >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
-    z = (z ^ z >> 27) * UINT64_C(0x94d049bb133111eb);
-    return z ^ z >> 31;
-}
 
 static double f64_of(uint64_t bits)
 {

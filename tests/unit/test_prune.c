@@ -11,6 +11,7 @@
 #include <time.h>
 
 #include "dtype.h"
+#include "random.h"
 
 #define ROWS(table) ((int)(sizeof (table) / sizeof (table)[0]))
 
@@ -27,26 +28,6 @@
 #define PANEL 65536     /* groups: part of the order of summation, which recorded figures depend on */
 
 /* ---------------------------------------------------------------- random numbers */
-
-static uint64_t first_seed, seed;
-
-static void begin(void)
-{
-    seed = first_seed;
-}
-
-static uint64_t random_bits(void) /* splitmix64 */
-{
-    uint64_t z = seed += UINT64_C(0x9e3779b97f4a7c15);
-    z = (z ^ z >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
-    z = (z ^ z >> 27) * UINT64_C(0x94d049bb133111eb);
-    return z ^ z >> 31;
-}
-
-static size_t below(size_t n)
-{
-    return (size_t)(random_bits() % n);
-}
 
 /* Loops of tests count from 0. */
 static s24_dtype nth_dtype(int i)

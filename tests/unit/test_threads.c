@@ -14,31 +14,10 @@
 
 #include "error.h"
 #include "threads.h"
+#include "random.h"
 
 #define MAX_JOBS 400
 #define MAX_THREADS 16
-
-/* ---------------------------------------------------------------- random numbers */
-
-static uint64_t first_seed, seed;
-
-static void begin(void)
-{
-    seed = first_seed;
-}
-
-static uint64_t random_bits(void) /* splitmix64 */
-{
-    uint64_t z = seed += UINT64_C(0x9e3779b97f4a7c15);
-    z = (z ^ z >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
-    z = (z ^ z >> 27) * UINT64_C(0x94d049bb133111eb);
-    return z ^ z >> 31;
-}
-
-static size_t below(size_t n)
-{
-    return (size_t)(random_bits() % n);
-}
 
 /* ---------------------------------------------------------------- stages that keep a record */
 
