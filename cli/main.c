@@ -75,7 +75,7 @@ static s24_io io_of(const globals *g)
 {
     return (s24_io){
         .no_sync = g->no_sync, .threads = g->threads, .isa = g->isa,
-        .cancel = signals_flag(), .note = on_note, .warn = on_warning, .progress = progress_update,
+        .cancel = signals_flag(), .note = on_note, .warn = on_warning, .progress = progress_update, .maps = signals_maps(),
     };
 }
 

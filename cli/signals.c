@@ -12,8 +12,27 @@ static void on_signal(int number)
     __atomic_store_n(&came, number, __ATOMIC_RELAXED);
 }
 
+/* Parts of input files that are mapped: one of them may be cut off while it is read. */
+static s24_maps maps;
+
+static void on_bus_error(int number, siginfo_t *info, void *context)
+{
+    (void)context;
+    if (!s24_maps_repair(&maps, info->si_addr)) {
+        signal(number, SIG_DFL); /* the access is made again, and ends the process */
+    }
+}
+
+s24_maps *signals_maps(void)
+{
+    return &maps;
+}
+
 void signals_install(void)
 {
+    struct sigaction bus = {.sa_sigaction = on_bus_error, .sa_flags = SA_SIGINFO};
+    sigemptyset(&bus.sa_mask);
+    sigaction(SIGBUS, &bus, NULL);
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
         struct sigaction old;
         /* Without SA_RESTART, so that a read that waits ends. What was ignored stays so: nohup, background jobs. */

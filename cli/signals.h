@@ -5,7 +5,7 @@
 #ifndef S24_CLI_SIGNALS_H
 #define S24_CLI_SIGNALS_H
 
-#include <signal.h>
+#include "s24io.h"
 
 void signals_install(void);
 
@@ -14,6 +14,9 @@ void signals_release(void);
 
 /* The number of the signal that came; 0: none. As s24_io.cancel. */
 const volatile sig_atomic_t *signals_flag(void);
+
+/* As s24_io.maps: a handler of SIGBUS looks after them. */
+s24_maps *signals_maps(void);
 
 /* A reader went away: the rest is not wanted, and nobody is told. */
 void signals_pipe_closed(void);

@@ -5,9 +5,11 @@
 #include "batch.h"
 #include "threads.h"
 
-/* One worker's. */
+/* One slot's. */
 typedef struct comply_buffers {
-    unsigned char *data, *scratch;
+    unsigned char *buffer, *scratch;
+    s24_window window;
+    const unsigned char *data; /* of the batch, in the buffer or the window */
     uint64_t *broken; /* one a panel of the batch */
 } comply_buffers;
 
@@ -22,20 +24,24 @@ typedef struct comply_job {
     uint64_t *done, all;
 } comply_job;
 
-static s24_status read_batch(comply_job *job, unsigned worker, size_t batch, s24_error *err)
+static s24_status read_batch(comply_job *job, unsigned slot, size_t batch, s24_error *err)
 {
     size_t first, count;
     const s24_panel_place place = s24_batch_at(&job->batches, batch, &first, &count);
-    return s24_source_read_rows(job->entry, job->entry->axis, place.row, place.rows, 4 * place.group,
-                                s24_place_cols(&place, job->batches.cols), job->buffers[worker].data,
-                                job->buffers[worker].scratch, err);
+    comply_buffers *b = &job->buffers[slot];
+    const void *rows;
+    const s24_status status = s24_source_view_rows(job->entry, job->entry->axis, place.row, place.rows, 4 * place.group,
+                                                   s24_place_cols(&place, job->batches.cols), &b->window, b->buffer, b->scratch,
+                                                   &rows, err);
+    b->data = rows;
+    return status;
 }
 
-static s24_status stage_read(void *ctx, unsigned worker, size_t batch, s24_error *err)
+static s24_status stage_read(void *ctx, unsigned slot, size_t batch, s24_error *err)
 {
     comply_job *job = ctx;
     const s24_status status = s24_io_stopped(job->io, err);
-    return status == S24_OK && job->entry->in->stream ? read_batch(job, worker, batch, err) : status;
+    return status == S24_OK && job->entry->in->stream ? read_batch(job, slot, batch, err) : status;
 }
 
 static const unsigned char *panel_data(const comply_job *job, const comply_buffers *b, size_t first, size_t index)
@@ -43,12 +49,12 @@ static const unsigned char *panel_data(const comply_job *job, const comply_buffe
     return b->data + s24_batch_before(&job->batches, first, index) * job->complier.info->bytes;
 }
 
-static s24_status stage_work(void *ctx, unsigned worker, size_t batch, s24_error *err)
+static s24_status stage_work(void *ctx, unsigned slot, size_t batch, s24_error *err)
 {
     comply_job *job = ctx;
-    comply_buffers *b = &job->buffers[worker];
+    comply_buffers *b = &job->buffers[slot];
     size_t first, count;
-    const s24_status status = job->entry->in->stream ? S24_OK : read_batch(job, worker, batch, err);
+    const s24_status status = job->entry->in->stream ? S24_OK : read_batch(job, slot, batch, err);
     s24_batch_at(&job->batches, batch, &first, &count);
     for (size_t i = first; i < first + count && status == S24_OK; i++) {
         const s24_panel_place place = s24_panel_at(&job->batches.panels, i);
@@ -59,13 +65,12 @@ static s24_status stage_work(void *ctx, unsigned worker, size_t batch, s24_error
 }
 
 /* Panels come in order: only the first that has a broken group is searched for it. */
-static s24_status stage_commit(void *ctx, unsigned worker, size_t batch, s24_error *err)
+static s24_status stage_commit(void *ctx, unsigned slot, size_t batch, s24_error *err)
 {
     comply_job *job = ctx;
-    const comply_buffers *b = &job->buffers[worker];
+    comply_buffers *b = &job->buffers[slot];
     s24_compliance *result = job->result;
     size_t first, count;
-    (void)err;
     s24_batch_at(&job->batches, batch, &first, &count);
     for (size_t i = 0; i < count; i++) {
         const s24_panel_place place = s24_panel_at(&job->batches.panels, first + i);
@@ -82,17 +87,17 @@ static s24_status stage_commit(void *ctx, unsigned worker, size_t batch, s24_err
     if (job->io->progress) {
         job->io->progress(job->io->user, *job->done, job->all);
     }
-    return S24_OK;
+    return s24_window_settle(&b->window, err);
 }
 
-static s24_status buffers_new(comply_job *job, unsigned workers, bool transposed, s24_error *err)
+static s24_status buffers_new(comply_job *job, unsigned slots, bool transposed, s24_error *err)
 {
     const size_t bytes = job->batches.elements * job->complier.info->bytes;
     const size_t pieces[S24_PIECES] = {bytes, transposed ? bytes : 0, job->batches.per_batch * sizeof(uint64_t)};
-    const s24_status status = s24_workspace_reserve(job->workspace, workers, pieces, err);
-    job->buffers = status == S24_OK ? s24_calloc(workers, sizeof *job->buffers, err) : NULL;
-    for (unsigned i = 0; job->buffers && i < workers; i++) {
-        job->buffers[i] = (comply_buffers){.data = s24_workspace_piece(job->workspace, i, 0),
+    const s24_status status = s24_workspace_reserve(job->workspace, slots, pieces, err);
+    job->buffers = status == S24_OK ? s24_calloc(slots, sizeof *job->buffers, err) : NULL;
+    for (unsigned i = 0; job->buffers && i < slots; i++) {
+        job->buffers[i] = (comply_buffers){.buffer = s24_workspace_piece(job->workspace, i, 0),
                                            .scratch = s24_workspace_piece(job->workspace, i, 1),
                                            .broken = s24_workspace_piece(job->workspace, i, 2)};
     }
@@ -111,8 +116,11 @@ s24_status s24_comply(const s24_io *io, const s24_entry *e, s24_workspace *works
     job.batches = s24_batches_of(&panels, e->geometry.cols, job.complier.info->bytes, transposed);
     const unsigned workers = s24_workers(io, job.batches.count);
     s24_status status = s24_source_hold(e, e->axis, err);
-    status = status == S24_OK ? buffers_new(&job, workers, transposed, err) : status;
+    status = status == S24_OK ? buffers_new(&job, s24_slots(workers), transposed, err) : status;
     status = status == S24_OK ? s24_run(&stages, &job, job.batches.count, workers, err) : status;
+    for (unsigned i = 0; job.buffers && i < s24_slots(workers); i++) {
+        s24_window_close(&job.buffers[i].window);
+    }
     free(job.buffers);
     return status;
 }

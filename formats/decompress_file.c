@@ -24,7 +24,7 @@ typedef struct unpack_job {
     s24_batches batches;
     size_t planes_bytes;
     s24_workspace *workspace;
-    unpack_buffers *buffers; /* one a worker */
+    unpack_buffers *buffers; /* one a slot */
     size_t *lost;            /* damaged parts of the file so far */
     uint64_t *done, all;
 } unpack_job;
@@ -96,10 +96,10 @@ static s24_status write_batch(unpack_job *job, unpack_buffers *b, size_t batch, 
     return s24_fail_prefix(err, status, "%s: ", s24_target_name(job->target));
 }
 
-static s24_status stage_work(void *ctx, unsigned worker, size_t batch, s24_error *err)
+static s24_status stage_work(void *ctx, unsigned slot, size_t batch, s24_error *err)
 {
     unpack_job *job = ctx;
-    unpack_buffers *b = &job->buffers[worker];
+    unpack_buffers *b = &job->buffers[slot];
     size_t first, count;
     s24_status status = s24_io_stopped(job->io, err);
     s24_batch_at(&job->batches, batch, &first, &count);
@@ -112,10 +112,10 @@ static s24_status stage_work(void *ctx, unsigned worker, size_t batch, s24_error
     return status;
 }
 
-static s24_status stage_commit(void *ctx, unsigned worker, size_t batch, s24_error *err)
+static s24_status stage_commit(void *ctx, unsigned slot, size_t batch, s24_error *err)
 {
     unpack_job *job = ctx;
-    unpack_buffers *b = &job->buffers[worker];
+    unpack_buffers *b = &job->buffers[slot];
     size_t first, count;
     s24_status status = S24_OK;
     s24_batch_at(&job->batches, batch, &first, &count);
@@ -139,16 +139,16 @@ static s24_status stage_commit(void *ctx, unsigned worker, size_t batch, s24_err
     return status;
 }
 
-static s24_status buffers_new(unpack_job *job, unsigned workers, s24_error *err)
+static s24_status buffers_new(unpack_job *job, unsigned slots, s24_error *err)
 {
     const s24_batches *bs = &job->batches;
     const size_t dense_bytes = bs->elements * job->unpacker.to->bytes;
     const bool transposed = bs->per_batch > 1 || job->entry->axis != job->entry->rank - 1;
     const size_t pieces[S24_PIECES] = {job->planes_bytes, dense_bytes, transposed ? dense_bytes : 0,
                                        bs->per_batch * sizeof(bool)};
-    const s24_status status = s24_workspace_reserve(job->workspace, workers, pieces, err);
-    job->buffers = status == S24_OK ? s24_calloc(workers, sizeof *job->buffers, err) : NULL;
-    for (unsigned i = 0; job->buffers && i < workers; i++) {
+    const s24_status status = s24_workspace_reserve(job->workspace, slots, pieces, err);
+    job->buffers = status == S24_OK ? s24_calloc(slots, sizeof *job->buffers, err) : NULL;
+    for (unsigned i = 0; job->buffers && i < slots; i++) {
         job->buffers[i] = (unpack_buffers){.planes = s24_workspace_piece(job->workspace, i, 0),
                                            .dense = s24_workspace_piece(job->workspace, i, 1),
                                            .scratch = s24_workspace_piece(job->workspace, i, 2),
@@ -181,7 +181,7 @@ static s24_status unpack_tensor(unpack_job *job, s24_error *err)
     }
     warn_checks(job);
     const unsigned workers = s24_workers(job->io, job->batches.count);
-    status = buffers_new(job, workers, err);
+    status = buffers_new(job, s24_slots(workers), err);
     status = status == S24_OK ? s24_run(&stages, job, job->batches.count, workers, err) : status;
     free(job->buffers);
     if (status == S24_OK) {

@@ -214,8 +214,8 @@ static s24_status save_panels(s24_plain_writer *w, const s24_tensor *t, s24_erro
         const s24_plain_place p = s24_plain_panel_place(e, &place);
         memcpy(planes, (unsigned char *)t->values + (p.values - e->offset), p.values_bytes);
         memcpy(planes + p.values_bytes, t->positions + (p.positions - e->positions), p.positions_bytes);
+        s24_plain_writer_check(w, e, i, planes);
         status = s24_plain_writer_panel(w, e, i, planes, err);
-        status = status == S24_OK ? s24_plain_writer_commit_panel(w, e, i, planes, err) : status;
     }
     free(planes);
     return status == S24_OK ? s24_plain_writer_end(w, e, err) : status;

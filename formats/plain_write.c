@@ -54,33 +54,28 @@ s24_status s24_plain_writer_begin(s24_plain_writer *w, const s24_entry *entry, s
     return w->plain.checks ? S24_OK : S24_ERR_SYSTEM;
 }
 
+void s24_plain_writer_check(s24_plain_writer *w, const s24_entry *entry, size_t panel, const void *planes)
+{
+    const s24_panels panels = s24_plain_panels(&w->plain, entry);
+    const s24_panel_place place = s24_panel_at(&panels, panel);
+    const s24_plain_place p = s24_plain_panel_place(entry, &place);
+    w->plain.checks[panel] = s24_plain_check(&w->plain, p.values, planes, p.values_bytes + p.positions_bytes);
+}
+
+/* The positions of a stream wait for the last values. */
 s24_status s24_plain_writer_panel(s24_plain_writer *w, const s24_entry *entry, size_t panel, const void *planes,
                                   s24_error *err)
 {
     const s24_panels panels = s24_plain_panels(&w->plain, entry);
     const s24_panel_place place = s24_panel_at(&panels, panel);
     const s24_plain_place p = s24_plain_panel_place(entry, &place);
-    w->plain.checks[panel] = s24_plain_check(&w->plain, p.values, planes, p.values_bytes + p.positions_bytes);
-    if (w->out->stream) {
-        return S24_OK;
-    }
-    const s24_status status = s24_output_write(w->out, p.values, planes, p.values_bytes, err);
     const unsigned char *positions = (const unsigned char *)planes + p.values_bytes;
-    return status == S24_OK ? s24_output_write(w->out, p.positions, positions, p.positions_bytes, err) : status;
-}
-
-s24_status s24_plain_writer_commit_panel(s24_plain_writer *w, const s24_entry *entry, size_t panel, const void *planes,
-                                         s24_error *err)
-{
-    if (!w->out->stream) {
-        return S24_OK;
-    }
-    const s24_panels panels = s24_plain_panels(&w->plain, entry);
-    const s24_panel_place place = s24_panel_at(&panels, panel);
-    const s24_plain_place p = s24_plain_panel_place(entry, &place);
     const s24_status status = s24_output_write(w->out, p.values, planes, p.values_bytes, err);
-    const unsigned char *positions = (const unsigned char *)planes + p.values_bytes;
-    return status == S24_OK ? s24_spool_append(&w->positions, positions, p.positions_bytes, err) : status;
+    if (status != S24_OK) {
+        return status;
+    }
+    return w->out->stream ? s24_spool_append(&w->positions, positions, p.positions_bytes, err)
+                          : s24_output_write(w->out, p.positions, positions, p.positions_bytes, err);
 }
 
 s24_status s24_plain_writer_carried(s24_plain_writer *w, const s24_entry *entry, size_t panel, const void *data,

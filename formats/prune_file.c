@@ -24,7 +24,7 @@ typedef struct prune_job {
     s24_batches batches;
     size_t planes_bytes;     /* at most, of one panel */
     s24_workspace *workspace;
-    struct prune_buffers *buffers; /* one a worker */
+    struct prune_buffers *buffers; /* one a slot */
     s24_sums total;
     bool count_zeros;
     uint64_t zeros;
@@ -33,33 +33,40 @@ typedef struct prune_job {
 
 typedef struct prune_buffers {
     unsigned char *dense, *aux, *scratch, *planes, *unpacked;
+    s24_window window, aux_window;
+    const unsigned char *weights, *gradients; /* of the batch: in the buffers dense, aux, or in the windows */
     uint64_t zeros; /* of the batch's dense elements; counted in a dry run */
     s24_sums *sums; /* one a panel of the batch */
 } prune_buffers;
 
-static s24_status read_batch(prune_job *job, const s24_entry *entry, unsigned worker, size_t batch, void *data,
-                             s24_error *err)
+/* What the batch needs of those inputs that are streams, or of those that are not. */
+static s24_status read_batch(const prune_job *job, prune_buffers *b, size_t batch, bool streams, s24_error *err)
 {
     size_t first, count;
     const s24_panel_place place = s24_batch_at(&job->batches, batch, &first, &count);
     const size_t cols = s24_place_cols(&place, job->entry->geometry.cols);
-    return s24_source_read_rows(entry, job->entry->axis, place.row, place.rows, 4 * place.group, cols, data,
-                                job->buffers[worker].scratch, err);
+    const int axis = job->entry->axis;
+    const void *rows;
+    s24_status status = S24_OK;
+    if (job->entry->in->stream == streams) {
+        status = s24_source_view_rows(job->entry, axis, place.row, place.rows, 4 * place.group, cols, &b->window, b->dense,
+                                      b->scratch, &rows, err);
+        b->weights = rows;
+    }
+    if (status == S24_OK && job->gradient && job->gradient->in->stream == streams) {
+        status = s24_source_view_rows(job->gradient, axis, place.row, place.rows, 4 * place.group, cols, &b->aux_window, b->aux,
+                                      b->scratch, &rows, err);
+        b->gradients = rows;
+    }
+    return status;
 }
 
 /* Streams are read here, in order. */
-static s24_status stage_read(void *ctx, unsigned worker, size_t batch, s24_error *err)
+static s24_status stage_read(void *ctx, unsigned slot, size_t batch, s24_error *err)
 {
     prune_job *job = ctx;
-    prune_buffers *b = &job->buffers[worker];
-    s24_status status = s24_io_stopped(job->io, err);
-    if (status == S24_OK && job->entry->in->stream) {
-        status = read_batch(job, job->entry, worker, batch, b->dense, err);
-    }
-    if (status == S24_OK && job->gradient && job->gradient->in->stream) {
-        status = read_batch(job, job->gradient, worker, batch, b->aux, err);
-    }
-    return status;
+    const s24_status status = s24_io_stopped(job->io, err);
+    return status == S24_OK ? read_batch(job, &job->buffers[slot], batch, true, err) : status;
 }
 
 static s24_status report_fault(const prune_job *job, const s24_fault *fault, const s24_panel_place *place, s24_error *err)
@@ -80,8 +87,8 @@ static s24_status prune_one(prune_job *job, prune_buffers *b, size_t first, size
     const s24_panel panel = {
         .rows = place.rows,
         .cols = s24_place_cols(&place, job->entry->geometry.cols),
-        .dense = b->dense + before * job->pruner.from->bytes,
-        .aux = job->gradient ? b->aux + before * job->pruner.aux->bytes : NULL,
+        .dense = b->weights + before * job->pruner.from->bytes,
+        .aux = job->gradient ? b->gradients + before * job->pruner.aux->bytes : NULL,
         .values = planes,
         .positions = planes + values_bytes,
     };
@@ -90,8 +97,7 @@ static s24_status prune_one(prune_job *job, prune_buffers *b, size_t first, size
         return report_fault(job, &fault, &place, err);
     }
     if (job->target->writer) {
-        const s24_status status = s24_plain_writer_panel(job->target->writer, job->planned, index, planes, err);
-        return s24_fail_prefix(err, status, "%s: ", s24_target_name(job->target));
+        s24_plain_writer_check(job->target->writer, job->planned, index, planes);
     }
     if (job->target->sink) {
         unsigned char *to = b->unpacked + before * job->unpacker.to->bytes;
@@ -117,35 +123,38 @@ static size_t batch_elements(const prune_job *job, size_t batch)
     return place.rows * s24_place_cols(&place, job->entry->geometry.cols);
 }
 
-static s24_status stage_work(void *ctx, unsigned worker, size_t batch, s24_error *err)
+/* What was found in a file that was cut off meanwhile is no fault of its data. */
+static s24_status settle(prune_buffers *b, s24_status status, s24_error *err)
+{
+    s24_status cut = s24_window_settle(&b->window, err);
+    cut = cut == S24_OK ? s24_window_settle(&b->aux_window, err) : cut;
+    return cut == S24_OK ? status : cut;
+}
+
+static s24_status stage_work(void *ctx, unsigned slot, size_t batch, s24_error *err)
 {
     prune_job *job = ctx;
-    prune_buffers *b = &job->buffers[worker];
+    prune_buffers *b = &job->buffers[slot];
     size_t first, count;
-    s24_status status = S24_OK;
     s24_batch_at(&job->batches, batch, &first, &count);
-    if (!job->entry->in->stream) {
-        status = read_batch(job, job->entry, worker, batch, b->dense, err);
-    }
-    if (status == S24_OK && job->gradient && !job->gradient->in->stream) {
-        status = read_batch(job, job->gradient, worker, batch, b->aux, err);
-    }
+    s24_status status = read_batch(job, b, batch, false, err);
     if (status == S24_OK && job->count_zeros) {
-        b->zeros = s24_count_zeros(job->pruner.from, b->dense, batch_elements(job, batch));
+        b->zeros = s24_count_zeros(job->pruner.from, b->weights, batch_elements(job, batch));
     }
     for (size_t i = first; i < first + count && status == S24_OK; i++) {
         status = prune_one(job, b, first, i, err);
     }
+    status = settle(b, status, err);
     if (status == S24_OK && job->target->sink && s24_sink_positional(job->target->sink, job->index)) {
         status = write_dense(job, b, batch, err);
     }
     return status;
 }
 
-static s24_status stage_commit(void *ctx, unsigned worker, size_t batch, s24_error *err)
+static s24_status stage_commit(void *ctx, unsigned slot, size_t batch, s24_error *err)
 {
     prune_job *job = ctx;
-    prune_buffers *b = &job->buffers[worker];
+    prune_buffers *b = &job->buffers[slot];
     size_t first, count;
     s24_status status = S24_OK;
     s24_batch_at(&job->batches, batch, &first, &count);
@@ -154,8 +163,8 @@ static s24_status stage_commit(void *ctx, unsigned worker, size_t batch, s24_err
     }
     for (size_t i = first; i < first + count && status == S24_OK; i++) {
         if (job->target->writer) {
-            status = s24_plain_writer_commit_panel(job->target->writer, job->planned, i,
-                                                   b->planes + (i - first) * job->planes_bytes, err);
+            status = s24_plain_writer_panel(job->target->writer, job->planned, i,
+                                            b->planes + (i - first) * job->planes_bytes, err);
             s24_fail_prefix(err, status, "%s: ", s24_target_name(job->target));
         }
         s24_sums_add(&job->total, &b->sums[i - first]);
@@ -170,7 +179,7 @@ static s24_status stage_commit(void *ctx, unsigned worker, size_t batch, s24_err
 
 /* ---------------------------------------------------------------- buffers */
 
-static s24_status buffers_new(prune_job *job, unsigned workers, bool transposed, s24_error *err)
+static s24_status buffers_new(prune_job *job, unsigned slots, bool transposed, s24_error *err)
 {
     const size_t elements = job->batches.elements, panels = job->batches.per_batch, from = job->pruner.from->bytes;
     const size_t aux = job->gradient ? job->pruner.aux->bytes : 0, widest = aux > from ? aux : from;
@@ -178,9 +187,9 @@ static s24_status buffers_new(prune_job *job, unsigned workers, bool transposed,
         elements * from, elements * aux, transposed ? elements * (widest > 8 ? widest : 8) : 0,
         panels * job->planes_bytes, job->target->sink ? elements * job->pruner.to->bytes : 0, panels * sizeof(s24_sums),
     };
-    const s24_status status = s24_workspace_reserve(job->workspace, workers, pieces, err);
-    job->buffers = status == S24_OK ? s24_calloc(workers, sizeof *job->buffers, err) : NULL;
-    for (unsigned i = 0; job->buffers && i < workers; i++) {
+    const s24_status status = s24_workspace_reserve(job->workspace, slots, pieces, err);
+    job->buffers = status == S24_OK ? s24_calloc(slots, sizeof *job->buffers, err) : NULL;
+    for (unsigned i = 0; job->buffers && i < slots; i++) {
         job->buffers[i] = (prune_buffers){.dense = s24_workspace_piece(job->workspace, i, 0),
                                           .aux = s24_workspace_piece(job->workspace, i, 1),
                                           .scratch = s24_workspace_piece(job->workspace, i, 2),
@@ -189,6 +198,15 @@ static s24_status buffers_new(prune_job *job, unsigned workers, bool transposed,
                                           .sums = s24_workspace_piece(job->workspace, i, 5)};
     }
     return job->buffers ? S24_OK : S24_ERR_SYSTEM;
+}
+
+static void buffers_free(prune_job *job, unsigned slots)
+{
+    for (unsigned i = 0; job->buffers && i < slots; i++) {
+        s24_window_close(&job->buffers[i].window);
+        s24_window_close(&job->buffers[i].aux_window);
+    }
+    free(job->buffers);
 }
 
 static s24_status prune_tensor(prune_job *job, s24_error *err)
@@ -209,9 +227,9 @@ static s24_status prune_tensor(prune_job *job, s24_error *err)
         status = s24_plain_writer_begin(job->target->writer, job->planned, err);
     }
     const unsigned workers = s24_workers(job->io, job->batches.count);
-    status = status == S24_OK ? buffers_new(job, workers, moved, err) : status;
+    status = status == S24_OK ? buffers_new(job, s24_slots(workers), moved, err) : status;
     status = status == S24_OK ? s24_run(&stages, job, job->batches.count, workers, err) : status;
-    free(job->buffers);
+    buffers_free(job, s24_slots(workers));
     if (status == S24_OK && job->target->writer) {
         job->planned->sums = job->total;
         status = s24_plain_writer_end(job->target->writer, job->planned, err);

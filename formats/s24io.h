@@ -17,6 +17,27 @@
 extern "C" {
 #endif
 
+/*
+ * Parts of input files that are mapped at the moment. Zeroed is none. What a program with a handler for SIGBUS hands to the
+ * library, so that dense files in the page cache are seen in place instead of copied; see s24_maps_repair.
+ */
+#define S24_MAPS 64
+typedef struct s24_map_slot {
+    uintptr_t base;
+    size_t bytes;
+    int taken, lost;
+} s24_map_slot;
+typedef struct s24_maps {
+    s24_map_slot slots[S24_MAPS]; /* the library's; read and written atomically */
+} s24_maps;
+
+/*
+ * For a handler of SIGBUS (SA_SIGINFO), with info->si_addr: puts zeros where a file was cut off while it was read, so that
+ * the access goes on; what reads it then fails with S24_ERR_DATA. False: the address is none of `maps`, or there is no
+ * memory. Async-signal-safe.
+ */
+S24_API bool s24_maps_repair(s24_maps *maps, void *address);
+
 /* How to run: the caller's, only read, and in place until the call returns. Zeroed is a sensible default. */
 typedef struct s24_io {
     bool force;       /* replace an existing output */
@@ -28,6 +49,7 @@ typedef struct s24_io {
     void (*warn)(void *user, const char *message);                  /* one line that everybody should see; may be NULL */
     void (*progress)(void *user, uint64_t done, uint64_t total);    /* bytes of input; from one thread at a time */
     void *user;
+    s24_maps *maps; /* NULL: files are read, not mapped */
 } s24_io;
 
 /* How to read an input. Zeroed: the content decides. */

@@ -298,3 +298,18 @@ s24_status s24_source_read_rows(const s24_entry *entry, int axis, size_t row, si
     }
     return status;
 }
+
+s24_status s24_source_view_rows(const s24_entry *entry, int axis, size_t row, size_t count, size_t col, size_t cols,
+                                s24_window *window, void *data, void *scratch, const void **view, s24_error *err)
+{
+    const s24_rows rows = s24_entry_rows(entry, axis);
+    if (entry->layout || entry->big_endian || !s24_rows_contiguous(&rows)) {
+        *view = data;
+        return s24_source_read_rows(entry, axis, row, count, col, cols, data, scratch, err);
+    }
+    const size_t row_cols = entry->rank ? entry->shape[axis] : 1;
+    const uint64_t first = (uint64_t)row * row_cols + col;
+    const s24_status status = s24_window_view(window, entry->in, entry->offset + first * rows.bytes, count * cols * rows.bytes,
+                                              data, view, err);
+    return s24_fail_prefix(err, status, "%s: ", entry->in->name);
+}

@@ -25,20 +25,20 @@ typedef struct measure_job {
     s24_sums total;
 } measure_job;
 
-static s24_status read_original(measure_job *job, unsigned worker, size_t batch, s24_error *err)
+static s24_status read_original(measure_job *job, unsigned slot, size_t batch, s24_error *err)
 {
     size_t first, count;
     const s24_panel_place place = s24_batch_at(&job->batches, batch, &first, &count);
     return s24_source_read_rows(job->dense, job->entry->axis, place.row, place.rows, 4 * place.group,
-                                s24_place_cols(&place, job->batches.cols), job->buffers[worker].dense,
-                                job->buffers[worker].scratch, err);
+                                s24_place_cols(&place, job->batches.cols), job->buffers[slot].dense,
+                                job->buffers[slot].scratch, err);
 }
 
-static s24_status measure_read(void *ctx, unsigned worker, size_t batch, s24_error *err)
+static s24_status measure_read(void *ctx, unsigned slot, size_t batch, s24_error *err)
 {
     measure_job *job = ctx;
     const s24_status status = s24_io_stopped(job->io, err);
-    return status == S24_OK && job->dense->in->stream ? read_original(job, worker, batch, err) : status;
+    return status == S24_OK && job->dense->in->stream ? read_original(job, slot, batch, err) : status;
 }
 
 static s24_status measure_one(measure_job *job, measure_buffers *b, size_t first, size_t index, s24_error *err)
@@ -66,39 +66,39 @@ static s24_status measure_one(measure_job *job, measure_buffers *b, size_t first
     return S24_OK;
 }
 
-static s24_status measure_work(void *ctx, unsigned worker, size_t batch, s24_error *err)
+static s24_status measure_work(void *ctx, unsigned slot, size_t batch, s24_error *err)
 {
     measure_job *job = ctx;
     size_t first, count;
-    s24_status status = job->dense->in->stream ? S24_OK : read_original(job, worker, batch, err);
+    s24_status status = job->dense->in->stream ? S24_OK : read_original(job, slot, batch, err);
     s24_batch_at(&job->batches, batch, &first, &count);
     for (size_t i = first; i < first + count && status == S24_OK; i++) {
-        status = measure_one(job, &job->buffers[worker], first, i, err);
+        status = measure_one(job, &job->buffers[slot], first, i, err);
     }
     return status;
 }
 
-static s24_status measure_commit(void *ctx, unsigned worker, size_t batch, s24_error *err)
+static s24_status measure_commit(void *ctx, unsigned slot, size_t batch, s24_error *err)
 {
     measure_job *job = ctx;
     size_t first, count;
     (void)err;
     s24_batch_at(&job->batches, batch, &first, &count);
     for (size_t i = 0; i < count; i++) {
-        s24_sums_add(&job->total, &job->buffers[worker].sums[i]);
+        s24_sums_add(&job->total, &job->buffers[slot].sums[i]);
     }
     return S24_OK;
 }
 
-static s24_status measure_buffers_new(measure_job *job, unsigned workers, s24_error *err)
+static s24_status measure_buffers_new(measure_job *job, unsigned slots, s24_error *err)
 {
     const size_t bytes = job->batches.elements * s24_info(job->dense->dtype)->bytes;
     const size_t pieces[S24_PIECES] = {bytes, bytes,
                                        s24_batch_planes_bytes(&job->batches, s24_info(job->entry->stored)->bytes),
                                        job->batches.per_batch * sizeof(s24_sums)};
-    const s24_status status = s24_workspace_reserve(job->workspace, workers, pieces, err);
-    job->buffers = status == S24_OK ? s24_calloc(workers, sizeof *job->buffers, err) : NULL;
-    for (unsigned i = 0; job->buffers && i < workers; i++) {
+    const s24_status status = s24_workspace_reserve(job->workspace, slots, pieces, err);
+    job->buffers = status == S24_OK ? s24_calloc(slots, sizeof *job->buffers, err) : NULL;
+    for (unsigned i = 0; job->buffers && i < slots; i++) {
         job->buffers[i] = (measure_buffers){.dense = s24_workspace_piece(job->workspace, i, 0),
                                             .scratch = s24_workspace_piece(job->workspace, i, 1),
                                             .planes = s24_workspace_piece(job->workspace, i, 2),
@@ -119,7 +119,7 @@ static s24_status measure_tensor(measure_job *job, s24_error *err)
         status = s24_plain_begin(job->entry, err);
         s24_fail_prefix(err, status, "%s: ", job->entry->in->name);
     }
-    status = status == S24_OK ? measure_buffers_new(job, workers, err) : status;
+    status = status == S24_OK ? measure_buffers_new(job, s24_slots(workers), err) : status;
     status = status == S24_OK ? s24_run(&stages, job, job->batches.count, workers, err) : status;
     free(job->buffers);
     return status;

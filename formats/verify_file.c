@@ -9,7 +9,7 @@
 #include "select.h"
 #include "threads.h"
 
-/* One worker's; messages and faults one a panel of the batch. */
+/* One slot's; messages and faults one a panel of the batch. */
 typedef struct verify_buffers {
     unsigned char *planes;
     char (*messages)[480]; /* "" where nothing is wrong */
@@ -81,22 +81,22 @@ static s24_status verify_packed(verify_job *job, verify_buffers *b, size_t first
     return S24_OK;
 }
 
-static s24_status stage_work(void *ctx, unsigned worker, size_t batch, s24_error *err)
+static s24_status stage_work(void *ctx, unsigned slot, size_t batch, s24_error *err)
 {
     verify_job *job = ctx;
     size_t first, count;
     s24_status status = s24_io_stopped(job->run->io, err);
     s24_batch_at(&job->batches, batch, &first, &count);
     for (size_t i = first; i < first + count && status == S24_OK; i++) {
-        status = verify_packed(job, &job->buffers[worker], first, i, err);
+        status = verify_packed(job, &job->buffers[slot], first, i, err);
     }
     return status;
 }
 
-static s24_status stage_commit(void *ctx, unsigned worker, size_t batch, s24_error *err)
+static s24_status stage_commit(void *ctx, unsigned slot, size_t batch, s24_error *err)
 {
     verify_job *job = ctx;
-    const verify_buffers *b = &job->buffers[worker];
+    const verify_buffers *b = &job->buffers[slot];
     size_t first, count;
     (void)err;
     s24_batch_at(&job->batches, batch, &first, &count);
@@ -113,15 +113,15 @@ static s24_status stage_commit(void *ctx, unsigned worker, size_t batch, s24_err
     return S24_OK;
 }
 
-static s24_status buffers_new(verify_job *job, unsigned workers, s24_error *err)
+static s24_status buffers_new(verify_job *job, unsigned slots, s24_error *err)
 {
     s24_workspace *workspace = &job->run->workspace;
     const size_t panels = job->batches.per_batch;
     const size_t pieces[S24_PIECES] = {job->planes_bytes, panels * sizeof *job->buffers->messages,
                                        panels * sizeof *job->buffers->faults};
-    const s24_status status = s24_workspace_reserve(workspace, workers, pieces, err);
-    job->buffers = status == S24_OK ? s24_calloc(workers, sizeof *job->buffers, err) : NULL;
-    for (unsigned i = 0; job->buffers && i < workers; i++) {
+    const s24_status status = s24_workspace_reserve(workspace, slots, pieces, err);
+    job->buffers = status == S24_OK ? s24_calloc(slots, sizeof *job->buffers, err) : NULL;
+    for (unsigned i = 0; job->buffers && i < slots; i++) {
         job->buffers[i] = (verify_buffers){.planes = s24_workspace_piece(workspace, i, 0),
                                            .messages = s24_workspace_piece(workspace, i, 1),
                                            .faults = s24_workspace_piece(workspace, i, 2)};
@@ -137,7 +137,7 @@ static s24_status verify_pruned(verify_run *run, const s24_entry *e, s24_error *
     job.batches = s24_batches_of(&panels, e->geometry.cols, s24_info(e->dtype)->bytes, false);
     job.planes_bytes = s24_batch_planes_bytes(&job.batches, s24_info(e->stored)->bytes);
     const unsigned workers = s24_workers(run->io, job.batches.count);
-    s24_status status = buffers_new(&job, workers, err);
+    s24_status status = buffers_new(&job, s24_slots(workers), err);
     status = status == S24_OK ? s24_run(&stages, &job, job.batches.count, workers, err) : status;
     free(job.buffers);
     return status;

@@ -10,22 +10,22 @@ unsigned s24_workers(const s24_io *io, size_t jobs)
     return jobs == 0 ? 1 : wanted < jobs ? wanted : (unsigned)jobs;
 }
 
-static s24_status add_workers(s24_workspace *w, unsigned workers, s24_error *err)
+static s24_status add_slots(s24_workspace *w, unsigned slots, s24_error *err)
 {
-    void *pieces = realloc(w->pieces, workers * S24_PIECES * sizeof *w->pieces);
+    void *pieces = realloc(w->pieces, slots * S24_PIECES * sizeof *w->pieces);
     if (!pieces) {
-        return s24_fail_memory(err, workers * S24_PIECES * sizeof *w->pieces);
+        return s24_fail_memory(err, slots * S24_PIECES * sizeof *w->pieces);
     }
     w->pieces = pieces;
-    memset(w->pieces + w->workers * S24_PIECES, 0, (workers - w->workers) * S24_PIECES * sizeof *w->pieces);
-    w->workers = workers;
+    memset(w->pieces + w->slots * S24_PIECES, 0, (slots - w->slots) * S24_PIECES * sizeof *w->pieces);
+    w->slots = slots;
     return S24_OK;
 }
 
-s24_status s24_workspace_reserve(s24_workspace *w, unsigned workers, const size_t bytes[S24_PIECES], s24_error *err)
+s24_status s24_workspace_reserve(s24_workspace *w, unsigned slots, const size_t bytes[S24_PIECES], s24_error *err)
 {
-    s24_status status = workers > w->workers ? add_workers(w, workers, err) : S24_OK;
-    for (unsigned i = 0; i < workers * S24_PIECES && status == S24_OK; i++) {
+    s24_status status = slots > w->slots ? add_slots(w, slots, err) : S24_OK;
+    for (unsigned i = 0; i < slots * S24_PIECES && status == S24_OK; i++) {
         const size_t wanted = bytes[i % S24_PIECES];
         if (wanted > w->pieces[i].bytes) { /* free before new: the old content is not needed, its memory may be */
             free(w->pieces[i].data);
@@ -39,7 +39,7 @@ s24_status s24_workspace_reserve(s24_workspace *w, unsigned workers, const size_
 
 void s24_workspace_free(s24_workspace *w)
 {
-    for (unsigned i = 0; i < w->workers * S24_PIECES; i++) {
+    for (unsigned i = 0; i < w->slots * S24_PIECES; i++) {
         free(w->pieces[i].data);
     }
     free(w->pieces);

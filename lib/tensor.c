@@ -149,12 +149,12 @@ typedef struct panel_job {
     row_view original, aux;
     bool has_aux, measure;
     s24_pruner pruner;
-    unsigned char **buffers;  /* two a worker: gathered originals, gathered aux; NULL where views are contiguous */
-    s24_sums *sums;           /* one a worker */
+    unsigned char **buffers;  /* two a slot: gathered originals, gathered aux; NULL where views are contiguous */
+    s24_sums *sums;           /* one a slot */
     s24_sums total;
 } panel_job;
 
-static s24_status job_work(void *ctx, unsigned worker, size_t index, s24_error *err)
+static s24_status job_work(void *ctx, unsigned slot, size_t index, s24_error *err)
 {
     panel_job *job = ctx;
     const s24_tensor *t = job->tensor;
@@ -164,39 +164,39 @@ static s24_status job_work(void *ctx, unsigned worker, size_t index, s24_error *
     const s24_panel panel = {
         .rows = place.rows,
         .cols = s24_place_cols(&place, g->cols),
-        .dense = row_view_get(&job->original, &place, g->cols, job->buffers[2 * worker]),
-        .aux = job->has_aux ? row_view_get(&job->aux, &place, g->cols, job->buffers[2 * worker + 1]) : NULL,
+        .dense = row_view_get(&job->original, &place, g->cols, job->buffers[2 * slot]),
+        .aux = job->has_aux ? row_view_get(&job->aux, &place, g->cols, job->buffers[2 * slot + 1]) : NULL,
         .values = (unsigned char *)t->values +
                   (place.row * g->row_values + 2 * place.group) * s24_info(t->dtype)->bytes,
         .positions = t->positions + place.row * g->row_positions + place.group / 2,
     };
     const bool ok = job->measure
-        ? s24_measure_panel(job->pruner.from, job->pruner.to, &panel, &job->sums[worker], &fault)
-        : s24_prune_panel(&job->pruner, &panel, &job->sums[worker], &fault);
+        ? s24_measure_panel(job->pruner.from, job->pruner.to, &panel, &job->sums[slot], &fault)
+        : s24_prune_panel(&job->pruner, &panel, &job->sums[slot], &fault);
     if (!ok) {
         return s24_fault_report(&fault, &place, t->rank, t->shape, t->axis, job->pruner.to->name, err);
     }
     return S24_OK;
 }
 
-static s24_status job_commit(void *ctx, unsigned worker, size_t index, s24_error *err)
+static s24_status job_commit(void *ctx, unsigned slot, size_t index, s24_error *err)
 {
     panel_job *job = ctx;
     (void)index;
     (void)err;
-    s24_sums_add(&job->total, &job->sums[worker]);
+    s24_sums_add(&job->total, &job->sums[slot]);
     return S24_OK;
 }
 
-static s24_status job_buffers(panel_job *job, unsigned threads, s24_error *err)
+static s24_status job_buffers(panel_job *job, unsigned slots, s24_error *err)
 {
     const size_t elements = s24_panel_at(&job->panels, 0).rows * 4 * job->panels.groups_per_run;
-    job->sums = s24_calloc(threads, sizeof *job->sums, err);
-    job->buffers = s24_calloc(2 * (size_t)threads, sizeof *job->buffers, err);
+    job->sums = s24_calloc(slots, sizeof *job->sums, err);
+    job->buffers = s24_calloc(2 * (size_t)slots, sizeof *job->buffers, err);
     if (!job->sums || !job->buffers) {
         return S24_ERR_SYSTEM;
     }
-    for (unsigned i = 0; i < 2 * threads && job->panels.count; i++) {
+    for (unsigned i = 0; i < 2 * slots && job->panels.count; i++) {
         const row_view *v = i % 2 ? &job->aux : &job->original;
         if (v->dense && !v->contiguous) {
             job->buffers[i] = s24_alloc(elements * v->info->bytes, err);
@@ -214,11 +214,11 @@ static s24_status job_run(panel_job *job, unsigned threads, s24_error *err)
     job->panels = s24_panels_of(&job->tensor->geometry, S24_PANEL_GROUPS);
     threads = threads ? threads : s24_threads_available();
     threads = threads < job->panels.count ? threads : job->panels.count ? (unsigned)job->panels.count : 1;
-    s24_status status = job_buffers(job, threads, err);
+    s24_status status = job_buffers(job, s24_slots(threads), err);
     if (status == S24_OK) {
         status = s24_run(&stages, job, job->panels.count, threads, err);
     }
-    for (unsigned i = 0; job->buffers && i < 2 * threads; i++) {
+    for (unsigned i = 0; job->buffers && i < 2 * s24_slots(threads); i++) {
         free(job->buffers[i]);
     }
     free(job->buffers);

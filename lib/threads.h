@@ -6,15 +6,21 @@
 
 /*
  * A job runs through three stages. `read` runs for one job at a time, in the order of their numbers; so does
- * `commit`; `work` of different jobs runs in parallel. Each may be NULL. `worker` (0 .. threads - 1) names the
- * worker's own buffers: one worker takes one job through all stages before it takes the next, so there are never more
- * than `threads` jobs under way. Sums that are added in `commit` are added in one order whatever the number of threads.
+ * `commit`; `work` of different jobs runs in parallel. Each may be NULL. Sums that are added in `commit` are added in one
+ * order whatever the number of threads.
+ *
+ * `slot` names the buffers of a job, from its read to its commit. There are two more of them than threads, so that nobody
+ * waits for his turn: a job whose commit is not due is left in its slot, and its thread begins another one. Who writes to a
+ * file in `commit` is then the only one who does, while the others compute.
  */
+typedef s24_status s24_stage(void *ctx, unsigned slot, size_t job, s24_error *err);
+
 typedef struct s24_stages {
-    s24_status (*read)(void *ctx, unsigned worker, size_t job, s24_error *err);
-    s24_status (*work)(void *ctx, unsigned worker, size_t job, s24_error *err);
-    s24_status (*commit)(void *ctx, unsigned worker, size_t job, s24_error *err);
+    s24_stage *read, *work, *commit;
 } s24_stages;
+
+/* How many slots s24_run uses with so many threads: numbers below this; without a commit, below `threads`. */
+unsigned s24_slots(unsigned threads);
 
 /*
  * Runs jobs 0 .. jobs - 1 on at most `threads` threads, this one among them. After a failure no new job is begun; the

@@ -32,7 +32,7 @@ typedef struct record {
     pthread_mutex_t lock;
     size_t begun[STAGES], running[STAGES]; /* how many */
     bool done[STAGES][MAX_JOBS];
-    size_t job_of[MAX_THREADS];            /* what a worker has in hand */
+    size_t job_of[MAX_THREADS + 2];            /* what is in a slot */
     size_t in_hand, most_in_hand;
     const char *wrong;                     /* the first thing that was; told at the end, in the test's own thread */
 } record;
@@ -45,31 +45,31 @@ static void expect(record *r, bool condition, const char *wrong)
 }
 
 /* Before anything is done to the job; under the lock. */
-static void enter(record *r, stage s, unsigned worker, size_t job)
+static void enter(record *r, stage s, unsigned slot, size_t job)
 {
-    expect(r, worker < r->threads, "no such worker");
+    expect(r, slot < s24_slots(r->threads), "no such slot");
     expect(r, !r->done[s][job], "a stage done twice");
     if (s != WORK) {
         expect(r, r->begun[s] == job, s == READ ? "reads are out of order" : "commits are out of order");
         expect(r, r->running[s] == 0, s == READ ? "two reads at once" : "two commits at once");
     }
     if (s == READ) {
-        expect(r, r->job_of[worker] == SIZE_MAX, "a worker takes a second job");
-        r->job_of[worker] = job;
+        expect(r, r->job_of[slot] == SIZE_MAX, "a second job in a slot");
+        r->job_of[slot] = job;
         r->in_hand++;
         r->most_in_hand = r->in_hand > r->most_in_hand ? r->in_hand : r->most_in_hand;
     } else {
         expect(r, r->done[s - 1][job], "a stage before the one before it");
-        expect(r, r->job_of[worker] == job, "another worker's job");
+        expect(r, r->job_of[slot] == job, "another slot's job");
     }
     r->begun[s]++;
     r->running[s]++;
 }
 
-static s24_status pass(record *r, stage s, unsigned worker, size_t job, s24_error *err)
+static s24_status pass(record *r, stage s, unsigned slot, size_t job, s24_error *err)
 {
     pthread_mutex_lock(&r->lock);
-    enter(r, s, worker, job);
+    enter(r, s, slot, job);
     pthread_mutex_unlock(&r->lock);
     if (r->delay[s][job]) {
         usleep(20u * r->delay[s][job]);
@@ -78,26 +78,26 @@ static s24_status pass(record *r, stage s, unsigned worker, size_t job, s24_erro
     r->running[s]--;
     r->done[s][job] = !r->fails[s][job];
     if (s == COMMIT || r->fails[s][job]) {
-        r->job_of[worker] = SIZE_MAX;
+        r->job_of[slot] = SIZE_MAX;
         r->in_hand--;
     }
     pthread_mutex_unlock(&r->lock);
     return r->fails[s][job] ? s24_fail(err, S24_ERR_DATA, "stage %d of job %zu", s, job) : S24_OK;
 }
 
-static s24_status stage_read(void *ctx, unsigned worker, size_t job, s24_error *err)
+static s24_status stage_read(void *ctx, unsigned slot, size_t job, s24_error *err)
 {
-    return pass(ctx, READ, worker, job, err);
+    return pass(ctx, READ, slot, job, err);
 }
 
-static s24_status stage_work(void *ctx, unsigned worker, size_t job, s24_error *err)
+static s24_status stage_work(void *ctx, unsigned slot, size_t job, s24_error *err)
 {
-    return pass(ctx, WORK, worker, job, err);
+    return pass(ctx, WORK, slot, job, err);
 }
 
-static s24_status stage_commit(void *ctx, unsigned worker, size_t job, s24_error *err)
+static s24_status stage_commit(void *ctx, unsigned slot, size_t job, s24_error *err)
 {
-    return pass(ctx, COMMIT, worker, job, err);
+    return pass(ctx, COMMIT, slot, job, err);
 }
 
 static const s24_stages all_stages = {.read = stage_read, .work = stage_work, .commit = stage_commit};
@@ -108,7 +108,7 @@ static record *record_new(unsigned threads)
     ck_assert_ptr_nonnull(r);
     r->threads = threads ? threads : 1;
     pthread_mutex_init(&r->lock, NULL);
-    for (int i = 0; i < MAX_THREADS; i++) {
+    for (int i = 0; i < MAX_THREADS + 2; i++) {
         r->job_of[i] = SIZE_MAX;
     }
     return r;
@@ -153,7 +153,7 @@ START_TEST(in_order)
             ck_assert_uint_eq(done(r, (stage)s, jobs), jobs);
             ck_assert_uint_eq(r->running[s], 0);
         }
-        ck_assert_uint_le(r->most_in_hand, threads ? threads : 1);
+        ck_assert_uint_le(r->most_in_hand, s24_slots(threads));
         record_free(r);
     }
 }
@@ -171,9 +171,9 @@ START_TEST(no_jobs)
 END_TEST
 
 /* Any of the stages may be missing. The others are those of a job all the same. */
-static s24_status count_job(void *ctx, unsigned worker, size_t job, s24_error *err)
+static s24_status count_job(void *ctx, unsigned slot, size_t job, s24_error *err)
 {
-    (void)worker;
+    (void)slot;
     (void)err;
     ((unsigned char *)ctx)[job]++; /* its own byte: no lock */
     return S24_OK;
@@ -226,23 +226,23 @@ static s24_status meet(meeting *m, stage s, size_t job)
     return S24_OK;
 }
 
-static s24_status meet_read(void *ctx, unsigned worker, size_t job, s24_error *err)
+static s24_status meet_read(void *ctx, unsigned slot, size_t job, s24_error *err)
 {
-    (void)worker;
+    (void)slot;
     (void)err;
     return meet(ctx, READ, job);
 }
 
-static s24_status meet_work(void *ctx, unsigned worker, size_t job, s24_error *err)
+static s24_status meet_work(void *ctx, unsigned slot, size_t job, s24_error *err)
 {
-    (void)worker;
+    (void)slot;
     (void)err;
     return meet(ctx, WORK, job);
 }
 
-static s24_status meet_commit(void *ctx, unsigned worker, size_t job, s24_error *err)
+static s24_status meet_commit(void *ctx, unsigned slot, size_t job, s24_error *err)
 {
-    (void)worker;
+    (void)slot;
     (void)err;
     return meet(ctx, COMMIT, job);
 }
@@ -299,7 +299,7 @@ static void require_failed(const record *r, size_t jobs, s24_status status, cons
     /* All before it is committed, and nothing after it; few jobs were begun in vain. */
     ck_assert_uint_eq(done(r, COMMIT, jobs), job);
     ck_assert_uint_eq(r->begun[COMMIT], job + (s == COMMIT));
-    ck_assert_uint_le(r->begun[READ], job + r->threads);
+    ck_assert_uint_le(r->begun[READ], job + s24_slots(r->threads));
 }
 
 START_TEST(the_lowest_failure_wins)
