@@ -1,5 +1,5 @@
 /* Inputs, outputs and spools: see io.h. */
-#define _GNU_SOURCE /* renameat2, O_TMPFILE */
+#define _GNU_SOURCE /* renameat2, O_TMPFILE, F_SETPIPE_SZ */
 #include "io.h"
 
 #include <errno.h>
@@ -13,6 +13,7 @@
 
 #define SPOOL_MEMORY (64u << 20)  /* beyond this a spool is a file */
 #define COPY_BYTES (1u << 20)
+#define PIPE_BYTES (1 << 20)
 #define POLL_MS 200               /* how long a read of a pipe goes without a look at the cancel flag */
 
 s24_status s24_io_stopped(const s24_io *io, s24_error *err)
@@ -104,6 +105,12 @@ static s24_status write_all(const s24_io *io, int fd, uint64_t offset, const voi
         done += w > 0 ? (size_t)w : 0;
     }
     return S24_OK;
+}
+
+/* Room in a pipe for what is moved at once; a file or a terminal has no such thing, and a refusal does no harm. */
+static void widen_pipe(int fd)
+{
+    fcntl(fd, F_SETPIPE_SZ, PIPE_BYTES);
 }
 
 /* ---------------------------------------------------------------- spool */
@@ -288,6 +295,9 @@ s24_status s24_input_open(s24_input **input, const s24_io *io, const char *path,
     const off_t at = is_stdin ? lseek(in->fd, 0, SEEK_CUR) : 0;
     in->stream = !S_ISREG(st.st_mode) || at != 0;
     in->size = in->stream ? S24_UNKNOWN : (uint64_t)st.st_size;
+    if (in->stream) {
+        widen_pipe(in->fd);
+    }
     *input = in;
     return S24_OK;
 }
@@ -706,6 +716,9 @@ static s24_status output_new(s24_output **output, const s24_io *io, const char *
     if (status != S24_OK) {
         s24_output_abort(out);
         return status;
+    }
+    if (out->stream) {
+        widen_pipe(out->fd);
     }
     *output = out;
     return S24_OK;

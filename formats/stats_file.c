@@ -12,7 +12,9 @@
 /* ---------------------------------------------------------------- recomputing: original against .s24 */
 
 typedef struct measure_buffers {
-    unsigned char *dense, *scratch, *planes;
+    unsigned char *buffer, *scratch, *planes;
+    s24_window window;
+    const unsigned char *dense; /* of the batch, in the buffer or the window */
     s24_sums *sums;
 } measure_buffers;
 
@@ -29,9 +31,13 @@ static s24_status read_original(measure_job *job, unsigned slot, size_t batch, s
 {
     size_t first, count;
     const s24_panel_place place = s24_batch_at(&job->batches, batch, &first, &count);
-    return s24_source_read_rows(job->dense, job->entry->axis, place.row, place.rows, 4 * place.group,
-                                s24_place_cols(&place, job->batches.cols), job->buffers[slot].dense,
-                                job->buffers[slot].scratch, err);
+    measure_buffers *b = &job->buffers[slot];
+    const void *rows;
+    const s24_status status = s24_source_view_rows(job->dense, job->entry->axis, place.row, place.rows, 4 * place.group,
+                                                   s24_place_cols(&place, job->batches.cols), &b->window, b->buffer,
+                                                   b->scratch, &rows, err);
+    b->dense = rows;
+    return status;
 }
 
 static s24_status measure_read(void *ctx, unsigned slot, size_t batch, s24_error *err)
@@ -82,12 +88,11 @@ static s24_status measure_commit(void *ctx, unsigned slot, size_t batch, s24_err
 {
     measure_job *job = ctx;
     size_t first, count;
-    (void)err;
     s24_batch_at(&job->batches, batch, &first, &count);
     for (size_t i = 0; i < count; i++) {
         s24_sums_add(&job->total, &job->buffers[slot].sums[i]);
     }
-    return S24_OK;
+    return s24_window_settle(&job->buffers[slot].window, err);
 }
 
 static s24_status measure_buffers_new(measure_job *job, unsigned slots, s24_error *err)
@@ -99,7 +104,7 @@ static s24_status measure_buffers_new(measure_job *job, unsigned slots, s24_erro
     const s24_status status = s24_workspace_reserve(job->workspace, slots, pieces, err);
     job->buffers = status == S24_OK ? s24_calloc(slots, sizeof *job->buffers, err) : NULL;
     for (unsigned i = 0; job->buffers && i < slots; i++) {
-        job->buffers[i] = (measure_buffers){.dense = s24_workspace_piece(job->workspace, i, 0),
+        job->buffers[i] = (measure_buffers){.buffer = s24_workspace_piece(job->workspace, i, 0),
                                             .scratch = s24_workspace_piece(job->workspace, i, 1),
                                             .planes = s24_workspace_piece(job->workspace, i, 2),
                                             .sums = s24_workspace_piece(job->workspace, i, 3)};
@@ -121,6 +126,9 @@ static s24_status measure_tensor(measure_job *job, s24_error *err)
     }
     status = status == S24_OK ? measure_buffers_new(job, s24_slots(workers), err) : status;
     status = status == S24_OK ? s24_run(&stages, job, job->batches.count, workers, err) : status;
+    for (unsigned i = 0; job->buffers && i < s24_slots(workers); i++) {
+        s24_window_close(&job->buffers[i].window);
+    }
     free(job->buffers);
     return status;
 }
