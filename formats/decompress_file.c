@@ -6,6 +6,7 @@
 #include "batch.h"
 #include "decompress.h"
 #include "delivery.h"
+#include "piece.h"
 #include "threads.h"
 #include "workspace.h"
 
@@ -192,39 +193,60 @@ static s24_status unpack_tensor(unpack_job *job, s24_error *err)
 }
 
 /* A carried tensor: its panels, checked. */
-static s24_status copy_tensor(unpack_job *job, s24_error *err)
+typedef struct copy_job {
+    unpack_job *unpack;
+    s24_piece *pieces; /* one a slot */
+} copy_job;
+
+static s24_status copy_work(void *ctx, unsigned slot, size_t panel, s24_error *err)
 {
-    const s24_plain *plain = s24_plain_of(job->entry->source);
+    copy_job *job = ctx;
+    const s24_entry *e = job->unpack->entry;
+    s24_piece *piece = &job->pieces[slot];
+    const s24_status status = s24_plain_read_carried(e, panel, piece->data, &piece->n, &piece->damaged, err);
+    return s24_fail_prefix(err, status, "%s: %s%s", e->in->name, e->name, separator(e));
+}
+
+static void lose_piece(const unpack_job *job, s24_piece *piece, uint64_t at)
+{
     const s24_entry *e = job->entry;
     const unsigned bytes = s24_info(e->dtype)->bytes;
-    unsigned char *data = s24_alloc(plain->panel_bytes, err);
-    s24_status status = data ? s24_plain_begin(e, err) : S24_ERR_SYSTEM;
+    char message[512];
+    snprintf(message, sizeof message, "%s: %s%sbytes %llu to %llu are lost", e->in->name, e->name, separator(e),
+             (unsigned long long)at, (unsigned long long)(at + piece->n - 1));
+    tell_lost(job->request, job->lost, message);
+    memset(piece->data, 0, piece->n);
+    if (bytes) {
+        fill_lost(e->dtype, piece->data, piece->n / bytes);
+    }
+}
+
+static s24_status copy_commit(void *ctx, unsigned slot, size_t panel, s24_error *err)
+{
+    copy_job *job = ctx;
+    const unpack_job *u = job->unpack;
+    s24_piece *piece = &job->pieces[slot];
+    const uint64_t at = (uint64_t)panel * s24_plain_of(u->entry->source)->panel_bytes;
+    if (piece->damaged) {
+        lose_piece(u, piece, at);
+    }
+    const s24_status status = s24_target_write(u->target, u->index, panel, at, piece->data, piece->n, err);
+    return s24_fail_prefix(err, status, "%s: ", s24_target_name(u->target));
+}
+
+static s24_status copy_tensor(unpack_job *job, s24_error *err)
+{
+    static const s24_stages stages = {.work = copy_work, .commit = copy_commit};
+    const s24_plain *plain = s24_plain_of(job->entry->source);
+    const size_t panels = s24_plain_carried_panels(plain, job->entry);
+    const unsigned workers = s24_workers(job->io, panels);
+    copy_job copy = {.unpack = job, .pieces = s24_pieces_new(s24_slots(workers), plain->panel_bytes, err)};
+    s24_status status = copy.pieces ? s24_plain_begin(job->entry, err) : S24_ERR_SYSTEM;
     if (status == S24_OK) {
         warn_checks(job);
+        status = s24_run(&stages, &copy, panels, workers, err);
     }
-    for (size_t i = 0; i < s24_plain_carried_panels(plain, e) && status == S24_OK; i++) {
-        const uint64_t at = (uint64_t)i * plain->panel_bytes;
-        size_t n;
-        bool damaged;
-        status = s24_plain_read_carried(e, i, data, &n, &damaged, err);
-        if (status != S24_OK) {
-            s24_fail_prefix(err, status, "%s: %s%s", job->entry->in->name, e->name, separator(e));
-            break;
-        }
-        if (damaged) {
-            char message[512];
-            snprintf(message, sizeof message, "%s: %s%sbytes %llu to %llu are lost", job->entry->in->name, e->name,
-                     separator(e), (unsigned long long)at, (unsigned long long)(at + n - 1));
-            tell_lost(job->request, job->lost, message);
-            memset(data, 0, n);
-            if (bytes) {
-                fill_lost(e->dtype, data, n / bytes);
-            }
-        }
-        status = s24_target_write(job->target, job->index, i, at, data, n, err);
-        s24_fail_prefix(err, status, "%s: ", s24_target_name(job->target));
-    }
-    free(data);
+    s24_pieces_free(copy.pieces);
     return status;
 }
 

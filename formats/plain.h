@@ -139,7 +139,8 @@ void s24_plain_writer_check(s24_plain_writer *writer, const s24_entry *entry, si
 s24_status s24_plain_writer_panel(s24_plain_writer *writer, const s24_entry *entry, size_t panel, const void *planes,
                                   s24_error *err);
 
-/* A panel of a carried entry, in order. */
+/* The same for a panel of a carried entry, n bytes. */
+void s24_plain_writer_check_carried(s24_plain_writer *writer, const s24_entry *entry, size_t panel, const void *data, size_t n);
 s24_status s24_plain_writer_carried(s24_plain_writer *writer, const s24_entry *entry, size_t panel, const void *data,
                                     size_t n, s24_error *err);
 s24_status s24_plain_writer_end(s24_plain_writer *writer, const s24_entry *entry, s24_error *err);

@@ -78,12 +78,16 @@ s24_status s24_plain_writer_panel(s24_plain_writer *w, const s24_entry *entry, s
                           : s24_output_write(w->out, p.positions, positions, p.positions_bytes, err);
 }
 
-s24_status s24_plain_writer_carried(s24_plain_writer *w, const s24_entry *entry, size_t panel, const void *data,
-                                    size_t n, s24_error *err)
+void s24_plain_writer_check_carried(s24_plain_writer *w, const s24_entry *entry, size_t panel, const void *data, size_t n)
 {
     const uint64_t offset = entry->offset + (uint64_t)panel * w->plain.panel_bytes;
     w->plain.checks[panel] = s24_plain_check(&w->plain, offset, data, n);
-    return s24_output_write(w->out, offset, data, n, err);
+}
+
+s24_status s24_plain_writer_carried(s24_plain_writer *w, const s24_entry *entry, size_t panel, const void *data,
+                                    size_t n, s24_error *err)
+{
+    return s24_output_write(w->out, entry->offset + (uint64_t)panel * w->plain.panel_bytes, data, n, err);
 }
 
 /* The positions that a stream has been waiting for. */
@@ -138,6 +142,7 @@ static s24_status write_metrics(s24_plain_writer *w, s24_error *err)
     for (size_t i = 0; i < s24_plain_carried_panels(&w->plain, m) && status == S24_OK; i++) {
         const size_t from = i * w->plain.panel_bytes, left = (size_t)m->bytes - from;
         const size_t n = left < w->plain.panel_bytes ? left : w->plain.panel_bytes;
+        s24_plain_writer_check_carried(w, m, i, slots + from, n);
         status = s24_plain_writer_carried(w, m, i, slots + from, n, err);
     }
     free(slots);

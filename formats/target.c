@@ -2,6 +2,10 @@
 
 #include <string.h>
 
+#include "piece.h"
+#include "threads.h"
+#include "workspace.h"
+
 s24_entry *s24_target_entry(const s24_target *target, size_t index)
 {
     if (target->writer) {
@@ -63,35 +67,75 @@ s24_status s24_target_write(s24_target *target, size_t index, size_t step, uint6
     return s24_output_write(target->sink->out, e->offset + at, data, n, err);
 }
 
+typedef struct carry_job {
+    s24_target *target;
+    const s24_entry *from;
+    size_t index, step_bytes;
+    s24_piece *pieces; /* one a slot */
+} carry_job;
+
+static s24_status read_piece(carry_job *job, s24_piece *piece, size_t step, s24_error *err)
+{
+    const uint64_t at = (uint64_t)step * job->step_bytes, left = job->from->bytes - at;
+    piece->n = left < job->step_bytes ? (size_t)left : job->step_bytes;
+    return read_step(job->from, at, piece->n, piece->data, piece->scratch, err);
+}
+
+/* Streams are read here, in order. */
+static s24_status carry_read(void *ctx, unsigned slot, size_t step, s24_error *err)
+{
+    carry_job *job = ctx;
+    return job->from->in->stream ? read_piece(job, &job->pieces[slot], step, err) : S24_OK;
+}
+
+static s24_status carry_work(void *ctx, unsigned slot, size_t step, s24_error *err)
+{
+    carry_job *job = ctx;
+    s24_piece *piece = &job->pieces[slot];
+    const s24_status status = job->from->in->stream ? S24_OK : read_piece(job, piece, step, err);
+    if (status == S24_OK && job->target->writer) {
+        s24_plain_writer_check_carried(job->target->writer, s24_target_entry(job->target, job->index), step, piece->data,
+                                       piece->n);
+    }
+    return status;
+}
+
+static s24_status carry_commit(void *ctx, unsigned slot, size_t step, s24_error *err)
+{
+    carry_job *job = ctx;
+    const s24_piece *piece = &job->pieces[slot];
+    const s24_status status = s24_target_write(job->target, job->index, step, (uint64_t)step * job->step_bytes, piece->data,
+                                               piece->n, err);
+    return s24_fail_prefix(err, status, "%s: ", s24_target_name(job->target));
+}
+
+static s24_status carry_steps(carry_job *job, s24_error *err)
+{
+    static const s24_stages stages = {.read = carry_read, .work = carry_work, .commit = carry_commit};
+    const s24_entry *e = job->from;
+    const size_t steps = (size_t)(e->bytes / job->step_bytes + (e->bytes % job->step_bytes != 0));
+    const unsigned workers = s24_workers(e->in->io, steps);
+    job->pieces = s24_pieces_new(s24_slots(workers), e->bytes < job->step_bytes ? (size_t)e->bytes : job->step_bytes, err);
+    const s24_status status = job->pieces ? s24_run(&stages, job, steps, workers, err) : S24_ERR_SYSTEM;
+    s24_pieces_free(job->pieces);
+    return status;
+}
+
 s24_status s24_target_carry(s24_target *target, const s24_entry *from, size_t index, s24_error *err)
 {
-    const size_t step_bytes = target->writer ? target->writer->plain.panel_bytes : S24_PANEL_BYTES;
-    unsigned char *data = s24_alloc(2 * step_bytes, err);
-    s24_status status = data ? S24_OK : S24_ERR_SYSTEM;
-    if (status == S24_OK && (from->fortran || from->big_endian)) {
+    carry_job job = {.target = target, .from = from, .index = index,
+                     .step_bytes = target->writer ? target->writer->plain.panel_bytes : S24_PANEL_BYTES};
+    s24_status status = S24_OK;
+    if (from->fortran || from->big_endian) {
         status = s24_input_hold(from->in, from->offset, from->bytes, err);
         s24_fail_prefix(err, status, "%s: ", from->in->name);
     }
     if (status == S24_OK && target->writer) {
         status = s24_plain_writer_begin(target->writer, s24_target_entry(target, index), err);
     }
-    size_t step = 0;
-    for (uint64_t at = 0; at < from->bytes && status == S24_OK; at += step_bytes, step++) {
-        const size_t n = from->bytes - at < step_bytes ? (size_t)(from->bytes - at) : step_bytes;
-        status = read_step(from, at, n, data, data + step_bytes, err);
-        if (status != S24_OK) {
-            break;
-        }
-        status = s24_target_write(target, index, step, at, data, n, err);
-        if (status != S24_OK) {
-            s24_fail_prefix(err, status, "%s: ", s24_target_name(target));
-        }
-    }
-    if (status == S24_OK && target->writer) {
-        status = s24_plain_writer_end(target->writer, s24_target_entry(target, index), err);
-    }
-    free(data);
-    return status;
+    status = status == S24_OK ? carry_steps(&job, err) : status;
+    return status == S24_OK && target->writer
+        ? s24_plain_writer_end(target->writer, s24_target_entry(target, index), err) : status;
 }
 
 s24_status s24_target_open(s24_target *target, const s24_target_settings *settings, s24_output *out, s24_contents *plan,

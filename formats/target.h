@@ -26,7 +26,10 @@ typedef struct s24_target_settings {
 s24_status s24_target_open(s24_target *target, const s24_target_settings *settings, s24_output *out, s24_contents *plan,
                            s24_error *err);
 
-/* Writes n bytes of a carried entry, from byte `at` on, as its step-th piece; whole elements, where they have bytes. */
+/*
+ * Writes n bytes of a carried entry, from byte `at` on, as its step-th piece; whole elements, where they have bytes. In order.
+ * (In a .s24 its check is the caller's to make.)
+ */
 s24_status s24_target_write(s24_target *target, size_t index, size_t step, uint64_t at, const void *data, size_t n,
                             s24_error *err);
 

@@ -5,6 +5,7 @@
 
 #include "batch.h"
 #include "comply.h"
+#include "piece.h"
 #include "plain.h"
 #include "select.h"
 #include "threads.h"
@@ -143,26 +144,47 @@ static s24_status verify_pruned(verify_run *run, const s24_entry *e, s24_error *
     return status;
 }
 
+/* A carried tensor of a .s24. */
+typedef struct carried_job {
+    verify_run *run;
+    const s24_entry *entry;
+    s24_piece *pieces; /* one a slot */
+} carried_job;
+
+static s24_status carried_work(void *ctx, unsigned slot, size_t panel, s24_error *err)
+{
+    carried_job *job = ctx;
+    s24_piece *piece = &job->pieces[slot];
+    const s24_status status = s24_plain_read_carried(job->entry, panel, piece->data, &piece->n, &piece->damaged, err);
+    return s24_fail_prefix(err, status, "%s: ", job->entry->in->name);
+}
+
+static s24_status carried_commit(void *ctx, unsigned slot, size_t panel, s24_error *err)
+{
+    carried_job *job = ctx;
+    const s24_piece *piece = &job->pieces[slot];
+    const uint64_t at = (uint64_t)panel * s24_plain_of(job->entry->source)->panel_bytes;
+    (void)err;
+    if (piece->damaged) {
+        char message[128];
+        snprintf(message, sizeof message, "bytes %llu to %llu do not match their check: damaged", (unsigned long long)at,
+                 (unsigned long long)(at + piece->n - 1));
+        tell_damage(job->run, job->entry->in, job->entry->name, message);
+    }
+    show_progress(job->run, piece->n);
+    return S24_OK;
+}
+
 static s24_status verify_carried(verify_run *run, const s24_entry *e, s24_error *err)
 {
+    static const s24_stages stages = {.work = carried_work, .commit = carried_commit};
     const s24_plain *plain = s24_plain_of(e->source);
-    unsigned char *data = s24_alloc(plain->panel_bytes, err);
-    s24_status status = data ? S24_OK : S24_ERR_SYSTEM;
-    for (size_t i = 0; i < s24_plain_carried_panels(plain, e) && status == S24_OK; i++) {
-        size_t n;
-        bool damaged;
-        status = s24_plain_read_carried(e, i, data, &n, &damaged, err);
-        if (status == S24_OK && damaged) {
-            char message[128];
-            const uint64_t at = (uint64_t)i * plain->panel_bytes;
-            snprintf(message, sizeof message, "bytes %llu to %llu do not match their check: damaged",
-                     (unsigned long long)at, (unsigned long long)(at + n - 1));
-            tell_damage(run, e->in, e->name, message);
-        }
-        show_progress(run, status == S24_OK ? n : 0);
-    }
-    free(data);
-    return s24_fail_prefix(err, status, "%s: ", e->in->name);
+    const size_t panels = s24_plain_carried_panels(plain, e);
+    const unsigned workers = s24_workers(run->io, panels);
+    carried_job job = {.run = run, .entry = e, .pieces = s24_pieces_new(s24_slots(workers), plain->panel_bytes, err)};
+    const s24_status status = job.pieces ? s24_run(&stages, &job, panels, workers, err) : S24_ERR_SYSTEM;
+    s24_pieces_free(job.pieces);
+    return status;
 }
 
 /* Damage of a file as a whole is a fault, too, not an error of verifying. */
