@@ -81,29 +81,40 @@ INLINE uint64_t keep_floats(const unsigned char *src)
                           _mm512_ternarylogic_epi32(ad, bd, cd, NOT_MAJORITY_ABC));
 }
 
-/* Keys of 32 elements in 16-bit lanes. */
-INLINE __m512i load_keys(s24_dtype from, const unsigned char *src)
-{
-    const __m512i magnitude = _mm512_set1_epi16(INT16_MAX);
-    switch (from) {
-    case S24_I8: return _mm512_abs_epi16(_mm512_cvtepi8_epi16(load32(src)));
-    case S24_F8E4M3:
-    case S24_F8E5M2: return _mm512_and_si512(_mm512_slli_epi16(_mm512_cvtepu8_epi16(load32(src)), 8), magnitude);
-    default: return _mm512_and_si512(_mm512_loadu_si512(src), magnitude);
-    }
-}
-
-INLINE uint64_t keep_words(s24_dtype from, const unsigned char *src)
+/* 32 elements. */
+INLINE uint64_t keep_words(const unsigned char *src)
 {
     const __m512i left1 = _mm512_set1_epi32((int)0xffff0000);
     const __m512i left2 = _mm512_set1_epi64((int64_t)0xffffffff00000000);
     const __m512i reverse = _mm512_broadcast_i32x4(_mm_set_epi8(9, 8, 11, 10, 13, 12, 15, 14, 1, 0, 3, 2, 5, 4, 7, 6));
-    const __m512i a = load_keys(from, src);
+    const __m512i a = _mm512_and_si512(_mm512_loadu_si512(src), _mm512_set1_epi16(INT16_MAX));
     const __m512i a1 = _mm512_add_epi16(a, left1), a2 = _mm512_add_epi16(a, left2);
     const __m512i l1 = _mm512_sub_epi16(a1, _mm512_rol_epi32(a, 16));
     const __m512i l2 = _mm512_sub_epi16(a2, _mm512_shuffle_epi32(a, _MM_PERM_CDAB));
     const __m512i l3 = _mm512_sub_epi16(a2, _mm512_shuffle_epi8(a, reverse));
     return _mm512_movepi16_mask(_mm512_ternarylogic_epi32(l1, l2, l3, NOT_MAJORITY));
+}
+
+INLINE __m512i byte_keys(s24_dtype from, __m512i x)
+{
+    return from == S24_I8 ? _mm512_abs_epi8(x) : _mm512_and_si512(x, _mm512_set1_epi8(INT8_MAX));
+}
+
+/*
+ * 64 elements. A key of i8 fills its lane, |-128| = 128. So keys are negated, which makes them signed, and subtracted
+ * the other way round and with saturation, which keeps the sign.
+ */
+INLINE uint64_t keep_bytes(s24_dtype from, const unsigned char *src)
+{
+    const __m512i left1 = _mm512_set1_epi16(0x0100), left2 = _mm512_set1_epi32(0x01010000);
+    const __m512i beside = _mm512_broadcast_i32x4(_mm_set_epi8(14, 15, 12, 13, 10, 11, 8, 9, 6, 7, 4, 5, 2, 3, 0, 1));
+    const __m512i reverse = _mm512_broadcast_i32x4(_mm_set_epi8(12, 13, 14, 15, 8, 9, 10, 11, 4, 5, 6, 7, 0, 1, 2, 3));
+    const __m512i a = _mm512_sub_epi8(_mm512_setzero_si512(), byte_keys(from, _mm512_loadu_si512(src)));
+    const __m512i a1 = _mm512_add_epi8(a, left1), a2 = _mm512_add_epi8(a, left2);
+    const __m512i l1 = _mm512_subs_epi8(_mm512_shuffle_epi8(a, beside), a1);
+    const __m512i l2 = _mm512_subs_epi8(_mm512_rol_epi32(a, 16), a2);
+    const __m512i l3 = _mm512_subs_epi8(_mm512_shuffle_epi8(a, reverse), a2);
+    return _mm512_movepi8_mask(_mm512_ternarylogic_epi32(l1, l2, l3, NOT_MAJORITY));
 }
 
 /* Eight elements. */
@@ -131,7 +142,7 @@ INLINE uint64_t select_keep(s24_dtype from, unsigned in, const unsigned char *sr
         }
         return keep;
     }
-    return keep_words(from, src) | keep_words(from, src + 32 * in) << 32;
+    return in == 1 ? keep_bytes(from, src) : keep_words(src) | keep_words(src + 64) << 32;
 }
 
 /* ---------------------------------------------------------------- what the loops hand on */
@@ -292,11 +303,9 @@ INLINE void words_extremes(__m512i key, sums *s)
 INLINE void split_words(s24_dtype from, const unsigned char *src, unsigned char *values, block *b, size_t half, sums *s)
 {
     const bool wide = from == S24_F16 || from == S24_BF16, beside = from == S24_BF16;
-    const __m512i x = wide ? _mm512_loadu_si512(src)
-                    : from == S24_I8 ? _mm512_cvtepi8_epi16(load32(src)) : _mm512_cvtepu8_epi16(load32(src));
+    const __m512i x = wide ? _mm512_loadu_si512(src) : _mm512_cvtepu8_epi16(load32(src));
     const __m512i y = _mm512_permutexvar_epi8(split_order(beside, &b->order[half]), x);
-    const __m512i key = from == S24_I8 ? _mm512_abs_epi16(y)
-                                       : _mm512_and_si512(y, _mm512_set1_epi16(wide ? INT16_MAX : INT8_MAX));
+    const __m512i key = _mm512_and_si512(y, _mm512_set1_epi16(wide ? INT16_MAX : INT8_MAX));
     words_extremes(key, s);
     if (from == S24_BF16) {
         _mm256_storeu_si256((__m256i *)(void *)values, pick_bytes(even_words, y));
@@ -307,16 +316,13 @@ INLINE void split_words(s24_dtype from, const unsigned char *src, unsigned char 
         _mm512_storeu_si512(b->words[half], key);
     } else {
         _mm_storeu_si128((__m128i *)(void *)values, _mm256_cvtepi16_epi8(_mm512_castsi512_si256(y)));
-        _mm512_storeu_si512(b->words[half], from == S24_I8 ? key : _mm512_slli_epi16(key, from == S24_F8E5M2 ? 8 : 7));
+        _mm512_storeu_si512(b->words[half], _mm512_slli_epi16(key, from == S24_F8E5M2 ? 8 : 7));
     }
 }
 
 INLINE __m512 widen16(s24_dtype from, const uint16_t *words)
 {
     const __m256i x = load32(words);
-    if (from == S24_I8) {
-        return _mm512_cvtepi32_ps(_mm512_cvtepu16_epi32(x));
-    }
     return from == S24_F8E4M3 ? _mm512_mul_ps(_mm512_cvtph_ps(x), _mm512_set1_ps(256)) : _mm512_cvtph_ps(x);
 }
 
@@ -391,7 +397,7 @@ INLINE void count_chunk(s24_lanes *lanes, s24_dtype from, unsigned in, s24_dtype
     broken |= broken >> 1;
     broken |= broken >> 2;
     lanes->broken_groups += (uint64_t)__builtin_popcountll(broken & EVERY_GROUP(1));
-    lanes->negative_zeros += from == S24_I8 ? 0 : (uint64_t)__builtin_popcountll(signs64(in, src) & ~(nonzero | keep));
+    lanes->negative_zeros += (uint64_t)__builtin_popcountll(signs64(in, src) & ~(nonzero | keep));
     if (from != to) { /* zeros are what was stored as such, two a group */
         const uint32_t some = _mm512_test_epi16_mask(_mm512_loadu_si512(values), _mm512_set1_epi16(INT16_MAX));
         kept_zeros = ~some & _pext_u64(real, EVERY_GROUP(3));
@@ -496,7 +502,7 @@ INLINE double greatest_of(s24_dtype from, __m512i max)
             x = doubles[i % 8];
         } else if (from != S24_F32) { /* the pruned */
             const uint16_t key = words[from == S24_BF16 ? 2 * i + 1 : 16 + i];
-            x = from == S24_I8 ? key : s24_decode(s24_info(from), key);
+            x = s24_decode(s24_info(from), key);
         }
         greatest = x > greatest ? x : greatest;
     }
@@ -562,7 +568,97 @@ PRUNE_KERNEL(s24_prune_avx512_f16, F16, 2, F16, 2)
 PRUNE_KERNEL(s24_prune_avx512_bf16, BF16, 2, BF16, 2)
 PRUNE_KERNEL(s24_prune_avx512_f8e4m3, F8E4M3, 1, F8E4M3, 1)
 PRUNE_KERNEL(s24_prune_avx512_f8e5m2, F8E5M2, 1, F8E5M2, 1)
-PRUNE_KERNEL(s24_prune_avx512_i8, I8, 1, I8, 1)
+
+/* ---------------------------------------------------------------- i8 */
+
+/*
+ * Sums of integers are exact below 2^53, in whatever order and type: no f64 is needed, and no splitting. What is not kept
+ * of a vector is made 0 in it, and the reverse. A panel's sum of squares is below 2^18 * 2^14.
+ */
+typedef struct integers {
+    __m512i kept_abs, pruned_abs; /* 64 bits */
+    __m512i kept_sq, pruned_sq;   /* 32 bits */
+    __m512i max;                  /* of the pruned */
+} integers;
+
+/* Squares of unsigned bytes, added by fours. What is multiplied with is signed: of 128 the negative square is added. */
+INLINE __m512i add_squares(__m512i sum, __m512i x)
+{
+    return _mm512_add_epi32(sum, _mm512_madd_epi16(_mm512_maddubs_epi16(x, x), _mm512_set1_epi16(1)));
+}
+
+/* A chunk of which the lowest elements are `real`, the others 0. */
+INLINE void prune_chunk_i8(const unsigned char *src, unsigned char *values, uint8_t *positions, uint64_t real,
+                           integers *s, s24_lanes *lanes)
+{
+    const __m512i x = _mm512_loadu_si512(src), none = _mm512_setzero_si512();
+    const uint64_t keep = keep_bytes(S24_I8, src), nibbles = positions_of(keep);
+    const __m512i kept = _mm512_maskz_abs_epi8(keep, x), pruned = _mm512_maskz_abs_epi8(~keep, x);
+    _mm256_storeu_si256((__m256i *)(void *)values, _mm512_castsi512_si256(_mm512_maskz_compress_epi8(keep, x)));
+    memcpy(positions, &nibbles, 8);
+    s->kept_abs = _mm512_add_epi64(s->kept_abs, _mm512_sad_epu8(kept, none));
+    s->pruned_abs = _mm512_add_epi64(s->pruned_abs, _mm512_sad_epu8(pruned, none));
+    s->kept_sq = add_squares(s->kept_sq, kept);
+    s->pruned_sq = add_squares(s->pruned_sq, pruned);
+    s->max = _mm512_max_epu8(s->max, pruned);
+    const uint64_t nonzero = _mm512_test_epi8_mask(x, x), lowest = _mm512_movepi8_mask(_mm512_abs_epi8(x));
+    uint64_t broken = nonzero & ~keep;
+    broken |= broken >> 1;
+    broken |= broken >> 2;
+    lanes->broken_groups += (uint64_t)__builtin_popcountll(broken & EVERY_GROUP(1));
+    lanes->kept_zeros += (uint64_t)__builtin_popcountll(keep & ~nonzero & real);
+    if (lowest) {
+        lanes->kept_sq[0] += 2 * 128 * 128 * __builtin_popcountll(lowest & keep);
+        lanes->pruned_sq[0] += 2 * 128 * 128 * __builtin_popcountll(lowest & ~keep);
+    }
+}
+
+/* Before 32 bits overflow: a chunk adds at most 2^16 to one of them. */
+#define INTEGER_CHUNKS 8192
+
+INLINE void integers_end(const integers *s, s24_lanes *lanes)
+{
+    uint8_t max[64];
+    _mm512_storeu_si512(max, s->max);
+    for (unsigned i = 0; i < 64; i++) {
+        lanes->max_abs_error = max[i] > lanes->max_abs_error ? max[i] : lanes->max_abs_error;
+    }
+    lanes->kept_abs[0] += (double)_mm512_reduce_add_epi64(s->kept_abs);
+    lanes->pruned_abs[0] += (double)_mm512_reduce_add_epi64(s->pruned_abs);
+    const __m512i one = _mm512_set1_epi32(1);
+    const __m512i even_kept = _mm512_mul_epi32(s->kept_sq, one), even_pruned = _mm512_mul_epi32(s->pruned_sq, one);
+    const __m512i odd_kept = _mm512_mul_epi32(_mm512_srli_epi64(s->kept_sq, 32), one);
+    const __m512i odd_pruned = _mm512_mul_epi32(_mm512_srli_epi64(s->pruned_sq, 32), one);
+    lanes->kept_sq[0] += (double)_mm512_reduce_add_epi64(_mm512_add_epi64(even_kept, odd_kept));
+    lanes->pruned_sq[0] += (double)_mm512_reduce_add_epi64(_mm512_add_epi64(even_pruned, odd_pruned));
+}
+
+size_t s24_prune_avx512_i8(const void *dense, size_t groups, void *kept, uint8_t *positions, s24_lanes *lanes)
+{
+    const unsigned char *src = dense;
+    unsigned char *values = kept;
+    size_t g = 0;
+    while (g < groups) {
+        integers s = {0};
+        for (size_t i = 0; i < INTEGER_CHUNKS && groups - g >= 16; i++, g += 16) {
+            prefetch_ahead(src + 4 * g, CHUNK);
+            prune_chunk_i8(src + 4 * g, values + 2 * g, positions + g / 2, UINT64_MAX, &s, lanes);
+        }
+        if (groups - g < 16) {
+            const size_t rest = groups - g;
+            unsigned char padded[CHUNK], stored[CHUNK];
+            uint64_t nibbles;
+            copy_padded(padded, src + 4 * g, 4 * rest, CHUNK);
+            prune_chunk_i8(padded, stored, (uint8_t *)&nibbles, (UINT64_C(1) << 4 * rest) - 1, &s, lanes);
+            memcpy(values + 2 * g, stored, 2 * rest);
+            nibbles &= (UINT64_C(1) << 4 * rest) - 1;
+            memcpy(positions + g / 2, &nibbles, (rest + 1) / 2);
+            g = groups;
+        }
+        integers_end(&s, lanes);
+    }
+    return groups;
+}
 
 VECTOR_END
 
