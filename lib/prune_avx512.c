@@ -10,7 +10,7 @@
  *     a  ... d     transposed      a0 a1 a2 a3    b0 b1 b2 b3    c0 c1 c2 c3    d0 d1 d2 d3
  *     a-b, a-c, a-d, b-c, b-d, c-d: where negative, the one on the right wins, otherwise the one on the left
  *
- * Other widths are compared in place, each lane with its three partners:
+ * 16 bits are half transposed, and others are compared in place, each lane with its three partners:
  *
  *     a        keys of a group                a0       a1       a2       a3
  *     l1       against lane ^ 1               a0-a1    a1-1-a0  a2-a3    a3-1-a2
@@ -81,18 +81,33 @@ INLINE uint64_t keep_floats(const unsigned char *src)
                           _mm512_ternarylogic_epi32(ad, bd, cd, NOT_MAJORITY_ABC));
 }
 
-/* 32 elements. */
+/*
+ * 64 elements of 16 bits, e = 32 v + 4 g + j. Vector 0 in the low and vector 1 in the high half of each 32 bits, j = 0 and
+ * 2 (a, c) in one register and 1 and 3 (b, d) in another: loads at addresses a word off do that.
+ *
+ *     ac           a0  a1  c0  c1        ac - bd                a-b, c-d, and inverted b-a-1, d-c-1
+ *     bd           b0  b1  d0  d1        ac against ca, db      a-c, c-1-a    a-d, c-1-b
+ *                                        bd against ca, db      b-c, d-1-a    b-d, d-1-b
+ */
+#define WORD_PACKED(e) 16 * ((e) >> 3 & 3) + 8 * ((e) & 1) + 4 * ((e) >> 2 & 1) + ((e) & 2) + ((e) >> 5),
+static const uint8_t words_order[64] = {BYTES64(WORD_PACKED, 0)};
+
 INLINE uint64_t keep_words(const unsigned char *src)
 {
-    const __m512i left1 = _mm512_set1_epi32((int)0xffff0000);
-    const __m512i left2 = _mm512_set1_epi64((int64_t)0xffffffff00000000);
-    const __m512i reverse = _mm512_broadcast_i32x4(_mm_set_epi8(9, 8, 11, 10, 13, 12, 15, 14, 1, 0, 3, 2, 5, 4, 7, 6));
-    const __m512i a = _mm512_and_si512(_mm512_loadu_si512(src), _mm512_set1_epi16(INT16_MAX));
-    const __m512i a1 = _mm512_add_epi16(a, left1), a2 = _mm512_add_epi16(a, left2);
-    const __m512i l1 = _mm512_sub_epi16(a1, _mm512_rol_epi32(a, 16));
-    const __m512i l2 = _mm512_sub_epi16(a2, _mm512_shuffle_epi32(a, _MM_PERM_CDAB));
-    const __m512i l3 = _mm512_sub_epi16(a2, _mm512_shuffle_epi8(a, reverse));
-    return _mm512_movepi16_mask(_mm512_ternarylogic_epi32(l1, l2, l3, NOT_MAJORITY));
+    const __mmask32 odd = 0xaaaaaaaa;
+    const __m512i magnitude = _mm512_set1_epi16(INT16_MAX), left = _mm512_set1_epi64((int64_t)0xffffffff00000000);
+    const __m512i acs = _mm512_mask_loadu_epi16(_mm512_loadu_si512(src), odd, src + 62);
+    const __m512i bds = _mm512_mask_loadu_epi16(_mm512_loadu_si512(src + 2), odd, src + 64);
+    const __m512i ac = _mm512_and_si512(acs, magnitude), bd = _mm512_and_si512(bds, magnitude);
+    const __m512i ca = _mm512_rol_epi64(ac, 32), db = _mm512_rol_epi64(bd, 32);
+    const __m512i ac1 = _mm512_add_epi16(ac, left), bd1 = _mm512_add_epi16(bd, left);
+    const __m512i beside = _mm512_sub_epi16(ac, bd);
+    const __m512i keep_ac = _mm512_ternarylogic_epi32(beside, _mm512_sub_epi16(ac1, ca), _mm512_sub_epi16(ac1, db),
+                                                      NOT_MAJORITY);
+    const __m512i keep_bd = _mm512_ternarylogic_epi32(beside, _mm512_sub_epi16(bd1, ca), _mm512_sub_epi16(bd1, db),
+                                                      NOT_MAJORITY_A);
+    const __m512i packed = _mm512_packs_epi16(keep_ac, keep_bd);
+    return _mm512_movepi8_mask(_mm512_permutexvar_epi8(_mm512_loadu_si512(words_order), packed));
 }
 
 INLINE __m512i byte_keys(s24_dtype from, __m512i x)
@@ -142,7 +157,7 @@ INLINE uint64_t select_keep(s24_dtype from, unsigned in, const unsigned char *sr
         }
         return keep;
     }
-    return in == 1 ? keep_bytes(from, src) : keep_words(src) | keep_words(src + 64) << 32;
+    return in == 1 ? keep_bytes(from, src) : keep_words(src);
 }
 
 /* ---------------------------------------------------------------- what the loops hand on */
@@ -151,13 +166,15 @@ INLINE uint64_t select_keep(s24_dtype from, unsigned in, const unsigned char *sr
 #define HALF 32         /* what is split together: as many as give 16 kept and 16 pruned */
 #define BLOCK_CHUNKS 64 /* what is looked at again together where there are zeros */
 
-/* A chunk goes through four steps, one a round. What it hands on lies in one of four places, for two halves each. */
+/* From splitting on a chunk goes through three steps, one a round, in one of four places, for two halves each. */
 #define RING 8
+
+#define BATCH 8 /* chunks whose positions are worked out together: those of each are 64 bits */
 
 typedef struct block {
     uint64_t keep[BLOCK_CHUNKS];
-    uint64_t order[RING];                                             /* positions of the kept, above of the pruned */
-    uint16_t words[RING][32];                                         /* |w| as f16 of 16 kept and 16 pruned */
+    uint64_t order[2][2][8];                                          /* of two batches: see order_of */
+    uint16_t words[RING][32];                                         /* |w| of 16 kept and 16 pruned, as f16 or as bytes */
     float kept[RING][16], pruned[RING][16], error[RING][16];          /* |w|, and |w - v| of the kept */
 } block;
 
@@ -242,9 +259,10 @@ INLINE __m512 store_narrowed(s24_dtype to, __m512 kept, unsigned char *values)
     return without_sign(_mm512_sub_ps(kept, v));
 }
 
-INLINE void split_floats(s24_dtype to, const unsigned char *src, unsigned char *values, block *b, size_t half, sums *s)
+INLINE void split_floats(s24_dtype to, const unsigned char *src, unsigned char *values, const uint64_t *places,
+                         block *b, size_t half, sums *s)
 {
-    const uint32_t *order = (const uint32_t *)(const void *)&b->order[half];
+    const uint32_t *order = (const uint32_t *)(const void *)places;
     const __m512 x0 = _mm512_loadu_ps(src), x1 = _mm512_loadu_ps(src + 64);
     const __m512 kept = _mm512_permutex2var_ps(x0, indices_of(order), x1);
     const __m512 pruned = without_sign(_mm512_permutex2var_ps(x0, indices_of(order + 1), x1));
@@ -292,38 +310,49 @@ INLINE void words_extremes(__m512i key, sums *s)
     s->max = _mm512_max_epu16(s->max, key);
 }
 
-/*
- * Eight-bit types are split as words, too, and then put into an f16. f8e5m2 is the upper half of one. f8e4m3, one bit
- * further down, reads as an f16 that is 2^8 times too small: its bias is 7 and not 15.
- *
- *     f16     0eeeeemmmmmmmmmm
- *     f8e5m2  0eeeeemm
- *     f8e4m3   0eeeemmm
- */
-INLINE void split_words(s24_dtype from, const unsigned char *src, unsigned char *values, block *b, size_t half, sums *s)
+/* Eight-bit types are split as words, too. */
+INLINE void split_words(s24_dtype from, const unsigned char *src, unsigned char *values, const uint64_t *order, block *b,
+                        size_t half, sums *s)
 {
     const bool wide = from == S24_F16 || from == S24_BF16, beside = from == S24_BF16;
     const __m512i x = wide ? _mm512_loadu_si512(src) : _mm512_cvtepu8_epi16(load32(src));
-    const __m512i y = _mm512_permutexvar_epi8(split_order(beside, &b->order[half]), x);
+    const __m512i y = _mm512_permutexvar_epi8(split_order(beside, order), x);
     const __m512i key = _mm512_and_si512(y, _mm512_set1_epi16(wide ? INT16_MAX : INT8_MAX));
     words_extremes(key, s);
     if (from == S24_BF16) {
         _mm256_storeu_si256((__m256i *)(void *)values, pick_bytes(even_words, y));
         _mm512_storeu_si512(b->kept[half], _mm512_slli_epi32(key, 16));
         _mm512_storeu_si512(b->pruned[half], _mm512_and_si512(key, _mm512_set1_epi32((int)0xffff0000)));
-    } else if (from == S24_F16) {
-        _mm256_storeu_si256((__m256i *)(void *)values, _mm512_castsi512_si256(y));
-        _mm512_storeu_si512(b->words[half], key);
-    } else {
-        _mm_storeu_si128((__m128i *)(void *)values, _mm256_cvtepi16_epi8(_mm512_castsi512_si256(y)));
-        _mm512_storeu_si512(b->words[half], _mm512_slli_epi16(key, from == S24_F8E5M2 ? 8 : 7));
+        return;
     }
+    const __m256i kept = _mm512_castsi512_si256(y);
+    if (from == S24_F16) {
+        _mm256_storeu_si256((__m256i *)(void *)values, kept);
+    } else {
+        _mm_storeu_si128((__m128i *)(void *)values, _mm256_cvtepi16_epi8(kept));
+    }
+    _mm512_storeu_si512(b->words[half], key);
+}
+
+/*
+ * Sixteen keys of an 8-bit type as f32. f8e5m2 is the upper half of an f16. f8e4m3, one bit further down, reads as an f16
+ * that is 2^8 times too small: its bias is 7 and not 15.
+ *
+ *     f16     0eeeeemmmmmmmmmm
+ *     f8e5m2  0eeeeemm
+ *     f8e4m3   0eeeemmm
+ */
+INLINE __m512 widen_bytes(s24_dtype from, __m256i key)
+{
+    if (from == S24_F8E5M2) {
+        return _mm512_cvtph_ps(_mm256_slli_epi16(key, 8));
+    }
+    return _mm512_mul_ps(_mm512_cvtph_ps(_mm256_slli_epi16(key, 7)), _mm512_set1_ps(256));
 }
 
 INLINE __m512 widen16(s24_dtype from, const uint16_t *words)
 {
-    const __m256i x = load32(words);
-    return from == S24_F8E4M3 ? _mm512_mul_ps(_mm512_cvtph_ps(x), _mm512_set1_ps(256)) : _mm512_cvtph_ps(x);
+    return from == S24_F16 ? _mm512_cvtph_ps(load32(words)) : widen_bytes(from, load32(words));
 }
 
 /* What was split as words, as f32. */
@@ -361,16 +390,16 @@ INLINE void split_doubles(const unsigned char *src, unsigned char *values, uint6
     s->max = _mm512_castpd_si512(_mm512_max_pd(_mm512_castsi512_pd(s->max), pruned));
 }
 
-INLINE void split_half(s24_dtype from, s24_dtype to, const unsigned char *src, unsigned char *values, block *b,
-                       size_t half, sums *s)
+INLINE void split_half(s24_dtype from, s24_dtype to, const unsigned char *src, unsigned char *values,
+                       const uint64_t *order, block *b, size_t half, sums *s)
 {
     if (from == S24_F64) {
-        split_doubles(src, values, b->order[half], s);
-        split_doubles(src + 128, values + 64, b->order[half] >> 16, s);
+        split_doubles(src, values, *order, s);
+        split_doubles(src + 128, values + 64, *order >> 16, s);
     } else if (from == S24_F32) {
-        split_floats(to, src, values, b, half, s);
+        split_floats(to, src, values, order, b, half, s);
     } else {
-        split_words(from, src, values, b, half, s);
+        split_words(from, src, values, order, b, half, s);
     }
 }
 
@@ -419,40 +448,68 @@ INLINE bool zeros_possible(s24_dtype from, s24_dtype to, __m512i min)
 
 /* ---------------------------------------------------------------- the loops */
 
-INLINE void select_chunk(s24_dtype from, unsigned in, const unsigned char *src, uint8_t *positions, block *b, size_t i)
+/* positions_of for eight numbers. */
+INLINE __m512i positions_of_batch(__m512i keep)
 {
-    const uint64_t keep = select_keep(from, in, src);
-    const uint64_t kept = positions_of(keep), pruned = positions_of(~keep);
-    b->keep[i] = keep;
-    b->order[2 * i % RING] = (uint32_t)kept | pruned << 32;
-    b->order[2 * i % RING + 1] = kept >> 32 | (pruned >> 32 << 32);
-    memcpy(positions, &kept, 8);
+    const __m512i down = _mm512_srli_epi64(keep, 1), up = _mm512_slli_epi64(keep, 1);
+    const __m512i p0_low = _mm512_ternarylogic_epi64(down, keep, _mm512_set1_epi8(0x11), 0x20);  /* a & ~b & c */
+    const __m512i p0_high = _mm512_ternarylogic_epi64(up, keep, _mm512_set1_epi8(0x22), 0x02);   /* ~a & ~b & c */
+    const __m512i p1_low = _mm512_ternarylogic_epi64(down, keep, _mm512_set1_epi8(0x44), 0xa2);  /* (a | ~b) & c */
+    const __m512i p1_high = _mm512_ternarylogic_epi64(up, keep, _mm512_set1_epi8((char)0x88), 0xa8); /* (a | b) & c */
+    return _mm512_or_si512(_mm512_or_si512(p0_low, p0_high), _mm512_or_si512(p1_low, p1_high));
 }
 
-/* `groups` of the chunks are real; others are padding, zeros, of which nothing is counted. */
+/* `n` chunks from `first` on, a multiple of BATCH. Of each half: the positions of the kept, and above of the pruned. */
+INLINE void find_positions(block *b, size_t first, size_t n, uint8_t *positions)
+{
+    const __m512i keep = _mm512_maskz_loadu_epi64((__mmask8)((1u << n) - 1), &b->keep[first]);
+    const __m512i kept = positions_of_batch(keep);
+    const __m512i pruned = positions_of_batch(_mm512_xor_si512(keep, _mm512_set1_epi64(-1)));
+    uint64_t(*order)[8] = b->order[first / BATCH % 2];
+    _mm512_mask_storeu_epi64(positions + 8 * first, (__mmask8)((1u << n) - 1), kept);
+    _mm512_storeu_si512(order[0], _mm512_unpacklo_epi32(kept, pruned)); /* chunks 0, 2, 4, 6 */
+    _mm512_storeu_si512(order[1], _mm512_unpackhi_epi32(kept, pruned)); /* chunks 1, 3, 5, 7 */
+}
+
+INLINE const uint64_t *order_of(const block *b, size_t chunk)
+{
+    return &b->order[chunk / BATCH % 2][chunk % 2][chunk % BATCH / 2 * 2];
+}
+
+/*
+ * One step of each of four chunks. `groups` of the chunks are real; others are padding, zeros, of which nothing is
+ * counted.
+ */
 INLINE void prune_block(s24_dtype from, unsigned in, s24_dtype to, unsigned out, const unsigned char *src, size_t groups,
                         unsigned char *values, uint8_t *positions, sums *s, s24_lanes *lanes)
 {
     block b;
     const size_t chunks = (groups + 15) / 16;
     s->min = _mm512_set1_epi8(INT8_MAX);
-    for (size_t i = 0; i < chunks + 3; i++) {
+    for (size_t i = 0; i < chunks + BATCH + 2; i++) {
         if (i < chunks) {
             prefetch_ahead(src + CHUNK * in * i, CHUNK * in);
-            select_chunk(from, in, src + CHUNK * in * i, positions + 8 * i, &b, i);
+            b.keep[i] = select_keep(from, in, src + CHUNK * in * i);
         }
-        if (i >= 1 && i < chunks + 1) {
-            const size_t half = 2 * (i - 1);
-            split_half(from, to, src + HALF * in * half, values + HALF / 2 * out * half, &b, half % RING, s);
-            split_half(from, to, src + HALF * in * (half + 1), values + HALF / 2 * out * (half + 1), &b, half % RING + 1, s);
+        if (i % BATCH == BATCH - 1 && i - (BATCH - 1) < chunks) {
+            const size_t first = i - (BATCH - 1), left = chunks - first;
+            find_positions(&b, first, left < BATCH ? left : BATCH, positions);
         }
-        if (i >= 2 && i < chunks + 2) {
-            widen_half(from, &b, 2 * (i - 2) % RING);
-            widen_half(from, &b, 2 * (i - 2) % RING + 1);
+        const size_t split = i - BATCH, widen = split - 1, add = split - 2; /* before the first: very many */
+        if (split < chunks) {
+            const unsigned char *from_ = src + CHUNK * in * split;
+            unsigned char *to_ = values + CHUNK / 2 * out * split;
+            const uint64_t *order = order_of(&b, split);
+            split_half(from, to, from_, to_, order, &b, 2 * split % RING, s);
+            split_half(from, to, from_ + HALF * in, to_ + HALF / 2 * out, order + 1, &b, 2 * split % RING + 1, s);
         }
-        if (i >= 3 && from != S24_F64) {
-            add_half(&b, 2 * (i - 3) % RING, from != to, s);
-            add_half(&b, 2 * (i - 3) % RING + 1, from != to, s);
+        if (widen < chunks) {
+            widen_half(from, &b, 2 * widen % RING);
+            widen_half(from, &b, 2 * widen % RING + 1);
+        }
+        if (add < chunks && from != S24_F64) {
+            add_half(&b, 2 * add % RING, from != to, s);
+            add_half(&b, 2 * add % RING + 1, from != to, s);
         }
     }
     if (!zeros_possible(from, to, s->min)) {
@@ -488,25 +545,24 @@ INLINE void prune_rest(s24_dtype from, unsigned in, s24_dtype to, unsigned out, 
     memcpy(positions, &nibbles, (groups + 1) / 2);
 }
 
+/* Of words, the 16 pruned as f32. */
+INLINE __m512 pruned_floats(s24_dtype from, __m512i max)
+{
+    const __m256i words = _mm512_extracti64x4_epi64(max, 1);
+    switch (from) {
+    case S24_BF16: return _mm512_castsi512_ps(_mm512_and_si512(max, _mm512_set1_epi32((int)0xffff0000)));
+    case S24_F16: return _mm512_cvtph_ps(words);
+    default: return widen_bytes(from, words);
+    }
+}
+
 INLINE double greatest_of(s24_dtype from, __m512i max)
 {
-    uint16_t words[32];
-    float floats[16];
-    double doubles[8], greatest = 0;
-    _mm512_storeu_si512(words, max);
-    _mm512_storeu_si512(floats, max);
-    _mm512_storeu_si512(doubles, max);
-    for (unsigned i = 0; i < 16; i++) {
-        double x = (double)floats[i];
-        if (from == S24_F64) {
-            x = doubles[i % 8];
-        } else if (from != S24_F32) { /* the pruned */
-            const uint16_t key = words[from == S24_BF16 ? 2 * i + 1 : 16 + i];
-            x = s24_decode(s24_info(from), key);
-        }
-        greatest = x > greatest ? x : greatest;
+    switch (from) {
+    case S24_F64: return _mm512_reduce_max_pd(_mm512_castsi512_pd(max));
+    case S24_F32: return (double)_mm512_reduce_max_ps(_mm512_castsi512_ps(max));
+    default: return (double)_mm512_reduce_max_ps(pruned_floats(from, max));
     }
-    return greatest;
 }
 
 INLINE sums sums_begin(const s24_lanes *lanes)
@@ -618,11 +674,10 @@ INLINE void prune_chunk_i8(const unsigned char *src, unsigned char *values, uint
 
 INLINE void integers_end(const integers *s, s24_lanes *lanes)
 {
-    uint8_t max[64];
-    _mm512_storeu_si512(max, s->max);
-    for (unsigned i = 0; i < 64; i++) {
-        lanes->max_abs_error = max[i] > lanes->max_abs_error ? max[i] : lanes->max_abs_error;
-    }
+    const __m512i max = _mm512_max_epu8(s->max, _mm512_srli_epi32(s->max, 16));
+    const unsigned greatest = _mm512_reduce_max_epu32(_mm512_and_si512(
+        _mm512_max_epu8(max, _mm512_srli_epi32(max, 8)), _mm512_set1_epi32(255)));
+    lanes->max_abs_error = greatest > lanes->max_abs_error ? greatest : lanes->max_abs_error;
     lanes->kept_abs[0] += (double)_mm512_reduce_add_epi64(s->kept_abs);
     lanes->pruned_abs[0] += (double)_mm512_reduce_add_epi64(s->pruned_abs);
     const __m512i one = _mm512_set1_epi32(1);
