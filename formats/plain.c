@@ -5,6 +5,14 @@
 #include <string.h>
 #include <xxhash.h>
 
+/*
+ * The same functions with AVX2 and AVX-512 where the processor has them: three times as fast as with the SSE2 of every
+ * x86-64. The header is installed where the library was built with them.
+ */
+#if defined(__x86_64__) && __has_include(<xxh_x86dispatch.h>)
+#include <xxh_x86dispatch.h>
+#endif
+
 #include "jsonx.h"
 #include "st_header.h"
 

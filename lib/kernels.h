@@ -39,9 +39,9 @@ typedef struct s24_lanes {
 
 /*
  * Magnitude-prunes the first groups of a row of `groups` whole groups (4 elements of `from` each): writes 2 values of
- * `to` and a nibble a group, adds to *lanes, and returns how many groups it did, a multiple of 4 (so that lanes and
- * bytes of positions are whole) and at most `groups`. Pointers may be unaligned. May read, but not write, nothing
- * beyond the groups given.
+ * `to` and a nibble a group, adds to *lanes, and returns how many groups it did: all (the pad nibble is 0), or a multiple
+ * of 4 (so that lanes and bytes of positions are whole). Pointers may be unaligned. Nothing beyond the groups given is
+ * read or written.
  */
 typedef size_t s24_prune_kernel(const void *src, size_t groups, void *values, uint8_t *positions, s24_lanes *lanes);
 

@@ -68,6 +68,20 @@ INLINE void prefetch_ahead(const void *p, unsigned bytes)
 #define EVERY_GROUP(nibble) (UINT64_C(0x1111111111111111) * (nibble))
 
 /*
+ * Position nibbles p0 | p1 << 2 from keep nibbles k3 k2 k1 k0 that have two bits set, 16 groups at once:
+ * p0 is 1 when k1 is the first, 2 when neither k0 nor k1 is set; p1 is 3 with k3, otherwise 2 with k2, otherwise 1.
+ */
+INLINE uint64_t positions_of(uint64_t keep)
+{
+    const uint64_t inverse = ~keep;
+    const uint64_t p0_low = keep >> 1 & inverse & EVERY_GROUP(1);
+    const uint64_t p0_high = inverse & inverse << 1 & EVERY_GROUP(2);
+    const uint64_t p1_low = (keep >> 1 | inverse) & EVERY_GROUP(4);
+    const uint64_t p1_high = (keep | keep << 1) & EVERY_GROUP(8);
+    return p0_low | p0_high | p1_low | p1_high;
+}
+
+/*
  * Tables of shuffles, a row for each value of a byte: the two groups of its nibbles. An entry says which lane goes
  * there, or as PAIR, for lanes twice as wide as what is shuffled, which two.
  */
@@ -84,5 +98,31 @@ INLINE void prefetch_ahead(const void *p, unsigned bytes)
 #define BYTES16(X, b) BYTES4(X, b) BYTES4(X, (b) + 4) BYTES4(X, (b) + 8) BYTES4(X, (b) + 12)
 #define BYTES64(X, b) BYTES16(X, b) BYTES16(X, (b) + 16) BYTES16(X, (b) + 32) BYTES16(X, (b) + 48)
 #define BYTES256(X) BYTES64(X, 0) BYTES64(X, 64) BYTES64(X, 128) BYTES64(X, 192)
+
+VECTOR_BEGIN(VECTOR_AVX512)
+
+/* 64 bytes: a bit for each element that has one of the bits of its mask. */
+INLINE uint64_t nonzero_bytes(s24_dtype from, unsigned in, const unsigned char *src)
+{
+    const __m512i x = _mm512_loadu_si512(src);
+    switch (in) {
+    case 1: return _mm512_test_epi8_mask(x, _mm512_set1_epi8(from == S24_I8 ? -1 : INT8_MAX));
+    case 2: return _mm512_test_epi16_mask(x, _mm512_set1_epi16(INT16_MAX));
+    case 4: return _mm512_test_epi32_mask(x, _mm512_set1_epi32(INT32_MAX));
+    default: return _mm512_test_epi64_mask(x, _mm512_set1_epi64(INT64_MAX));
+    }
+}
+
+/* Which of 64 elements are unequal to zero; -0.0 is zero. in: bytes of an element. */
+INLINE uint64_t nonzero_bits(s24_dtype from, unsigned in, const unsigned char *src)
+{
+    uint64_t bits = 0;
+    for (unsigned i = 0; i < in; i++) {
+        bits |= nonzero_bytes(from, in, src + 64 * i) << 64 / in * i;
+    }
+    return bits;
+}
+
+VECTOR_END
 
 #endif

@@ -410,9 +410,10 @@ START_TEST(prune_redo)
         unsigned char *values = buffer_place(&out_buffer[0], 2 * groups * to->bytes, 0);
         uint8_t *positions = buffer_place(&positions_buffer[0], (groups + 1) / 2, 0);
         fill(IN_ORDINARY, from, to, 1, 4 * groups, src);
-        ck_assert_uint_eq(c->function(src, groups, values, positions, &lanes), groups / 4 * 4);
+        const size_t done = c->function(src, groups, values, positions, &lanes);
+        ck_assert(done == groups || done == groups / 4 * 4);
         ck_assert(!lanes.redo);
-        for (size_t i = 0; i < groups / 4 * 16 && from->kind != S24_KIND_INT; i++) {
+        for (size_t i = 0; i < 4 * done && from->kind != S24_KIND_INT; i++) {
             const uint64_t ordinary = s24_load(src, from->bytes, i);
             const uint64_t largest = from->nonfinite_key - 1;
             s24_store(src, from->bytes, i, from == to ? from->nonfinite_key | sign_bit(from) : largest);

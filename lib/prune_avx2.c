@@ -1,8 +1,6 @@
 /*
- * The body of the magnitude-pruning kernels of x86, instantiated by kernels_avx2.c and kernels_avx512.c between their
- * VECTOR_BEGIN and VECTOR_END. The two differ in how they select; each defines before it includes this file
- *
- *   select_keep(from, src, quads)   the keep bits of 1 or 4 quads, one an element, element 0 lowest, then anything
+ * Magnitude pruning for AVX2 (with FMA, F16C, BMI2: Haswell, Zen and later). Selection as in prune_avx512.c, where it is
+ * explained, with three more operations in the place of the ternary one.
  *
  * A quad is 16 elements, four groups: it has eight kept and eight pruned values, one for each lane of s24_lanes. The
  * keep bits of two groups are a byte, and pick a row of a table of shuffles; two of those are joined.
@@ -11,10 +9,8 @@
  *     B  C  E  H   a  d  f  g     K  L  M  O   i  j  n  p      split: keep bits 1001 0110 and 0101 1100, from the right
  *     B  C  E  H   K  L  M  O     a  d  f  g   i  j  n  p      kept, pruned: lanes 0 to 7 of each
  *
- * (vpcompress does the same, and is slower on Zen 4, where it is microcode: nothing else starts beside it.)
- *
  * The work is done in three loops over a block of quads: select, split, sum up. What they hand on is in the L1 cache.
- * So none of them waits for another's results, there are registers enough for what each holds, even AVX2's 16, and
+ * So none of them waits for another's results, the 16 registers are enough for what each holds, and
  * converting f32 to f64 on the way from memory saves the shuffle that it takes between registers.
  *
  * No element here but f64 is wider than f32, so |w| is handed on as f32. Its square is exact in f64, and a fused
@@ -28,8 +24,131 @@
  * |w - v|: one look at the sums at the end tells. (f64 sums can overflow by themselves; then the generic code is asked
  * once more than needed.) f8e4m3, in which NaN looks like any other number, is widened with that in mind.
  */
-#ifndef S24_LIB_PRUNE_TEMPLATE_H
-#define S24_LIB_PRUNE_TEMPLATE_H
+#include "kernels.h"
+
+#if S24_X86
+
+#include "vector.h"
+
+VECTOR_BEGIN(VECTOR_AVX2)
+
+/* ---------------------------------------------------------------- selection */
+
+/* By the signs of lanes: whether two or three are negative of a, b, c; of not a, b, c. */
+INLINE __m256i majority(__m256i a, __m256i b, __m256i c)
+{
+    return _mm256_or_si256(_mm256_and_si256(b, c), _mm256_and_si256(a, _mm256_or_si256(b, c)));
+}
+
+INLINE __m256i majority_not(__m256i a, __m256i b, __m256i c)
+{
+    return _mm256_or_si256(_mm256_and_si256(b, c), _mm256_andnot_si256(a, _mm256_or_si256(b, c)));
+}
+
+/* Groups i and i + 4 of eight, without signs; or group i and zeros. So each half holds groups in their order. */
+INLINE __m256i load_magnitudes(const unsigned char *src, unsigned i, bool half)
+{
+    const __m128i low = load16(src + 16 * i), high = half ? _mm_setzero_si128() : load16(src + 16 * i + 64);
+    return _mm256_and_si256(_mm256_set_m128i(high, low), _mm256_set1_epi32(INT32_MAX));
+}
+
+/* Signs of a, b, c, d as bits in the order of elements. Packed: a0 a1 a2 a3 b0 b1... in each half; a0 b0 c0 d0 a1... */
+INLINE unsigned signs_in_order(__m256i a, __m256i b, __m256i c, __m256i d)
+{
+    const __m256i order = _mm256_broadcastsi128_si256(
+        _mm_set_epi8(15, 11, 7, 3, 14, 10, 6, 2, 13, 9, 5, 1, 12, 8, 4, 0));
+    const __m256i packed = _mm256_packs_epi16(_mm256_packs_epi32(a, b), _mm256_packs_epi32(c, d));
+    return (unsigned)_mm256_movemask_epi8(_mm256_shuffle_epi8(packed, order));
+}
+
+/*
+ * The keep bits of 32 f32, or of one quad. Signs say of a and b that they lose twice, and are not kept; of c and d that
+ * they win twice, and are.
+ */
+INLINE uint64_t keep_floats(const unsigned char *src, bool half)
+{
+    const __m256i x0 = load_magnitudes(src, 0, half), x1 = load_magnitudes(src, 1, half);
+    const __m256i x2 = load_magnitudes(src, 2, half), x3 = load_magnitudes(src, 3, half);
+    const __m256i ab01 = _mm256_unpacklo_epi32(x0, x1), cd01 = _mm256_unpackhi_epi32(x0, x1);
+    const __m256i ab23 = _mm256_unpacklo_epi32(x2, x3), cd23 = _mm256_unpackhi_epi32(x2, x3);
+    const __m256i a = _mm256_unpacklo_epi64(ab01, ab23), b = _mm256_unpackhi_epi64(ab01, ab23);
+    const __m256i c = _mm256_unpacklo_epi64(cd01, cd23), d = _mm256_unpackhi_epi64(cd01, cd23);
+    const __m256i ab = _mm256_sub_epi32(a, b), ac = _mm256_sub_epi32(a, c), ad = _mm256_sub_epi32(a, d);
+    const __m256i bc = _mm256_sub_epi32(b, c), bd = _mm256_sub_epi32(b, d), cd = _mm256_sub_epi32(c, d);
+    const unsigned bits = signs_in_order(majority(ab, ac, ad), majority_not(ab, bc, bd), majority_not(cd, ac, bc),
+                                         majority(ad, bd, cd));
+    return bits ^ (uint32_t)EVERY_GROUP(3);
+}
+
+/* Keys of one quad in 16-bit lanes. */
+INLINE __m256i load_keys(s24_dtype from, const unsigned char *src)
+{
+    const __m256i magnitude = _mm256_set1_epi16(INT16_MAX);
+    switch (from) {
+    case S24_I8: return _mm256_abs_epi16(_mm256_cvtepi8_epi16(load16(src)));
+    case S24_F8E4M3:
+    case S24_F8E5M2: return _mm256_and_si256(_mm256_slli_epi16(_mm256_cvtepu8_epi16(load16(src)), 8), magnitude);
+    default: return _mm256_and_si256(load32(src), magnitude);
+    }
+}
+
+/* What is not kept of one quad of 16-bit lanes is negative. */
+INLINE __m256i losers_words(s24_dtype from, const unsigned char *src)
+{
+    const __m256i left1 = _mm256_set1_epi32((int)0xffff0000);
+    const __m256i left2 = _mm256_set1_epi64x((int64_t)0xffffffff00000000);
+    const __m256i swap = _mm256_broadcastsi128_si256(
+        _mm_set_epi8(13, 12, 15, 14, 9, 8, 11, 10, 5, 4, 7, 6, 1, 0, 3, 2));
+    const __m256i reverse = _mm256_broadcastsi128_si256(
+        _mm_set_epi8(9, 8, 11, 10, 13, 12, 15, 14, 1, 0, 3, 2, 5, 4, 7, 6));
+    const __m256i a = load_keys(from, src);
+    const __m256i a1 = _mm256_add_epi16(a, left1), a2 = _mm256_add_epi16(a, left2);
+    const __m256i l1 = _mm256_sub_epi16(a1, _mm256_shuffle_epi8(a, swap));
+    const __m256i l2 = _mm256_sub_epi16(a2, _mm256_shuffle_epi32(a, 0xb1));
+    const __m256i l3 = _mm256_sub_epi16(a2, _mm256_shuffle_epi8(a, reverse));
+    return majority(l1, l2, l3);
+}
+
+/* The same of one group of f64. */
+INLINE __m256i losers_doubles(const unsigned char *src)
+{
+    const __m256i left1 = _mm256_set_epi64x(-1, 0, -1, 0), left2 = _mm256_set_epi64x(-1, -1, 0, 0);
+    const __m256i a = _mm256_and_si256(load32(src), _mm256_set1_epi64x(INT64_MAX));
+    const __m256i a1 = _mm256_add_epi64(a, left1), a2 = _mm256_add_epi64(a, left2);
+    const __m256i l1 = _mm256_sub_epi64(a1, _mm256_shuffle_epi32(a, 0x4e));
+    const __m256i l2 = _mm256_sub_epi64(a2, _mm256_permute4x64_epi64(a, 0x4e));
+    const __m256i l3 = _mm256_sub_epi64(a2, _mm256_permute4x64_epi64(a, 0x1b));
+    return majority(l1, l2, l3);
+}
+
+/* The signs of 32 words as bits. Packing works on halves of vectors; the permutation puts those in order again. */
+INLINE unsigned signs_of_words(__m256i low, __m256i high)
+{
+    return (unsigned)_mm256_movemask_epi8(_mm256_permute4x64_epi64(_mm256_packs_epi16(low, high), 0xd8));
+}
+
+/* The keep bits of 1 or 4 quads, one an element, element 0 lowest, then anything. */
+INLINE uint64_t select_keep(s24_dtype from, const unsigned char *src, unsigned quads)
+{
+    uint64_t losers = 0;
+    if (from == S24_F32) {
+        return quads == 4 ? keep_floats(src, false) | keep_floats(src + 128, false) << 32 : keep_floats(src, true);
+    }
+    if (from == S24_F64) {
+        for (unsigned i = 0; i < 4 * quads; i++) {
+            const __m256i x = losers_doubles(src + 32 * i);
+            losers |= (uint64_t)(unsigned)_mm256_movemask_pd(_mm256_castsi256_pd(x)) << 4 * i;
+        }
+    } else if (quads == 1) {
+        losers = signs_of_words(losers_words(from, src), _mm256_setzero_si256());
+    } else {
+        const unsigned step = from == S24_F16 || from == S24_BF16 ? 32 : 16;
+        const __m256i q0 = losers_words(from, src), q1 = losers_words(from, src + step);
+        const __m256i q2 = losers_words(from, src + 2 * step), q3 = losers_words(from, src + 3 * step);
+        losers = signs_of_words(q0, q1) | (uint64_t)signs_of_words(q2, q3) << 32;
+    }
+    return ~losers;
+}
 
 /*
  * 512 elements: 3 KiB of f32 are handed on, and stay in the L1 cache with what is read and written. Half of that is 5%
@@ -70,20 +189,6 @@ typedef struct extremes {
 static const uint8_t split_lanes[256][8] = {BYTES256(SPLIT_LANES)};
 static const uint8_t split_words[256][16] = {BYTES256(SPLIT_WORDS)};
 static const uint8_t split_doubles[16][8] = {BYTES16(SPLIT_DOUBLES, 0)}; /* of one group */
-
-/*
- * Position nibbles p0 | p1 << 2 from keep nibbles k3 k2 k1 k0 that have two bits set, 16 groups at once:
- * p0 is 1 when k1 is the first, 2 when neither k0 nor k1 is set; p1 is 3 with k3, otherwise 2 with k2, otherwise 1.
- */
-INLINE uint64_t positions_of(uint64_t keep)
-{
-    const uint64_t inverse = ~keep;
-    const uint64_t p0_low = keep >> 1 & inverse & EVERY_GROUP(1);
-    const uint64_t p0_high = inverse & inverse << 1 & EVERY_GROUP(2);
-    const uint64_t p1_low = (keep >> 1 | inverse) & EVERY_GROUP(4);
-    const uint64_t p1_high = (keep | keep << 1) & EVERY_GROUP(8);
-    return p0_low | p0_high | p1_low | p1_high;
-}
 
 /* ---------------------------------------------------------------- splitting */
 
@@ -529,5 +634,17 @@ INLINE size_t prune(s24_dtype from, unsigned in, s24_dtype to, unsigned out, con
     { \
         return prune(S24_##from, in, S24_##to, out, src, groups, values, positions, lanes); \
     }
+
+PRUNE_KERNEL(s24_prune_avx2_f64, F64, 8, F64, 8)
+PRUNE_KERNEL(s24_prune_avx2_f32, F32, 4, F32, 4)
+PRUNE_KERNEL(s24_prune_avx2_f32_f16, F32, 4, F16, 2)
+PRUNE_KERNEL(s24_prune_avx2_f32_bf16, F32, 4, BF16, 2)
+PRUNE_KERNEL(s24_prune_avx2_f16, F16, 2, F16, 2)
+PRUNE_KERNEL(s24_prune_avx2_bf16, BF16, 2, BF16, 2)
+PRUNE_KERNEL(s24_prune_avx2_f8e4m3, F8E4M3, 1, F8E4M3, 1)
+PRUNE_KERNEL(s24_prune_avx2_f8e5m2, F8E5M2, 1, F8E5M2, 1)
+PRUNE_KERNEL(s24_prune_avx2_i8, I8, 1, I8, 1)
+
+VECTOR_END
 
 #endif
