@@ -96,7 +96,11 @@ S24_API s24_status s24_dtype_convert(s24_dtype from, const void *src, s24_dtype 
 /* ---------------------------------------------------------------- instruction sets */
 
 /* What a kernel may use. Caps the choice; what the machine lacks is never used. Results do not depend on it. */
-typedef enum s24_isa { S24_ISA_BEST, S24_ISA_GENERIC, S24_ISA_NEON, S24_ISA_AVX2, S24_ISA_AVX512, S24_ISAS } s24_isa;
+typedef enum s24_isa {
+    S24_ISA_BEST, S24_ISA_GENERIC, S24_ISA_NEON, S24_ISA_AVX2, S24_ISA_AVX512,
+    S24_ISA_AMX,             /* AVX-512 and AMX-BF16: products only */
+    S24_ISAS
+} s24_isa;
 
 S24_API const char *s24_isa_name(s24_isa isa);                    /* "avx512"; static storage */
 S24_API bool s24_isa_parse(const char *name, s24_isa *isa);       /* false: no such instruction set */
@@ -256,19 +260,45 @@ S24_API s24_status s24_decompress(const s24_tensor *tensor, s24_dtype dtype, voi
 S24_API s24_status s24_compute_metrics(const s24_dense *original, const s24_tensor *tensor, unsigned threads,
                                        s24_prune_metrics *metrics, s24_error *err);
 
+/* What a product computes with. */
+typedef enum s24_compute {
+    S24_COMPUTE_F32,        /* the errors of f32 arithmetic */
+    S24_COMPUTE_BF16        /* B is rounded to bf16 first (nearest, ties to even): less accurate, faster with AMX */
+} s24_compute;
+
 typedef struct s24_matmul_options {
     unsigned threads;       /* 0: every CPU this process may use */
     s24_isa isa;            /* cap on the instruction set */
+    s24_compute compute;
 } s24_matmul_options;
+
+#define S24_MATMUL_OPTIONS_INIT {0, S24_ISA_BEST, S24_COMPUTE_F32}
 
 /*
  * sparse_matmul: C = A B with A the compressed tensor [M, K] (rank 2, pruned along axis 1; M = rows, K = cols),
- * B row-major f32 [K, N] with row stride ldb >= N, C row-major f32 [M, N] with row stride ldc >= N. Multiplies and
- * accumulates in f32; A is never made dense. B and C must not overlap. options may be NULL. S24_ERR_USAGE: a tensor
- * that is not such a matrix, or an f64 one.
+ * B row-major f32 [K, N] with row stride ldb >= N, C row-major f32 [M, N] with row stride ldc >= N. Accumulates in f32;
+ * A is never made dense. B and C must not overlap. options may be NULL: S24_MATMUL_OPTIONS_INIT. S24_ERR_USAGE: a tensor
+ * that is not such a matrix, or an f64 one. S24_ERR_DATA: a position that is none.
  */
 S24_API s24_status s24_sparse_matmul(const s24_tensor *a, const float *b, size_t ldb, size_t n, float *c, size_t ldc,
                                      const s24_matmul_options *options, s24_error *err);
+
+/*
+ * The same for many products with one tensor: what depends on the tensor alone is done once. Positions are checked when
+ * the plan is made, and where the kernels gain by it the plan holds a copy of the weights in their order. `a` is
+ * borrowed: it must outlive the plan and stay as it is. *plan is the caller's to free with s24_matmul_plan_free.
+ * Products of a plan are byte for byte those of s24_sparse_matmul. Errors are the same, too.
+ */
+typedef struct s24_matmul_plan s24_matmul_plan;
+S24_API s24_status s24_matmul_plan_new(const s24_tensor *a, const s24_matmul_options *options, s24_matmul_plan **plan,
+                                       s24_error *err);
+
+/* C = A B as above. The plan is only read: any number of threads may multiply with it at once. */
+S24_API s24_status s24_matmul_plan_multiply(const s24_matmul_plan *plan, const float *b, size_t ldb, size_t n, float *c,
+                                            size_t ldc, s24_error *err);
+
+S24_API size_t s24_matmul_plan_bytes(const s24_matmul_plan *plan); /* of the copy of the weights; 0: there is none */
+S24_API void s24_matmul_plan_free(s24_matmul_plan *plan);          /* NULL is fine */
 
 /* ---------------------------------------------------------------- the benchmark */
 

@@ -258,6 +258,61 @@ START_TEST(same_for_all_threads)
 }
 END_TEST
 
+/* The nearest of the bf16 around x; a tie goes to the one whose last bit is 0. */
+static float nearest_bf16(float x)
+{
+    uint32_t bits;
+    float below, above;
+    memcpy(&bits, &x, sizeof bits);
+    const uint32_t low = bits & 0xffff0000, high = low + 0x10000;
+    memcpy(&below, &low, sizeof below);
+    memcpy(&above, &high, sizeof above);
+    const double down = fabs((double)x - (double)below), up = fabs((double)above - (double)x);
+    return down < up || (down == up && !(low >> 16 & 1)) ? below : above;
+}
+
+/* A plan gives the bytes of the one-shot product; with S24_COMPUTE_BF16 those of the rounded B, within f32's errors. */
+START_TEST(plans)
+{
+    const s24_isa isa = (s24_isa)_i;
+    if (s24_isa_detect(isa) != isa) {
+        return; /* not on this machine */
+    }
+    static const size_t ns[] = {1, 2, 7, 8, 9, 16, 31, 33, 64, 100};
+    for (size_t i = 0; i < COUNT(dtypes) * COUNT(ns); i++) {
+        const size_t m = 45, k = 333, n = ns[i % COUNT(ns)], ldb = n + i % 3, ldc = n + i % 2;
+        s24_tensor *t = random_tensor(dtypes[i / COUNT(ns)], m, k);
+        float *b = random_matrix(k, n, ldb, NAN), *c = random_matrix(m, n, ldc, GUARD);
+        float *one = random_matrix(m, n, ldc, GUARD), *rounded = random_matrix(k, n, ldb, NAN);
+        for (size_t j = 0; j < k * n; j++) {
+            rounded[j / n * ldb + j % n] = nearest_bf16(b[j / n * ldb + j % n]);
+        }
+        for (int compute = S24_COMPUTE_F32; compute <= S24_COMPUTE_BF16; compute++) {
+            const s24_matmul_options options = {.threads = 1, .isa = isa, .compute = (s24_compute)compute};
+            s24_matmul_plan *plan;
+            s24_error err = {.status = S24_OK};
+            REQUIRE(s24_sparse_matmul(t, b, ldb, n, one, ldc, &options, &err) == S24_OK, "%s", err.message);
+            check_product(t, compute ? rounded : b, ldb, n, one, ldc, compute ? "bf16" : "f32");
+            REQUIRE(s24_matmul_plan_new(t, &options, &plan, &err) == S24_OK, "%s", err.message);
+            for (int again = 0; again < 2; again++) {
+                memset(c, 0xff, ((m - 1) * ldc + n) * sizeof *c);
+                REQUIRE(s24_matmul_plan_multiply(plan, b, ldb, n, c, ldc, &err) == S24_OK, "%s", err.message);
+                for (size_t r = 0; r < m; r++) {
+                    REQUIRE(memcmp(c + r * ldc, one + r * ldc, n * sizeof *c) == 0, "n %zu: row %zu differs", n, r);
+                }
+            }
+            s24_matmul_plan_free(plan);
+        }
+        free(rounded);
+        free(one);
+        free(c);
+        free(b);
+        free_tensor(t);
+    }
+    s24_matmul_plan_free(NULL);
+}
+END_TEST
+
 START_TEST(empty)
 {
     const s24_isa isa = (s24_isa)_i;
@@ -304,10 +359,13 @@ START_TEST(bad_positions_are_refused)
             const size_t n = ns[i % 3], row = i % m, group = i % groups;
             uint8_t *byte = t->positions + row * t->geometry.row_positions + group / 2, good = *byte;
             char want[64];
+            s24_matmul_plan *plan;
             s24_error err;
             *byte = (uint8_t)(group % 2 ? (good & 15) | bad << 4 : (good & 0xf0) | bad);
             snprintf(want, sizeof want, "row %zu, group %zu:", row, group);
             REQUIRE(s24_sparse_matmul(t, b, n, n, c, n, &options, &err) == S24_ERR_DATA, "taken: %s %x", want, bad);
+            REQUIRE(strncmp(err.message, want, strlen(want)) == 0, "%s, not %s", err.message, want);
+            REQUIRE(s24_matmul_plan_new(t, &options, &plan, &err) == S24_ERR_DATA, "planned: %s %x", want, bad);
             REQUIRE(strncmp(err.message, want, strlen(want)) == 0, "%s, not %s", err.message, want);
             *byte = good;
         }
@@ -403,6 +461,7 @@ START_TEST(usage)
     const size_t shape[3] = {4, 8, 2};
     float b[64] = {0}, c[64];
     s24_tensor *f64, *rank3, *axis0, *fine;
+    s24_matmul_plan *plan;
     s24_error err;
     ck_assert_int_eq(s24_tensor_new(&f64, S24_F64, 2, shape, 1, NULL), S24_OK);
     ck_assert_int_eq(s24_tensor_new(&rank3, S24_F32, 3, shape, 1, NULL), S24_OK);
@@ -414,6 +473,12 @@ START_TEST(usage)
     ck_assert_int_eq(s24_sparse_matmul(fine, b, 1, 2, c, 2, NULL, &err), S24_ERR_USAGE);
     ck_assert_int_eq(s24_sparse_matmul(fine, b, 2, 2, c, 1, NULL, NULL), S24_ERR_USAGE);
     ck_assert_int_eq(s24_sparse_matmul(fine, b, 2, 2, c, 2, NULL, NULL), S24_OK);
+    ck_assert_int_eq(s24_matmul_plan_new(f64, NULL, &plan, &err), S24_ERR_USAGE);
+    ck_assert_int_eq(s24_matmul_plan_new(axis0, NULL, &plan, NULL), S24_ERR_USAGE);
+    ck_assert_int_eq(s24_matmul_plan_new(fine, NULL, &plan, &err), S24_OK);
+    ck_assert_int_eq(s24_matmul_plan_multiply(plan, b, 1, 2, c, 2, &err), S24_ERR_USAGE);
+    ck_assert_int_eq(s24_matmul_plan_multiply(plan, b, 2, 2, c, 1, NULL), S24_ERR_USAGE);
+    s24_matmul_plan_free(plan);
     s24_tensor_free(f64);
     s24_tensor_free(rank3);
     s24_tensor_free(axis0);
@@ -525,7 +590,7 @@ int main(void)
         const TTest *test;
         const char *name;
     } tests[] = {{small_sizes, "small"}, {large_sizes, "large"}, {all_values, "values"},
-                 {same_for_all_threads, "threads"}, {empty, "empty"}, {bad_positions_are_refused, "positions"},
+                 {same_for_all_threads, "threads"}, {plans, "plans"}, {empty, "empty"}, {bad_positions_are_refused, "positions"},
                  {unused_nibble_is_ignored, "nibble"}, {padding_is_absent, "padding"}, {nonfinite_b, "nonfinite"},
                  {error_and_bench, "error"}};
     const char *given = getenv("S24_SEED");
