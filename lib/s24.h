@@ -308,21 +308,35 @@ S24_API void s24_matmul_plan_free(s24_matmul_plan *plan);          /* NULL is fi
  *
  * Rules of measuring. All sides alternate, call by call, and the median of each is reported: drift of the machine meets
  * them alike. Before every timed call S24_BENCH_SWEEP bytes of other memory are read, so that weights come from memory
- * as they do in a model that exceeds the caches (of up to that size); it also wakes the processor after a pause. A call
- * includes all it does, the starting of threads, too.
+ * as they do in a model that exceeds the caches; it also wakes the processor after a pause. (Measured on Sapphire
+ * Rapids: 80 MiB read again and again come at 30 GB/s from the third cache, 176 MiB and more at 16 GB/s from memory.) A
+ * call includes all it does, the starting of threads, too; what the sparse side does once for all calls is a plan, and is
+ * reported apart.
  */
-#define S24_BENCH_SWEEP (64u << 20)
+#define S24_BENCH_SWEEP (256u << 20)
 #define S24_BENCH_BASELINES 4
 
-/* C[m, n] = A[m, k] B[k, n], f32, row-major with row strides, with `threads` threads. */
-typedef void s24_sgemm(void *ctx, unsigned threads, size_t m, size_t n, size_t k, const float *a, size_t lda,
-                       const float *b, size_t ldb, float *c, size_t ldc);
+/* C[m, n] = A[m, k] B[k, n], f32, row-major without gaps, with `threads` threads. */
+typedef struct s24_bench_product {
+    unsigned threads;
+    size_t m, n, k;
+    const float *a, *b;
+    float *c;
+} s24_bench_product;
 
+typedef s24_status s24_bench_step(void *ctx, const s24_bench_product *product, s24_error *err);
+
+/*
+ * A dense side. Only `multiply` is timed. `prepare` comes before the calls of an n, and may lay out A and B as the side
+ * likes them best; `finish` comes after a call, and brings the result to C where multiply left it elsewhere. Either may
+ * be NULL: nothing to do.
+ */
 typedef struct s24_bench_baseline {
     const char *name;      /* "OpenBLAS 0.3.21" */
-    s24_sgemm *sgemm;
     void *ctx;
+    s24_bench_step *prepare, *multiply, *finish;
     double settle_seconds; /* how long its worker threads spin after a call; waited for when threads > 1 */
+    unsigned weight_bytes; /* an element of A, as multiply reads it */
 } s24_bench_baseline;
 
 typedef struct s24_bench_options {
@@ -332,16 +346,17 @@ typedef struct s24_bench_options {
     uint64_t seed;         /* of B */
     unsigned threads;      /* of every side; 0: every CPU this process may use */
     s24_isa isa;           /* cap, for the sparse side */
+    s24_compute compute;   /* of the sparse side */
     const s24_bench_baseline *baselines;
     size_t baseline_count; /* at most S24_BENCH_BASELINES */
 } s24_bench_options;
 
-#define S24_BENCH_OPTIONS_INIT {NULL, 0, 9, 1, 1, 0, S24_ISA_BEST, NULL, 0}
+#define S24_BENCH_OPTIONS_INIT {NULL, 0, 9, 1, 1, 0, S24_ISA_BEST, S24_COMPUTE_F32, NULL, 0}
 
 typedef struct s24_bench_figures {
     double seconds;     /* median of one call */
     double gflops;      /* dense-equivalent: 2 m n k / seconds / 1e9, for the sparse side too */
-    double weight_gbps; /* bytes of the weights as this side reads them (compressed, or dense f32) / seconds / 1e9 */
+    double weight_gbps; /* bytes of the weights as this side has them (compressed, or dense) / seconds / 1e9 */
     double max_error;   /* max |c - reference| / max |reference| over a sample of entries; see s24_bench_run */
     double speedup;     /* seconds of this side over those of the sparse one: 1 for the sparse side itself */
 } s24_bench_figures;
@@ -351,6 +366,12 @@ typedef struct s24_bench_result {
     s24_bench_figures sparse;
     s24_bench_figures dense[S24_BENCH_BASELINES];
 } s24_bench_result;
+
+/* What the sparse side does once: s24_matmul_plan_new. */
+typedef struct s24_bench_repack {
+    double seconds;     /* median of three */
+    size_t bytes;       /* s24_matmul_plan_bytes */
+} s24_bench_repack;
 
 /*
  * Weights to measure with: N(0, 1) by s24_bench_normal(seed), pruned by magnitude, [m, k] of dtype; i8 and the 8-bit
@@ -367,11 +388,25 @@ S24_API void s24_bench_normal(uint64_t seed, float *x, size_t n);
 
 /*
  * Measures tensor [m, k] times B [k, n], B of s24_bench_normal(seed), for every n of the options, into results[count].
- * The dense sides multiply the decompressed weights, in f32. The reference is computed in f64 for up to 64 rows by 64
- * columns, evenly spread, so that its time is bounded. Errors as s24_sparse_matmul, and S24_ERR_SYSTEM without memory.
+ * The dense sides multiply the decompressed weights. The reference is computed in f64 for up to 64 rows by 64 columns,
+ * evenly spread, so that its time is bounded. repack may be NULL. Errors as s24_sparse_matmul and the steps of the
+ * baselines, and S24_ERR_SYSTEM without memory.
  */
 S24_API s24_status s24_bench_run(const s24_tensor *tensor, const s24_bench_options *options, s24_bench_result *results,
-                                 s24_error *err);
+                                 s24_bench_repack *repack, s24_error *err);
+
+/* What nothing on this machine goes beyond, measured with loops that do nothing else. */
+typedef struct s24_ceilings {
+    double read_gbps;   /* reading S24_BENCH_SWEEP bytes of memory */
+    double f32_gflops;  /* f32 multiply-adds between registers, 2 operations each, in the instruction set's vectors */
+    double bf16_gflops; /* AMX products of bf16 tiles between registers; 0: there is no AMX up to the cap */
+} s24_ceilings;
+
+/*
+ * The best of several runs each, about a second in all. threads: 0 is every CPU this process may use. isa caps the
+ * instruction set. S24_ERR_SYSTEM without memory.
+ */
+S24_API s24_status s24_bench_ceilings(unsigned threads, s24_isa isa, s24_ceilings *ceilings, s24_error *err);
 
 #ifdef __cplusplus
 }

@@ -488,29 +488,67 @@ END_TEST
 
 /* ---------------------------------------------------------------- error, benchmark */
 
-static void naive_sgemm(void *ctx, unsigned threads, size_t m, size_t n, size_t k, const float *a, size_t lda,
-                        const float *b, size_t ldb, float *c, size_t ldc)
+/* The calls of every step of a dense side that keeps A in a place, and C in an order, of its own. */
+typedef struct naive {
+    unsigned prepared, multiplied, finished;
+    float *a, *turned; /* turned: [n, m] */
+} naive;
+
+static s24_status naive_prepare(void *ctx, const s24_bench_product *p, s24_error *err)
 {
-    ++*(unsigned *)ctx;
-    ck_assert_uint_eq(threads, 1);
-    for (size_t i = 0; i < m; i++) {
-        for (size_t j = 0; j < n; j++) {
-            float sum = 0;
-            for (size_t l = 0; l < k; l++) {
-                sum += a[i * lda + l] * b[l * ldb + j];
-            }
-            c[i * ldc + j] = sum;
-        }
-    }
+    naive *side = ctx;
+    (void)err;
+    free(side->a);
+    free(side->turned);
+    side->a = malloc(p->m * p->k * sizeof *side->a);
+    side->turned = malloc(p->m * p->n * sizeof *side->turned);
+    ck_assert(side->a && side->turned);
+    memcpy(side->a, p->a, p->m * p->k * sizeof *side->a);
+    side->prepared++;
+    return S24_OK;
 }
 
-static void zero_sgemm(void *ctx, unsigned threads, size_t m, size_t n, size_t k, const float *a, size_t lda,
-                       const float *b, size_t ldb, float *c, size_t ldc)
+static s24_status naive_multiply(void *ctx, const s24_bench_product *p, s24_error *err)
 {
-    (void)ctx, (void)threads, (void)k, (void)a, (void)lda, (void)b, (void)ldb;
-    for (size_t i = 0; i < m; i++) {
-        memset(c + i * ldc, 0, n * sizeof *c);
+    naive *side = ctx;
+    (void)err;
+    ck_assert_uint_eq(p->threads, 1);
+    for (size_t i = 0; i < p->m; i++) {
+        for (size_t j = 0; j < p->n; j++) {
+            float sum = 0;
+            for (size_t l = 0; l < p->k; l++) {
+                sum += side->a[i * p->k + l] * p->b[l * p->n + j];
+            }
+            side->turned[j * p->m + i] = sum;
+        }
     }
+    side->multiplied++;
+    return S24_OK;
+}
+
+static s24_status naive_finish(void *ctx, const s24_bench_product *p, s24_error *err)
+{
+    naive *side = ctx;
+    (void)err;
+    for (size_t i = 0; i < p->m * p->n; i++) {
+        p->c[i] = side->turned[i % p->n * p->m + i / p->n];
+    }
+    side->finished++;
+    return S24_OK;
+}
+
+static s24_status zero_multiply(void *ctx, const s24_bench_product *p, s24_error *err)
+{
+    (void)ctx, (void)err;
+    memset(p->c, 0, p->m * p->n * sizeof *p->c);
+    return S24_OK;
+}
+
+static s24_status failing_step(void *ctx, const s24_bench_product *p, s24_error *err)
+{
+    (void)ctx, (void)p;
+    err->status = S24_ERR_SYSTEM;
+    return S24_ERR_SYSTEM;
 }
 
 /*
@@ -524,10 +562,15 @@ START_TEST(error_and_bench)
         return; /* not on this machine */
     }
     const size_t n[] = {1, 6, 40};
-    unsigned calls = 0;
-    const s24_bench_baseline baselines[] = {{"naive", naive_sgemm, &calls, 0}, {"zero", zero_sgemm, NULL, 0}};
+    naive side = {0};
+    const s24_bench_baseline baselines[] = {{"naive", &side, naive_prepare, naive_multiply, naive_finish, 0, 4},
+                                            {"zero", NULL, NULL, zero_multiply, NULL, 0, 2}};
+    const s24_bench_baseline failing[] = {{"fails", NULL, failing_step, zero_multiply, NULL, 0, 4},
+                                          {"fails", NULL, NULL, failing_step, NULL, 0, 4},
+                                          {"fails", NULL, NULL, zero_multiply, failing_step, 0, 4}};
     s24_bench_options options = S24_BENCH_OPTIONS_INIT;
     s24_bench_result results[3];
+    s24_bench_repack repack = {-1, 1};
     s24_tensor *t;
     s24_error err;
     options.n = n;
@@ -538,8 +581,11 @@ START_TEST(error_and_bench)
     options.baselines = baselines;
     options.baseline_count = 2;
     ck_assert_int_eq(s24_bench_weights(70, 4096, S24_F16, 7, 1, isa, &t, &err), S24_OK);
-    ck_assert_int_eq(s24_bench_run(t, &options, results, &err), S24_OK);
-    ck_assert_uint_eq(calls, 3 * (1 + 2));
+    ck_assert_int_eq(s24_bench_run(t, &options, results, &repack, &err), S24_OK);
+    ck_assert_uint_eq(side.prepared, 3);
+    ck_assert_uint_eq(side.multiplied, 3 * (1 + 2));
+    ck_assert_uint_eq(side.finished, 3);
+    ck_assert(repack.seconds > 0);
     for (int i = 0; i < 3; i++) {
         const s24_bench_result *r = &results[i];
         ck_assert_uint_eq(r->n, n[i]);
@@ -548,12 +594,22 @@ START_TEST(error_and_bench)
         ck_assert_double_eq(r->dense[1].max_error, 1);
         ck_assert(r->sparse.seconds > 0 && r->sparse.speedup == 1);
         ck_assert_double_eq(r->dense[0].speedup, r->dense[0].seconds / r->sparse.seconds);
+        ck_assert_double_eq_tol(r->dense[0].weight_gbps * r->dense[0].seconds, 4e-9 * 70 * 4096, 1e-9);
+        ck_assert_double_eq_tol(r->dense[1].weight_gbps * r->dense[1].seconds, 2e-9 * 70 * 4096, 1e-9);
         ck_assert_double_eq_tol(r->sparse.gflops * r->sparse.seconds, 2e-9 * 70 * 4096 * (double)n[i], 1e-9);
         ck_assert_double_eq_tol(r->sparse.weight_gbps * r->sparse.seconds, 1e-9 * (double)t->memory_bytes, 1e-9);
     }
+    options.count = 1;
+    options.baseline_count = 1;
+    for (size_t i = 0; i < COUNT(failing); i++) {
+        options.baselines = &failing[i];
+        ck_assert_int_eq(s24_bench_run(t, &options, results, NULL, &err), S24_ERR_SYSTEM);
+    }
     options.reps = 0;
-    ck_assert_int_eq(s24_bench_run(t, &options, results, &err), S24_ERR_USAGE);
+    ck_assert_int_eq(s24_bench_run(t, &options, results, NULL, &err), S24_ERR_USAGE);
     s24_tensor_free(t);
+    free(side.a);
+    free(side.turned);
 }
 END_TEST
 
@@ -584,6 +640,20 @@ START_TEST(bench_data)
 }
 END_TEST
 
+START_TEST(ceilings)
+{
+    const s24_isa isa = (s24_isa)_i;
+    if (s24_isa_detect(isa) != isa) {
+        return; /* not on this machine */
+    }
+    s24_ceilings c = {-1, -1, -1};
+    ck_assert_int_eq(s24_bench_ceilings(1, isa, &c, NULL), S24_OK);
+    ck_assert(isfinite(c.read_gbps) && isfinite(c.f32_gflops) && isfinite(c.bf16_gflops));
+    ck_assert(c.read_gbps > 0 && c.f32_gflops > 0);
+    ck_assert(isa == S24_ISA_AMX ? c.bf16_gflops >= 0 : c.bf16_gflops == 0);
+}
+END_TEST
+
 int main(void)
 {
     const struct {
@@ -592,7 +662,7 @@ int main(void)
     } tests[] = {{small_sizes, "small"}, {large_sizes, "large"}, {all_values, "values"},
                  {same_for_all_threads, "threads"}, {plans, "plans"}, {empty, "empty"}, {bad_positions_are_refused, "positions"},
                  {unused_nibble_is_ignored, "nibble"}, {padding_is_absent, "padding"}, {nonfinite_b, "nonfinite"},
-                 {error_and_bench, "error"}};
+                 {error_and_bench, "error"}, {ceilings, "ceilings"}};
     const char *given = getenv("S24_SEED");
     first_seed = given ? strtoull(given, NULL, 0) : (uint64_t)time(NULL);
     printf("test_matmul: S24_SEED=%llu\n", (unsigned long long)first_seed);
