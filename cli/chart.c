@@ -51,7 +51,7 @@ static double nice_step(double most)
 
 static field find_field(const chart *c)
 {
-    field f = {.top = TOP + NAME_HEIGHT * (double)c->curve_count, .x_least = INFINITY, .x_most = -INFINITY};
+    field f = {.top = TOP + NAME_HEIGHT * (double)(c->curve_count + 1), .x_least = INFINITY, .x_most = -INFINITY};
     double most = c->mark;
     for (size_t i = 0; i < c->points; i++) {
         f.x_least = fmin(f.x_least, log2(c->x[i]));
@@ -65,6 +65,14 @@ static field find_field(const chart *c)
     return f;
 }
 
+/* The name of a line of the field, and a piece of it: `row` of those between the titles and the field. */
+static void draw_name(svg *s, size_t row, const char *colour, const char *dash, const char *name)
+{
+    const double y = TOP + NAME_HEIGHT * (double)row;
+    svg_line(s, LEFT, y, LEFT + 32, y, colour, 2, dash);
+    svg_text(s, LEFT + 40, y + 4, SVG_START, 12, INK, name);
+}
+
 static void draw_y_axis(svg *s, const chart *c, const field *f)
 {
     char text[TEXT_SIZE];
@@ -75,7 +83,6 @@ static void draw_y_axis(svg *s, const chart *c, const field *f)
         svg_text(s, LEFT - 8, at_y(f, y) + 4, SVG_END, 12, INK, text);
     }
     svg_line(s, LEFT, at_y(f, c->mark), WIDTH - RIGHT, at_y(f, c->mark), GREY, 1.5, "");
-    svg_text(s, WIDTH - RIGHT, at_y(f, c->mark) - 5, SVG_END, 11, GREY, c->meaning);
     svg_text_upwards(s, 20, f->top + FIELD_HEIGHT / 2, 13, INK, c->y_title);
 }
 
@@ -111,7 +118,6 @@ static void draw_curve(svg *s, const chart *c, const field *f, size_t which, dou
 {
     const chart_curve *curve = &c->curves[which];
     const char *colour = styles[which % STYLES].colour, *dash = styles[which % STYLES].dash;
-    const double name_y = TOP + NAME_HEIGHT * (double)which;
     for (size_t i = 0; i < c->points; i++) {
         points[i][0] = at_x(f, c->x[i]);
         points[i][1] = at_y(f, curve->y[i]);
@@ -123,9 +129,7 @@ static void draw_curve(svg *s, const chart *c, const field *f, size_t which, dou
         snprintf(tip, sizeof tip, "%s, %.0f: %.3g", curve->name, c->x[i], curve->y[i]);
         svg_dot(s, at_x(f, c->x[i]), at_y(f, curve->y[i]), 4, colour, tip);
     }
-    svg_line(s, LEFT, name_y, LEFT + 32, name_y, colour, 2, dash);
-    svg_dot(s, LEFT + 16, name_y, 4, colour, "");
-    svg_text(s, LEFT + 40, name_y + 4, SVG_START, 12, INK, curve->name);
+    draw_name(s, which, colour, dash, curve->name);
 }
 
 svg *chart_draw(const chart *c)
@@ -141,6 +145,7 @@ svg *chart_draw(const chart *c)
         for (size_t i = 0; i < c->curve_count; i++) {
             draw_curve(s, c, &f, i, points);
         }
+        draw_name(s, c->curve_count, GREY, "", c->meaning);
     }
     free(points);
     return s;
