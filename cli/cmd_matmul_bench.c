@@ -126,7 +126,10 @@ static bool has_bf16(const bench *b, size_t side)
     return side ? b->run.baselines[side - 1].weight_bytes == 2 : b->run.compute == S24_COMPUTE_BF16;
 }
 
-/* Side 0 is the sparse one. The operations are those of the dense product: sparse leaves out half, and may reach 2. */
+/*
+ * Side 0 is the sparse one. The operations are those of the dense product: sparse leaves out half, and may reach 2 (and
+ * more, where f32 is made of several products in bf16).
+ */
 static double share_of_peak(const bench *b, size_t side, const s24_bench_figures *f)
 {
     const s24_ceilings *c = &b->ceilings;

@@ -4,6 +4,7 @@
  */
 #include "s24.h"
 
+#include <stdatomic.h>
 #include <string.h>
 
 #include "clock.h"
@@ -173,7 +174,7 @@ static float multiply_add_tiles(size_t times)
     for (size_t i = 0; i < 16 * 32; i++) {
         ones[i] = 0x3f80;
     }
-    __asm__ volatile("" ::: "memory"); /* gcc 12 does not know that the next line reads memory */
+    atomic_signal_fence(memory_order_seq_cst); /* gcc 12 does not know that _tile_loadconfig reads memory */
     _tile_loadconfig(&config);
     _tile_zero(0);
     _tile_zero(1);

@@ -254,11 +254,11 @@ static const uint8_t *row_positions(const product *p, size_t row, size_t group)
     return p->a->positions + row * p->a->geometry.row_positions + group / 2;
 }
 
-static s24_status check_rows(const product *p, size_t row, size_t rows, s24_error *err)
+s24_status s24_check_rows(const s24_tensor *a, const s24_matmul_ops *ops, size_t row, size_t rows, s24_error *err)
 {
-    const size_t groups = p->a->geometry.groups;
+    const size_t groups = a->geometry.groups;
     for (size_t r = row; r < row + rows; r++) {
-        const size_t bad = p->ops->check(row_positions(p, r, 0), groups);
+        const size_t bad = ops->check(a->positions + r * a->geometry.row_positions, groups);
         if (bad < groups) {
             return s24_fail(err, S24_ERR_DATA, "row %zu, group %zu: positions are not two ascending indices", r, bad);
         }
@@ -518,7 +518,7 @@ static s24_status work(void *ctx, unsigned worker, size_t job, s24_error *err)
     for (size_t done = 0; done < rows && status == S24_OK; done += most) {
         const size_t count = min_size(most, rows - done);
         /* Positions are looked at once: a bad one fails the product, and leads no kernel outside its tile meanwhile. */
-        status = panel == 0 && !p->checked ? check_rows(p, row + done, count, err) : S24_OK;
+        status = panel == 0 && !p->checked ? s24_check_rows(p->a, p->ops, row + done, count, err) : S24_OK;
         if (status == S24_OK) {
             multiply_rows(p, s, panel, row + done, count);
         }
@@ -667,6 +667,7 @@ struct s24_matmul_plan {
     const s24_tensor *a;
     const s24_matmul_kernel *kernel;
     s24_matmul_options options;
+    bool amx;
     bool checked;                      /* all positions are valid */
 };
 
@@ -684,13 +685,8 @@ static s24_status plan_init(s24_matmul_plan *plan, const s24_tensor *a, const s2
         return s24_fail(err, S24_ERR_USAGE, "only a matrix pruned along axis 1 can be multiplied; this is of rank %d, "
                         "pruned along axis %d", a->rank, a->axis);
     }
+    plan->amx = s24_isa_detect(plan->options.isa) == S24_ISA_AMX && s24_amx_permitted();
     return S24_OK;
-}
-
-static product plan_product(const s24_matmul_plan *plan)
-{
-    return (product){.a = plan->a, .kernel = plan->kernel, .ops = plan->kernel->ops,
-                     .bytes = s24_info(plan->a->dtype)->bytes, .checked = plan->checked};
 }
 
 s24_status s24_matmul_plan_new(const s24_tensor *a, const s24_matmul_options *options, s24_matmul_plan **plan,
@@ -702,8 +698,7 @@ s24_status s24_matmul_plan_new(const s24_tensor *a, const s24_matmul_options *op
     }
     s24_status status = plan_init(made, a, options, err);
     if (status == S24_OK) {
-        const product p = plan_product(made);
-        status = check_rows(&p, 0, a->geometry.rows, err);
+        status = s24_check_rows(a, made->kernel->ops, 0, a->geometry.rows, err);
     }
     if (status != S24_OK) {
         free(made);
@@ -725,6 +720,27 @@ void s24_matmul_plan_free(s24_matmul_plan *plan)
     free(plan);
 }
 
+#define AMX_COLS 9 /* fewer columns are faster without AMX, or as fast */
+
+/* By the engine that suits; neither side is empty. */
+static s24_status dispatch(const s24_matmul_plan *plan, const s24_product *io, s24_error *err)
+{
+    product p = {.a = io->a, .kernel = plan->kernel, .ops = plan->kernel->ops,
+                 .bytes = s24_info(plan->a->dtype)->bytes, .b = io->b, .c = io->c, .ldb = io->ldb, .n = io->n,
+                 .ldc = io->ldc, .checked = io->checked};
+    const unsigned threads = worthwhile_threads(&p, plan->options.threads);
+#if S24_X86
+    if (plan->amx && io->n >= AMX_COLS) {
+        bool finite;
+        const s24_status status = s24_amx_multiply(io, p.ops, threads, &finite, err);
+        if (status != S24_OK || finite) {
+            return status;
+        }
+    }
+#endif
+    return io->compute == S24_COMPUTE_BF16 ? multiply_rounded(&p, threads, err) : multiply(&p, threads, err);
+}
+
 s24_status s24_matmul_plan_multiply(const s24_matmul_plan *plan, const float *b, size_t ldb, size_t n, float *c,
                                     size_t ldc, s24_error *err)
 {
@@ -741,14 +757,9 @@ s24_status s24_matmul_plan_multiply(const s24_matmul_plan *plan, const float *b,
         }
         return S24_OK;
     }
-    product p = plan_product(plan);
-    p.b = b;
-    p.ldb = ldb;
-    p.n = n;
-    p.c = c;
-    p.ldc = ldc;
-    const unsigned threads = worthwhile_threads(&p, plan->options.threads);
-    return plan->options.compute == S24_COMPUTE_BF16 ? multiply_rounded(&p, threads, err) : multiply(&p, threads, err);
+    const s24_product io = {.a = plan->a, .b = b, .ldb = ldb, .n = n, .c = c, .ldc = ldc,
+                            .compute = plan->options.compute, .checked = plan->checked};
+    return dispatch(plan, &io, err);
 }
 
 s24_status s24_sparse_matmul(const s24_tensor *a, const float *b, size_t ldb, size_t n, float *c, size_t ldc,

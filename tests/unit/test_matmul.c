@@ -116,16 +116,25 @@ static double reference(const s24_tensor *t, const float *b, size_t ldb, size_t 
     return sum;
 }
 
+/* Of a sum: each term is rounded, and with AMX, cut off at 2^-24 and 0 below 2^-126. */
+static double error_bound(double scale, double terms, bool amx)
+{
+    const double rounding = scale * (double)FLT_EPSILON / 2 * (terms + (amx ? 6 : 2));
+    return rounding + terms * (double)(amx ? 2 * FLT_MIN : FLT_TRUE_MIN) + (double)FLT_TRUE_MIN;
+}
+
 static void check_product(const s24_tensor *t, const float *b, size_t ldb, size_t n, const float *c, size_t ldc,
-                          const char *what)
+                          s24_isa isa, const char *what)
 {
     const double terms = (double)t->geometry.row_values;
+    const bool amx = s24_isa_detect(isa) == S24_ISA_AMX;
     for (size_t r = 0; r < t->geometry.rows; r++) {
         for (size_t j = 0; j < n; j++) {
             double scale;
             const double want = reference(t, b, ldb, r, j, &scale), got = (double)c[r * ldc + j];
-            const double bound = (scale * FLT_EPSILON / 2 + FLT_TRUE_MIN) * (terms + 2);
-            REQUIRE(fabs(got - want) <= bound || (isnan(want) && isnan(got)) || (isinf(want) && got == want),
+            const double bound = error_bound(scale, terms, amx);
+            const bool overflows = fabs(want) > (double)FLT_MAX && got == copysign(INFINITY, want);
+            REQUIRE(fabs(got - want) <= bound || (isnan(want) && isnan(got)) || overflows,
                     "%s %s %zux%zu, n %zu: [%zu, %zu] is %g, not %g", what, s24_dtype_name(t->dtype),
                     t->geometry.rows, t->geometry.cols, n, r, j, got, want);
         }
@@ -150,7 +159,7 @@ static void one_product(s24_dtype dtype, s24_isa isa, size_t m, size_t k, size_t
     float *b = random_matrix(k, n, ldb, NAN);
     float *c = random_matrix(m, n, ldc, GUARD);
     multiply(t, b, ldb, n, c, ldc, isa, 1);
-    check_product(t, b, ldb, n, c, ldc, s24_isa_name(isa));
+    check_product(t, b, ldb, n, c, ldc, isa, s24_isa_name(isa));
     free(c);
     free(b);
     free_tensor(t);
@@ -219,7 +228,7 @@ START_TEST(all_values)
                 s24_store(t->values, info->bytes, at, i);
                 if (row == m - 1) {
                     multiply(t, b, n, n, c, n, isa, 1);
-                    check_product(t, b, n, n, c, n, s24_isa_name(isa));
+                    check_product(t, b, n, n, c, n, isa, s24_isa_name(isa));
                 }
             }
             free(c);
@@ -267,7 +276,7 @@ static float nearest_bf16(float x)
     const uint32_t low = bits & 0xffff0000, high = low + 0x10000;
     memcpy(&below, &low, sizeof below);
     memcpy(&above, &high, sizeof above);
-    const double down = fabs((double)x - (double)below), up = fabs((double)above - (double)x);
+    const double down = fabs((double)x - (double)below), up = fabs((isinf(above) ? copysign(0x1p128, x) : (double)above) - (double)x);
     return down < up || (down == up && !(low >> 16 & 1)) ? below : above;
 }
 
@@ -292,7 +301,7 @@ START_TEST(plans)
             s24_matmul_plan *plan;
             s24_error err = {.status = S24_OK};
             REQUIRE(s24_sparse_matmul(t, b, ldb, n, one, ldc, &options, &err) == S24_OK, "%s", err.message);
-            check_product(t, compute ? rounded : b, ldb, n, one, ldc, compute ? "bf16" : "f32");
+            check_product(t, compute ? rounded : b, ldb, n, one, ldc, isa, compute ? "bf16" : "f32");
             REQUIRE(s24_matmul_plan_new(t, &options, &plan, &err) == S24_OK, "%s", err.message);
             for (int again = 0; again < 2; again++) {
                 memset(c, 0xff, ((m - 1) * ldc + n) * sizeof *c);
@@ -390,7 +399,7 @@ START_TEST(unused_nibble_is_ignored)
             t->positions[r * t->geometry.row_positions + 4] |= 0xf0;
         }
         multiply(t, b, n, n, c, n, isa, 1);
-        check_product(t, b, n, n, c, n, "unused nibble");
+        check_product(t, b, n, n, c, n, isa, "unused nibble");
         free(c);
         free(b);
         free_tensor(t);
@@ -421,7 +430,7 @@ START_TEST(padding_is_absent)
                 }
             }
             multiply(t, b, n + 1, n, c, n, isa, 1);
-            check_product(t, b, n + 1, n, c, n, "padding");
+            check_product(t, b, n + 1, n, c, n, isa, "padding");
             free(c);
             free(b);
             free_tensor(t);
@@ -447,11 +456,75 @@ START_TEST(nonfinite_b)
             }
             b[k * n - 1 - next() % n] = NAN; /* in the last row, beside the padding */
             multiply(t, b, n, n, c, n, isa, 1);
-            check_product(t, b, n, n, c, n, "nonfinite");
+            check_product(t, b, n, n, c, n, isa, "nonfinite");
             free(c);
             free(b);
             free_tensor(t);
         }
+    }
+}
+END_TEST
+
+/* Every dtype and computation around the edges of tiles of rows, columns and K. */
+START_TEST(tile_edges)
+{
+    const s24_isa isa = (s24_isa)_i;
+    if (s24_isa_detect(isa) != isa) {
+        return; /* not on this machine */
+    }
+    static const size_t ns[] = {1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 32, 33, 47, 64, 100};
+    static const size_t ks[] = {31, 32, 33, 63, 65, 511, 513, 2047, 2051}, ms[] = {1, 15, 16, 17, 31, 32, 33, 70};
+    for (size_t i = 0; i < 2 * COUNT(dtypes) * COUNT(ns); i++) {
+        const s24_compute compute = i % 2 ? S24_COMPUTE_BF16 : S24_COMPUTE_F32;
+        const size_t n = ns[i / 2 % COUNT(ns)], ldb = n + i % 3, ldc = n + i % 5;
+        const size_t k = ks[next() % COUNT(ks)], m = ms[next() % COUNT(ms)];
+        s24_tensor *t = random_tensor(dtypes[i / 2 / COUNT(ns)], m, k);
+        float *b = random_matrix(k, n, ldb, NAN), *c = random_matrix(m, n, ldc, GUARD);
+        for (size_t j = 0; compute == S24_COMPUTE_BF16 && j < k * n; j++) {
+            b[j / n * ldb + j % n] = nearest_bf16(b[j / n * ldb + j % n]);
+        }
+        const s24_matmul_options options = {.threads = 1 + i % 2, .isa = isa, .compute = compute};
+        s24_error err = {.status = S24_OK};
+        REQUIRE(s24_sparse_matmul(t, b, ldb, n, c, ldc, &options, &err) == S24_OK, "%s", err.message);
+        check_product(t, b, ldb, n, c, ldc, isa, "edges");
+        free(c);
+        free(b);
+        free_tensor(t);
+    }
+}
+END_TEST
+
+/* Infinity and NaN as weights, of every dtype that has them, and as elements of B: what is kept meets them, nothing else. */
+START_TEST(nonfinite_everywhere)
+{
+    const s24_isa isa = (s24_isa)_i;
+    if (s24_isa_detect(isa) != isa) {
+        return; /* not on this machine */
+    }
+    static const uint64_t bad[][2] = {
+        {0x7f800000, 0xffc00000}, {0xfc00, 0x7e00}, {0x7f80, 0xffc0}, {0x7f, 0xff}, {0x7c, 0xfe}};
+    for (size_t i = 0; i < 5 * 12; i++) {
+        const size_t d = i % 5, m = 40, k = 200, n = 1 + 9 * (i / 5);
+        const s24_dtype_info *info = s24_info(dtypes[d]);
+        s24_tensor *t = random_tensor(dtypes[d], m, k);
+        float *b = random_matrix(k, n, n, 0), *c = random_matrix(m, n, n, 0), *rounded = random_matrix(k, n, n, 0);
+        for (unsigned j = 0; i % 2 && j < 2; j++) {
+            s24_store(t->values, info->bytes, next() % (m * t->geometry.row_values), bad[d][j]);
+        }
+        b[next() % (k * n)] = i % 2 ? INFINITY : FLT_MAX; /* rounded to bf16 it is infinite, too */
+        for (int compute = S24_COMPUTE_F32; compute <= S24_COMPUTE_BF16; compute++) {
+            const s24_matmul_options options = {.threads = 1, .isa = isa, .compute = (s24_compute)compute};
+            s24_error err = {.status = S24_OK};
+            REQUIRE(s24_sparse_matmul(t, b, n, n, c, n, &options, &err) == S24_OK, "%s", err.message);
+            for (size_t j = 0; j < k * n; j++) {
+                rounded[j] = compute && isfinite(b[j]) ? nearest_bf16(b[j]) : b[j];
+            }
+            check_product(t, rounded, n, n, c, n, isa, compute ? "bf16" : "f32");
+        }
+        free(rounded);
+        free(c);
+        free(b);
+        free_tensor(t);
     }
 }
 END_TEST
@@ -662,7 +735,11 @@ int main(void)
     } tests[] = {{small_sizes, "small"}, {large_sizes, "large"}, {all_values, "values"},
                  {same_for_all_threads, "threads"}, {plans, "plans"}, {empty, "empty"}, {bad_positions_are_refused, "positions"},
                  {unused_nibble_is_ignored, "nibble"}, {padding_is_absent, "padding"}, {nonfinite_b, "nonfinite"},
-                 {error_and_bench, "error"}, {ceilings, "ceilings"}};
+                 {tile_edges, "edges"}, {nonfinite_everywhere, "nonfinite2"}, {error_and_bench, "error"},
+                 {ceilings, "ceilings"}};
+    if (s24_isa_detect(S24_ISA_AMX) != S24_ISA_AMX) {
+        printf("test_matmul: no AMX on this machine: its tests are left out\n");
+    }
     const char *given = getenv("S24_SEED");
     first_seed = given ? strtoull(given, NULL, 0) : (uint64_t)time(NULL);
     printf("test_matmul: S24_SEED=%llu\n", (unsigned long long)first_seed);
