@@ -162,23 +162,18 @@ lint: man-lint
 	    lib formats cli
 	@echo '  LINT   shellcheck'; shellcheck $(SCRIPTS)
 
-# Measures, never tests: whole commands against cp, products against OpenBLAS. BENCH_MIB: how much.
-BENCH_MIB := 1024
-$(OBJ)/tests/bench/gauss: tests/bench/gauss.c
-	@mkdir -p $(@D)
-	$(call say,CC)
-	$(Q)$(COMPILE) -o $@ $< -lm
+# Measures, never tests. BENCH_PARTS='files matmul' chooses; tests/bench/run says what can be set.
+BENCH_SRC := $(sort $(wildcard tests/bench/*.c))
+BENCH_BIN := $(BENCH_SRC:%.c=$(OBJ)/%)
 
-# Linked as the unit tests are: it measures what is hidden.
-$(OBJ)/tests/bench/kernels: tests/bench/kernels.c $(OBJ)/libs24.a
+# Linked as the unit tests are: some measure what is hidden.
+$(OBJ)/tests/bench/%: tests/bench/%.c $(OBJ)/libs24.a
 	@mkdir -p $(@D)
 	$(call say,CC)
 	$(Q)$(COMPILE) $(INCLUDES) -o $@ $< $(OBJ)/libs24.a $(LDFLAGS) $(LDLIBS) $(S24_LDLIBS)
 
-bench: $(OUT)/s24 $(OBJ)/tests/bench/gauss $(OBJ)/tests/bench/kernels
-	@tests/bench/files $(OUT)/s24 $(OBJ)/tests/bench/gauss $(BENCH_MIB)
-	@for dtype in f32 f16; do for threads in 1 2; do $(OUT)/s24 -T $$threads matmul-bench --m 4096 --k 4096 \
-	    --dtype $$dtype --n 1,8,32,128,1024 || exit 1; done; done
+bench: $(OUT)/s24 $(BENCH_BIN)
+	@CC='$(CC)' tests/bench/run $(OUT)/s24 $(OBJ)/tests/bench $(OUT)/bench/results
 
 # libFuzzer, with clang: FUZZ_TIME seconds a target.
 FUZZ_TIME := 10
@@ -243,7 +238,7 @@ help:
 	@echo 'make demo            prune a trained network, show what it cost, run it'
 	@echo 'make test            all tests (= check); check-asan check-ubsan check-tsan: under sanitizers'
 	@echo 'make check-layers    the architecture; lint: compilers, cppcheck, shellcheck, mandoc'
-	@echo 'make bench           measure; fuzz FUZZ_TIME=seconds; coverage'
+	@echo 'make bench           measure, into build/bench/results.txt; fuzz FUZZ_TIME=seconds; coverage'
 	@echo 'make install         PREFIX=/usr/local DESTDIR=; uninstall, installcheck'
 	@echo 'make dist clean'
 
@@ -253,4 +248,4 @@ clean:
 .PHONY: all unit cli-tests oracle demo demo-check man-lint man-examples check test check-asan check-ubsan check-tsan \
     check-layers lint bench fuzz coverage deps install uninstall installcheck dist help clean FORCE
 .DELETE_ON_ERROR:
--include $(LIB_OBJ:.o=.d) $(FORMATS_OBJ:.o=.d) $(CLI_OBJ:.o=.d) $(UNIT_BIN:=.d) $(EXAMPLE_BIN:=.d)
+-include $(LIB_OBJ:.o=.d) $(FORMATS_OBJ:.o=.d) $(CLI_OBJ:.o=.d) $(UNIT_BIN:=.d) $(EXAMPLE_BIN:=.d) $(BENCH_BIN:=.d)

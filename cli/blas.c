@@ -3,7 +3,10 @@
 #include <dlfcn.h>
 #include <limits.h>
 #include <stdio.h>
-#include <string.h>
+#include <stdlib.h>
+
+#include "error.h"
+#include "library.h"
 
 /* enum CBLAS_ORDER and CBLAS_TRANSPOSE of the CBLAS interface (BLAS Technical Forum, 2001). */
 enum { ROW_MAJOR = 101, NO_TRANSPOSE = 111 };
@@ -14,36 +17,30 @@ enum { ROW_MAJOR = 101, NO_TRANSPOSE = 111 };
  */
 #define SETTLE_SECONDS 0.15
 
-/* Function pointers from dlsym by way of memory: ISO C has no cast from void *. */
-static bool find(void *library, const char *symbol, void *function)
-{
-    void *p = dlsym(library, symbol);
-    memcpy(function, &p, sizeof p);
-    return p != NULL;
-}
+typedef struct blas {
+    void *handle; /* of dlopen */
+    char name[64]; /* "OpenBLAS 0.3.21"; of others the file's name */
+    void (*sgemm)(int order, int trans_a, int trans_b, int m, int n, int k, float alpha, const float *a, int lda,
+                  const float *b, int ldb, float beta, float *c, int ldc);
+    void (*sgemv)(int order, int trans, int m, int n, float alpha, const float *a, int lda, const float *x, int incx,
+                  float beta, float *y, int incy);
+    void (*set_threads)(int threads); /* NULL: the library has no such thing */
+} blas;
 
 /* "OpenBLAS 0.3.21 NO_LAPACKE DYNAMIC_ARCH ...": the first two words. */
 static void set_name(blas *b, const char *file)
 {
     char *(*config)(void);
     char word[2][24];
-    if (find(b->handle, "openblas_get_config", &config) && sscanf(config(), "%23s %23s", word[0], word[1]) == 2) {
+    if (library_find(b->handle, "openblas_get_config", &config) &&
+        sscanf(config(), "%23s %23s", word[0], word[1]) == 2) {
         snprintf(b->name, sizeof b->name, "%s %s", word[0], word[1]);
     } else {
         snprintf(b->name, sizeof b->name, "%s", file);
     }
 }
 
-static s24_status fail(s24_error *err, const char *message)
-{
-    if (err) {
-        *err = (s24_error){.status = S24_ERR_SYSTEM, .offset = S24_NO_OFFSET};
-        snprintf(err->message, sizeof err->message, "%s", message);
-    }
-    return S24_ERR_SYSTEM;
-}
-
-s24_status blas_open(blas *b, s24_error *err)
+static s24_status load(blas *b, s24_error *err)
 {
     static const char *const files[] = {"libopenblas.so.0", "libopenblas.so", "libblas.so.3"};
     for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
@@ -51,23 +48,16 @@ s24_status blas_open(blas *b, s24_error *err)
         if (!b->handle) {
             continue;
         }
-        if (find(b->handle, "cblas_sgemm", &b->sgemm) && find(b->handle, "cblas_sgemv", &b->sgemv)) {
-            find(b->handle, "openblas_set_num_threads", &b->set_threads);
+        if (library_find(b->handle, "cblas_sgemm", &b->sgemm) &&
+            library_find(b->handle, "cblas_sgemv", &b->sgemv)) {
+            library_find(b->handle, "openblas_set_num_threads", &b->set_threads);
             set_name(b, files[i]);
             return S24_OK;
         }
         dlclose(b->handle);
     }
-    *b = (blas){.handle = NULL};
-    return fail(err, "no BLAS to compare with; install OpenBLAS (Debian: libopenblas0), or say --baseline none");
-}
-
-void blas_close(blas *b)
-{
-    if (b->handle) {
-        dlclose(b->handle);
-    }
-    *b = (blas){.handle = NULL};
+    return s24_fail(err, S24_ERR_SYSTEM, "no BLAS to compare with; install OpenBLAS (Debian: libopenblas0), or say "
+                    "--baseline none");
 }
 
 bool blas_fits(size_t m, size_t n, size_t k)
@@ -75,22 +65,42 @@ bool blas_fits(size_t m, size_t n, size_t k)
     return m <= INT_MAX && n <= INT_MAX && k <= INT_MAX;
 }
 
-static void multiply(void *ctx, unsigned threads, size_t m, size_t n, size_t k, const float *a, size_t lda,
-                     const float *b, size_t ldb, float *c, size_t ldc)
+static s24_status multiply(void *ctx, const s24_bench_product *p, s24_error *err)
 {
-    const blas *library = ctx;
-    if (library->set_threads) {
-        library->set_threads((int)threads);
+    const blas *b = ctx;
+    const int m = (int)p->m, n = (int)p->n, k = (int)p->k;
+    (void)err;
+    if (b->set_threads) {
+        b->set_threads((int)p->threads);
     }
     if (n == 1) {
-        library->sgemv(ROW_MAJOR, NO_TRANSPOSE, (int)m, (int)k, 1, a, (int)lda, b, (int)ldb, 0, c, (int)ldc);
+        b->sgemv(ROW_MAJOR, NO_TRANSPOSE, m, k, 1, p->a, k, p->b, 1, 0, p->c, 1);
     } else {
-        library->sgemm(ROW_MAJOR, NO_TRANSPOSE, NO_TRANSPOSE, (int)m, (int)n, (int)k, 1, a, (int)lda, b, (int)ldb, 0, c,
-                       (int)ldc);
+        b->sgemm(ROW_MAJOR, NO_TRANSPOSE, NO_TRANSPOSE, m, n, k, 1, p->a, k, p->b, n, 0, p->c, n);
     }
+    return S24_OK;
 }
 
-s24_bench_baseline blas_baseline(blas *b)
+s24_status blas_open(s24_bench_baseline *row, s24_error *err)
 {
-    return (s24_bench_baseline){.name = b->name, .sgemm = multiply, .ctx = b, .settle_seconds = SETTLE_SECONDS};
+    blas *b = calloc(1, sizeof *b);
+    if (!b) {
+        return s24_fail_memory(err, sizeof *b);
+    }
+    const s24_status status = load(b, err);
+    if (status != S24_OK) {
+        free(b);
+        return status;
+    }
+    *row = (s24_bench_baseline){.name = b->name, .ctx = b, .multiply = multiply, .settle_seconds = SETTLE_SECONDS,
+                                .weight_bytes = sizeof(float)};
+    return S24_OK;
+}
+
+void blas_close(s24_bench_baseline *row)
+{
+    blas *b = row->ctx;
+    dlclose(b->handle);
+    free(b);
+    row->ctx = NULL;
 }

@@ -1,9 +1,12 @@
-/* s24 matmul-bench: sparse against dense products on this machine. The measuring is the library's; see lib/bench.h. */
+/* s24 matmul-bench: sparse against dense products on this machine. The measuring is the library's: see lib/s24.h. */
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "blas.h"
+#include "baselines.h"
+#include "chart.h"
 #include "command.h"
+#include "error.h"
 #include "json.h"
 #include "msg.h"
 #include "names.h"
@@ -24,6 +27,9 @@ typedef struct bench_options {
     bool has_dtype;
     unsigned reps, warmup;
     int no_baseline;
+    int compute; /* an s24_compute */
+    bool ceilings, force;
+    const char *svg;
 } bench_options;
 
 /* ---------------------------------------------------------------- options */
@@ -69,6 +75,7 @@ static const char *choice_bench_dtype(size_t i)
 }
 
 static const char *const baseline_words[] = {"auto", "none", NULL};
+static const char *const compute_words[] = {[S24_COMPUTE_F32] = "f32", [S24_COMPUTE_BF16] = "bf16", NULL};
 
 #define BENCH(field) offsetof(bench_options, field)
 static const args_option bench_rows[] = {
@@ -89,7 +96,14 @@ static const args_option bench_rows[] = {
     {.name = "seed", .value = "S", .set = args_set_u64, .offset = BENCH(seed),
      .help = "Of the random numbers. Default: 1."},
     {.name = "baseline", .value = "WHICH", .set = args_set_word, .offset = BENCH(no_baseline), .words = baseline_words,
-     .help = "The dense products to compare with: auto, the BLAS that is installed, or none."},
+     .help = "The dense products to compare with: auto, OpenBLAS and oneDNN where they are installed, or none."},
+    {.name = "compute", .value = "TYPE", .set = args_set_word, .offset = BENCH(compute), .words = compute_words,
+     .help = "Multiply in f32, the default, or round the dense matrix to bf16 first: faster with AMX, less accurate."},
+    {.name = "ceilings", .set = args_set_flag, .offset = BENCH(ceilings),
+     .help = "Measure what this machine can read and compute at most, and tell what share of that is reached."},
+    {.name = "svg", .value = "FILE", .set = args_set_string, .offset = BENCH(svg), .file = true,
+     .help = "Draw the speed-up over N as FILE."},
+    {.name = "force", .letter = 'f', .set = args_set_flag, .offset = BENCH(force), .help = "Replace an existing FILE."},
     {.name = NULL},
 };
 
@@ -103,7 +117,37 @@ typedef struct bench {
     s24_bench_options run;
     s24_tensor *tensor;
     s24_bench_result *results;
+    s24_bench_repack repack;
+    s24_ceilings ceilings;
 } bench;
+
+static bool has_bf16(const bench *b, size_t side)
+{
+    return side ? b->run.baselines[side - 1].weight_bytes == 2 : b->run.compute == S24_COMPUTE_BF16;
+}
+
+/*
+ * Side 0 is the sparse one. The operations are those of the dense product: sparse leaves out half, and may reach 2 (and
+ * more, where f32 is made of several products in bf16).
+ */
+static double share_of_peak(const bench *b, size_t side, const s24_bench_figures *f)
+{
+    const s24_ceilings *c = &b->ceilings;
+    return f->gflops / (has_bf16(b, side) && c->bf16_gflops > 0 ? c->bf16_gflops : c->f32_gflops);
+}
+
+static double share_of_reads(const bench *b, const s24_bench_figures *f)
+{
+    return f->weight_gbps / b->ceilings.read_gbps;
+}
+
+static void add_shares(json_object *j, const bench *b, size_t side, const s24_bench_figures *f)
+{
+    if (b->options->ceilings) {
+        json_f64(j, "of_read_bandwidth", share_of_reads(b, f));
+        json_f64(j, "of_peak", share_of_peak(b, side, f));
+    }
+}
 
 static void print_json_result(const bench *b, const s24_bench_result *r)
 {
@@ -112,6 +156,7 @@ static void print_json_result(const bench *b, const s24_bench_result *r)
     json_f64(&sparse, "gflops", r->sparse.gflops);
     json_f64(&sparse, "weight_gbps", r->sparse.weight_gbps);
     json_f64(&sparse, "max_error", r->sparse.max_error);
+    add_shares(&sparse, b, 0, &r->sparse);
     printf("\n  {\"n\": %zu, \"sparse\": ", r->n);
     json_print(&sparse, stdout);
     fputs(", \"dense\": [", stdout);
@@ -122,24 +167,42 @@ static void print_json_result(const bench *b, const s24_bench_result *r)
         json_f64(&dense, "gflops", r->dense[i].gflops);
         json_f64(&dense, "max_error", r->dense[i].max_error);
         json_f64(&dense, "speedup", r->dense[i].speedup);
+        add_shares(&dense, b, 1 + i, &r->dense[i]);
         fputs(i ? ", " : "", stdout);
         json_print(&dense, stdout);
     }
     fputs("]}", stdout);
 }
 
+static void print_json_ceilings(const s24_ceilings *c)
+{
+    json_object ceilings = json_new();
+    json_f64(&ceilings, "read_gbps", c->read_gbps);
+    json_f64(&ceilings, "f32_gflops", c->f32_gflops);
+    json_f64(&ceilings, "bf16_gflops", c->bf16_gflops > 0 ? c->bf16_gflops : NAN);
+    fputs("\"ceilings\": ", stdout);
+    json_print(&ceilings, stdout);
+    fputs(", ", stdout);
+}
+
 static void print_json(const bench *b)
 {
     const s24_geometry *g = &b->tensor->geometry;
+    char repack[TEXT_SIZE];
     printf("{\"schema\": \"s24.matmul-bench/1\", \"version\": \"%s\", \"tensor\": ", s24_version());
     if (b->options->tensor) {
         json_print_string(b->options->tensor, stdout);
     } else {
         fputs("null", stdout);
     }
-    printf(", \"m\": %zu, \"k\": %zu, \"dtype\": \"%s\",\n \"compute\": \"f32\", \"isa\": \"%s\", \"threads\": %u, "
-           "\"repack_seconds\": 0, \"results\": [", g->rows, g->cols, s24_dtype_name(b->tensor->dtype),
-           s24_isa_name(s24_isa_detect(b->run.isa)), b->run.threads);
+    text_exact(repack, b->repack.seconds);
+    printf(", \"m\": %zu, \"k\": %zu, \"dtype\": \"%s\",\n \"compute\": \"%s\", \"isa\": \"%s\", \"threads\": %u, "
+           "\"repack_seconds\": %s, ", g->rows, g->cols, s24_dtype_name(b->tensor->dtype),
+           compute_words[b->run.compute], s24_isa_name(s24_isa_detect(b->run.isa)), b->run.threads, repack);
+    if (b->options->ceilings) {
+        print_json_ceilings(&b->ceilings);
+    }
+    fputs("\"results\": [", stdout);
     for (size_t i = 0; i < b->run.count; i++) {
         fputs(i ? "," : "", stdout);
         print_json_result(b, &b->results[i]);
@@ -154,15 +217,28 @@ static void add(table *t, const char *format, double x)
     table_add(t, text);
 }
 
-static void add_result(table *t, size_t n, const char *name, const s24_bench_figures *f)
+static void add_result(table *t, const bench *b, size_t n, size_t side, const s24_bench_figures *f)
 {
     add(t, "%.0f", (double)n);
-    table_add(t, name);
+    table_add(t, side ? b->run.baselines[side - 1].name : "sparse");
     add(t, "%.4g", 1e3 * f->seconds);
     add(t, "%.4g", f->gflops);
     add(t, "%.4g", f->weight_gbps);
     add(t, "%.1e", f->max_error);
     add(t, "%.2f", f->speedup);
+    if (b->options->ceilings) {
+        add(t, "%.2f", share_of_reads(b, f));
+        add(t, "%.2f", share_of_peak(b, side, f));
+    }
+}
+
+/* One line about what was measured: of the text, and under the title of the drawing. */
+static void describe(char *line, size_t size, const bench *b)
+{
+    const s24_geometry *g = &b->tensor->geometry;
+    snprintf(line, size, "%zu x %zu weights of %s times k x n of f32%s, %s, %u thread%s; medians of %u", g->rows,
+             g->cols, s24_dtype_name(b->tensor->dtype), b->run.compute == S24_COMPUTE_BF16 ? " rounded to bf16" : "",
+             s24_isa_name(s24_isa_detect(b->run.isa)), b->run.threads, b->run.threads == 1 ? "" : "s", b->run.reps);
 }
 
 /* Where sparse does not pay, against the first baseline. */
@@ -185,28 +261,94 @@ static void print_verdict(const bench *b)
     puts(slower == b->run.count ? ": here 2:4 saves memory, not time." : ": there dense products are the better ones.");
 }
 
+static void print_repack(const s24_bench_repack *r)
+{
+    char bytes[TEXT_SIZE];
+    text_bytes(bytes, r->bytes);
+    printf("before the first product: %.3g ms, ", 1e3 * r->seconds);
+    if (r->bytes) {
+        printf("to check the weights and copy them in another order, %s\n", bytes);
+    } else {
+        puts("to check the weights, which are multiplied as they are stored");
+    }
+}
+
+static void print_ceilings(const s24_ceilings *c)
+{
+    printf("read bandwidth: %.4g GB/s\npeak: %.4g GFLOP/s in f32", c->read_gbps, c->f32_gflops);
+    if (c->bf16_gflops > 0) {
+        printf(", %.4g in bf16", c->bf16_gflops);
+    }
+    puts("");
+}
+
+#define COLUMNS \
+    {"n", true}, {"side", false}, {"ms", true}, {"GFLOP/s", true}, {"weights GB/s", true}, {"max error", true}, \
+    {"sparse is faster by", true}
+
 static void print_text(const bench *b)
 {
-    static const table_column columns[] = {
-        {"n", true}, {"side", false}, {"ms", true}, {"GFLOP/s", true}, {"weights GB/s", true}, {"max error", true},
-        {"sparse is faster by", true}, {NULL, false},
-    };
-    const s24_geometry *g = &b->tensor->geometry;
-    table rows = {.columns = columns};
-    printf("%zu x %zu weights of %s times k x n of f32, %s, %u thread%s; medians of %u\n", g->rows, g->cols,
-           s24_dtype_name(b->tensor->dtype), s24_isa_name(s24_isa_detect(b->run.isa)), b->run.threads,
-           b->run.threads == 1 ? "" : "s", b->run.reps);
+    static const table_column columns[] = {COLUMNS, {NULL, false}};
+    static const table_column with_shares[] = {COLUMNS, {"of read bandwidth", true}, {"of peak", true}, {NULL, false}};
+    table rows = {.columns = b->options->ceilings ? with_shares : columns};
+    char line[256];
+    describe(line, sizeof line, b);
+    puts(line);
+    print_repack(&b->repack);
+    if (b->options->ceilings) {
+        print_ceilings(&b->ceilings);
+    }
     for (size_t i = 0; i < b->run.count; i++) {
         const s24_bench_result *r = &b->results[i];
-        add_result(&rows, r->n, "sparse", &r->sparse);
+        add_result(&rows, b, r->n, 0, &r->sparse);
         for (size_t d = 0; d < b->run.baseline_count; d++) {
-            add_result(&rows, r->n, b->run.baselines[d].name, &r->dense[d]);
+            add_result(&rows, b, r->n, 1 + d, &r->dense[d]);
         }
     }
     table_print(&rows, stdout);
     if (b->run.baseline_count) {
         print_verdict(b);
     }
+}
+
+/* ---------------------------------------------------------------- the drawing */
+
+/* Room for the x of every n and the y of every baseline; NULL: no memory. */
+static svg *draw(const bench *b)
+{
+    const size_t count = b->run.count;
+    double *x = calloc(count * (1 + b->run.baseline_count), sizeof *x);
+    chart_curve curves[S24_BENCH_BASELINES];
+    char line[256];
+    if (!x) {
+        return NULL;
+    }
+    for (size_t d = 0; d < b->run.baseline_count; d++) {
+        double *y = x + count * (1 + d);
+        curves[d] = (chart_curve){.name = b->run.baselines[d].name, .y = y};
+        for (size_t i = 0; i < count; i++) {
+            x[i] = (double)b->results[i].n;
+            y[i] = b->results[i].dense[d].speedup;
+        }
+    }
+    describe(line, sizeof line, b);
+    svg *s = chart_draw(&(chart){
+        .title = "Speed-up of 2:4 sparse products over dense ones", .subtitle = line,
+        .x_title = "n, columns of the dense matrix", .y_title = "dense time over sparse time", .x = x, .points = count, .curves = curves,
+        .curve_count = b->run.baseline_count, .mark = 1, .meaning = "as fast as dense",
+    });
+    free(x);
+    return s;
+}
+
+static s24_status write_drawing(const bench *b, const s24_io *io, s24_error *err)
+{
+    svg *s = draw(b);
+    if (!s) {
+        return s24_fail(err, S24_ERR_SYSTEM, "no memory for the drawing");
+    }
+    signals_install(); /* from here on there is something to clean up */
+    return svg_write(s, io, b->options->svg, err);
 }
 
 /* ---------------------------------------------------------------- work */
@@ -225,6 +367,14 @@ static bool check_usage(const context *c, const bench_options *o)
         args_usage(c->command->name, "--reps 0: nothing would be measured");
         return false;
     }
+    if (o->svg && o->no_baseline) {
+        args_usage(c->command->name, "--svg draws the speed-up over a baseline, and --baseline none leaves none");
+        return false;
+    }
+    if (o->svg && strcmp(o->svg, "-") == 0) {
+        args_usage(c->command->name, "--svg needs a file: results are on standard output");
+        return false;
+    }
     return true;
 }
 
@@ -238,52 +388,46 @@ static s24_status find_weights(const context *c, bench *b, s24_error *err)
                              c->globals->threads, b->run.isa, &b->tensor, err);
 }
 
-/* Whether the baseline can be used; a BLAS that is not there is told, and the sparse side is measured all the same. */
-static bool find_baseline(const bench *b, blas *dense)
+static void find_baselines(bench *b, baselines *dense)
 {
-    s24_error err = {0};
-    const s24_geometry *g = &b->tensor->geometry;
-    if (b->options->no_baseline) {
-        return false;
-    }
-    if (blas_open(dense, &err) != S24_OK) {
-        msg_warn("%s", err.message);
-        return false;
-    }
+    size_t most = 0;
     for (size_t i = 0; i < b->run.count; i++) {
-        if (!blas_fits(g->rows, b->run.n[i], g->cols)) {
-            msg_warn("the matrices are too large for %s: sparse products only", dense->name);
-            blas_close(dense);
-            return false;
-        }
+        most = b->run.n[i] > most ? b->run.n[i] : most;
     }
-    return true;
+    const bool bf16 = b->tensor->dtype == S24_BF16 || b->run.compute == S24_COMPUTE_BF16;
+    baselines_open(dense, bf16, b->tensor->geometry.rows, b->tensor->geometry.cols, most);
+    b->run.baselines = dense->rows;
+    b->run.baseline_count = dense->count;
 }
 
-static s24_status measure(const context *c, bench *b, s24_error *err)
+static s24_status take_times(bench *b, s24_error *err)
 {
-    blas dense;
-    s24_bench_baseline baseline;
-    const bool compare = find_baseline(b, &dense);
-    if (compare) {
-        baseline = blas_baseline(&dense);
-        b->run.baselines = &baseline;
-        b->run.baseline_count = 1;
+    if (b->options->svg && b->run.baseline_count == 0) {
+        return s24_fail(err, S24_ERR_SYSTEM, "nothing to compare with, and so nothing for --svg to draw");
     }
     b->results = calloc(b->run.count, sizeof *b->results);
-    s24_status status = S24_ERR_SYSTEM;
-    if (b->results) {
-        status = s24_bench_run(b->tensor, &b->run, b->results, err);
-    } else {
-        snprintf(err->message, sizeof err->message, "no memory for the results");
-        err->status = status;
+    if (!b->results) {
+        return s24_fail_memory(err, b->run.count * sizeof *b->results);
     }
+    const s24_status status = b->options->ceilings ? s24_bench_ceilings(b->run.threads, b->run.isa, &b->ceilings, err)
+                                                   : S24_OK;
+    return status == S24_OK ? s24_bench_run(b->tensor, &b->run, b->results, &b->repack, err) : status;
+}
+
+static s24_status measure(const context *c, bench *b, const s24_io *io, s24_error *err)
+{
+    baselines dense = {.count = 0};
+    if (!b->options->no_baseline) {
+        find_baselines(b, &dense);
+    }
+    s24_status status = take_times(b, err);
     if (status == S24_OK) {
         c->globals->json ? print_json(b) : print_text(b);
     }
-    if (compare) {
-        blas_close(&dense);
+    if (status == S24_OK && b->options->svg) {
+        status = write_drawing(b, io, err);
     }
+    baselines_close(&dense);
     return status;
 }
 
@@ -291,8 +435,14 @@ static void run(const context *c, const void *options)
 {
     static const size_t usual[] = {1, 8, 32, 128, 1024};
     const bench_options *o = options;
+    s24_io io = c->io;
     s24_error err = {0};
     if (!check_usage(c, o)) {
+        return;
+    }
+    io.force = o->force;
+    if (o->svg && svg_check(&io, o->svg, &err) != S24_OK) {
+        msg_failure(&err);
         return;
     }
     signals_release();
@@ -304,8 +454,9 @@ static void run(const context *c, const void *options)
     b.run.seed = o->seed;
     b.run.threads = c->globals->threads ? c->globals->threads : s24_threads_available();
     b.run.isa = c->globals->isa;
+    b.run.compute = (s24_compute)o->compute;
     s24_status status = find_weights(c, &b, &err);
-    status = status == S24_OK ? measure(c, &b, &err) : status;
+    status = status == S24_OK ? measure(c, &b, &io, &err) : status;
     if (status != S24_OK) {
         names_failure(c, c->file_count ? c->files[0] : "-", o->tensor, &err);
     }
@@ -318,6 +469,7 @@ const command cmd_matmul_bench = {
     .synopsis = "[OPTION...] [FILE.s24]",
     .summary = "Measure what 2:4 buys on this machine: sparse products against those of a BLAS.",
     .more = "  s24 matmul-bench --n 1,32 -T 1\n"
+            "  s24 matmul-bench --dtype bf16 --compute bf16 --ceilings --svg speedup.svg\n"
             "  s24 matmul-bench model.s24 --tensor fc1.weight --json\n",
     .groups = bench_groups,
     .defaults = &(const bench_options){.dtype = S24_F16, .reps = 9, .warmup = 1, .seed = 1},

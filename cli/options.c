@@ -88,7 +88,7 @@ const args_option global_options[] = {
     {.name = "threads", .letter = 'T', .value = "N", .set = args_set_unsigned, .offset = GLOBAL(threads),
      .help = "Use N threads; 0, the default, is one for every CPU that this process may use."},
     {.name = "isa", .value = "NAME", .set = set_isa, .choice = choice_isa,
-     .help = "Use no instruction set beyond NAME: generic, neon, avx2, avx512 or best. Results do not depend on it."},
+     .help = "Use no instruction set beyond NAME: generic, neon, avx2, avx512, amx or best. Results do not depend on it."},
     {.name = "no-sync", .set = args_set_flag, .offset = GLOBAL(no_sync),
      .help = "Do not wait until outputs are on the disk: faster, and not safe against a crash of the machine."},
     {.name = "color", .value = "WHEN", .set = args_set_word, .offset = GLOBAL(color), .words = color_words,

@@ -2,8 +2,8 @@
 
 #include <math.h>
 #include <string.h>
-#include <time.h>
 
+#include "clock.h"
 #include "dtype.h"
 #include "error.h"
 #include "mem.h"
@@ -78,19 +78,12 @@ s24_status s24_bench_weights(size_t m, size_t k, s24_dtype dtype, uint64_t seed,
 typedef struct bench {
     const s24_tensor *tensor;
     const s24_bench_options *options;
-    unsigned threads;
-    size_t m, k, n;
-    float *dense, *b, *c;
+    s24_matmul_plan *plan;
+    s24_bench_product product;
+    float *dense, *b, *c;      /* what the product points to */
     unsigned char *sweep;
     double *times; /* [sides, reps] */
 } bench;
-
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 static void wait_seconds(double seconds)
 {
@@ -102,7 +95,7 @@ static void wait_seconds(double seconds)
 static s24_status sweep_part(void *ctx, unsigned worker, size_t part, s24_error *err)
 {
     const bench *h = ctx;
-    const size_t bytes = S24_BENCH_SWEEP / h->threads;
+    const size_t bytes = S24_BENCH_SWEEP / h->product.threads;
     const volatile unsigned char *p = h->sweep + part * bytes;
     (void)worker;
     (void)err;
@@ -120,30 +113,37 @@ static s24_status sweep_part(void *ctx, unsigned worker, size_t part, s24_error 
 static s24_status sweep_caches(bench *h, s24_error *err)
 {
     static const s24_stages stages = {.work = sweep_part};
-    return s24_run(&stages, h, h->threads, h->threads, err);
+    return s24_run(&stages, h, h->product.threads, h->product.threads, err);
+}
+
+/* A step of a baseline, where it has one. */
+static s24_status take_step(const bench *h, size_t side, s24_bench_step *step, s24_error *err)
+{
+    return step ? step(h->options->baselines[side - 1].ctx, &h->product, err) : S24_OK;
 }
 
 /* One call of a side: 0 the sparse one, then the baselines. */
 static s24_status call(const bench *h, size_t side, s24_error *err)
 {
-    if (side == 0) {
-        const s24_matmul_options options = {.threads = h->threads, .isa = h->options->isa};
-        return s24_sparse_matmul(h->tensor, h->b, h->n, h->n, h->c, h->n, &options, err);
+    const size_t n = h->product.n;
+    return side ? take_step(h, side, h->options->baselines[side - 1].multiply, err)
+                : s24_matmul_plan_multiply(h->plan, h->b, n, n, h->c, n, err);
+}
+
+static void settle(const bench *h, size_t side)
+{
+    if (side > 0 && h->product.threads > 1) {
+        wait_seconds(h->options->baselines[side - 1].settle_seconds);
     }
-    const s24_bench_baseline *baseline = &h->options->baselines[side - 1];
-    baseline->sgemm(baseline->ctx, h->threads, h->m, h->n, h->k, h->dense, h->k, h->b, h->n, h->c, h->n);
-    return S24_OK;
 }
 
 static s24_status measure(bench *h, size_t side, double *seconds, s24_error *err)
 {
     s24_status status = sweep_caches(h, err);
-    const double start = now();
+    const double start = s24_now();
     status = status == S24_OK ? call(h, side, err) : status;
-    *seconds = now() - start;
-    if (side > 0 && h->threads > 1) {
-        wait_seconds(h->options->baselines[side - 1].settle_seconds);
-    }
+    *seconds = s24_now() - start;
+    settle(h, side);
     return status;
 }
 
@@ -168,10 +168,10 @@ static size_t spread(size_t i, size_t samples, size_t n)
 static void reference_rows(const bench *h, size_t rows, size_t cols, double reference[SAMPLE][SAMPLE])
 {
     for (size_t i = 0; i < rows; i++) {
-        const float *a = h->dense + spread(i, rows, h->m) * h->k;
-        for (size_t k = 0; k < h->k; k++) {
+        const float *a = h->dense + spread(i, rows, h->product.m) * h->product.k;
+        for (size_t k = 0; k < h->product.k; k++) {
             for (size_t j = 0; a[k] != 0 && j < cols; j++) {
-                reference[i][j] += (double)a[k] * (double)h->b[k * h->n + spread(j, cols, h->n)];
+                reference[i][j] += (double)a[k] * (double)h->b[k * h->product.n + spread(j, cols, h->product.n)];
             }
         }
     }
@@ -182,7 +182,7 @@ static double max_error(const bench *h, size_t rows, size_t cols, double referen
     double error = 0, scale = 0;
     for (size_t i = 0; i < rows; i++) {
         for (size_t j = 0; j < cols; j++) {
-            const double c = (double)h->c[spread(i, rows, h->m) * h->n + spread(j, cols, h->n)];
+            const double c = (double)h->c[spread(i, rows, h->product.m) * h->product.n + spread(j, cols, h->product.n)];
             const double difference = fabs(c - reference[i][j]);
             error = difference > error || isnan(difference) ? difference : error;
             scale = fmax(scale, fabs(reference[i][j]));
@@ -191,21 +191,30 @@ static double max_error(const bench *h, size_t rows, size_t cols, double referen
     return scale > 0 ? error / scale : error;
 }
 
-/* The calls before the timed ones: at least one, whose result is compared with the reference. */
+/* The calls before the timed ones of a side: at least one, and the last leaves its result in C. */
+static s24_status warm_up_side(bench *h, size_t side, s24_error *err)
+{
+    const s24_bench_baseline *baseline = side ? &h->options->baselines[side - 1] : NULL;
+    s24_status status = baseline ? take_step(h, side, baseline->prepare, err) : S24_OK;
+    settle(h, side);
+    for (unsigned i = 0; status == S24_OK && i < (h->options->warmup ? h->options->warmup : 1); i++) {
+        double ignored;
+        memset(h->c, 0xff, h->product.m * h->product.n * sizeof *h->c); /* NaN: an entry left out is seen */
+        status = measure(h, side, &ignored, err);
+    }
+    return status == S24_OK && baseline ? take_step(h, side, baseline->finish, err) : status;
+}
+
 static s24_status warm_up(bench *h, double *errors, s24_error *err)
 {
-    const size_t rows = h->m < SAMPLE ? h->m : SAMPLE, cols = h->n < SAMPLE ? h->n : SAMPLE;
+    const size_t m = h->product.m, n = h->product.n, rows = m < SAMPLE ? m : SAMPLE, cols = n < SAMPLE ? n : SAMPLE;
     double (*reference)[SAMPLE] = s24_calloc(SAMPLE, sizeof *reference, err);
     s24_status status = reference ? S24_OK : S24_ERR_SYSTEM;
     if (reference) {
         reference_rows(h, rows, cols, reference);
     }
     for (size_t side = 0; status == S24_OK && side <= h->options->baseline_count; side++) {
-        double ignored;
-        for (unsigned i = 0; status == S24_OK && i < (h->options->warmup ? h->options->warmup : 1); i++) {
-            memset(h->c, 0xff, h->m * h->n * sizeof *h->c); /* NaN: an entry left out is seen */
-            status = measure(h, side, &ignored, err);
-        }
+        status = warm_up_side(h, side, err);
         errors[side] = status == S24_OK ? max_error(h, rows, cols, reference) : 0;
     }
     free(reference);
@@ -222,13 +231,14 @@ static s24_status run_n(bench *h, s24_bench_result *result, s24_error *err)
             status = measure(h, side, &h->times[side * reps + i], err);
         }
     }
-    result->n = h->n;
+    result->n = h->product.n;
     for (size_t side = 0; status == S24_OK && side < sides; side++) {
         s24_bench_figures *f = side ? &result->dense[side - 1] : &result->sparse;
-        const double elements = (double)h->m * (double)h->k;
-        const double bytes = side ? elements * sizeof(float) : (double)h->tensor->memory_bytes;
+        const double elements = (double)h->product.m * (double)h->product.k;
+        const double bytes = side ? elements * h->options->baselines[side - 1].weight_bytes
+                                  : (double)h->tensor->memory_bytes;
         f->seconds = median(h->times + side * reps, reps);
-        f->gflops = 2e-9 * elements * (double)h->n / f->seconds;
+        f->gflops = 2e-9 * elements * (double)h->product.n / f->seconds;
         f->weight_gbps = 1e-9 * bytes / f->seconds;
         f->max_error = errors[side];
         f->speedup = f->seconds / result->sparse.seconds;
@@ -255,40 +265,80 @@ static float *alloc_floats(size_t rows, size_t cols, s24_error *err)
 
 static s24_status prepare(bench *h, size_t n, s24_error *err)
 {
-    h->dense = alloc_floats(h->m, h->k, err);
-    h->b = h->dense ? alloc_floats(h->k, n, err) : NULL;
-    h->c = h->b ? alloc_floats(h->m, n, err) : NULL;
+    h->dense = alloc_floats(h->product.m, h->product.k, err);
+    h->b = h->dense ? alloc_floats(h->product.k, n, err) : NULL;
+    h->c = h->b ? alloc_floats(h->product.m, n, err) : NULL;
     h->sweep = h->c ? s24_alloc(S24_BENCH_SWEEP, err) : NULL;
     h->times = h->sweep ? s24_calloc(SIDES * (size_t)h->options->reps, sizeof *h->times, err) : NULL;
     if (!h->times) {
         return S24_ERR_SYSTEM;
     }
     memset(h->sweep, 1, S24_BENCH_SWEEP);
+    h->product.a = h->dense;
+    h->product.b = h->b;
+    h->product.c = h->c;
     return s24_decompress(h->tensor, S24_F32, h->dense, err);
 }
 
-s24_status s24_bench_run(const s24_tensor *tensor, const s24_bench_options *options, s24_bench_result *results,
-                         s24_error *err)
+/* As often as it takes to tell its time; the last plan is kept. */
+static s24_status make_plan(bench *h, s24_bench_repack *repack, s24_error *err)
 {
-    size_t largest = 0;
-    for (size_t i = 0; i < options->count; i++) {
-        if (options->n[i] == 0) {
+    enum { TIMES = 3 };
+    const s24_matmul_options options = {.threads = h->product.threads, .isa = h->options->isa,
+                                        .compute = h->options->compute};
+    double seconds[TIMES];
+    s24_status status = S24_OK;
+    for (int i = 0; status == S24_OK && i < TIMES; i++) {
+        s24_matmul_plan_free(h->plan);
+        h->plan = NULL;
+        status = sweep_caches(h, err);
+        const double start = s24_now();
+        status = status == S24_OK ? s24_matmul_plan_new(h->tensor, &options, &h->plan, err) : status;
+        seconds[i] = s24_now() - start;
+    }
+    if (status == S24_OK && repack) {
+        *repack = (s24_bench_repack){.seconds = median(seconds, TIMES), .bytes = s24_matmul_plan_bytes(h->plan)};
+    }
+    return status;
+}
+
+/* The n of the options: S24_ERR_USAGE for options that cannot be. */
+static s24_status check_options(const s24_tensor *tensor, const s24_bench_options *o, size_t *largest, s24_error *err)
+{
+    *largest = 0;
+    for (size_t i = 0; i < o->count; i++) {
+        if (o->n[i] == 0) {
             return s24_fail(err, S24_ERR_USAGE, "a product with 0 columns cannot be measured");
         }
-        largest = options->n[i] > largest ? options->n[i] : largest;
+        *largest = o->n[i] > *largest ? o->n[i] : *largest;
     }
-    if (options->reps == 0 || options->baseline_count > S24_BENCH_BASELINES || tensor->rank != 2) {
+    if (o->reps == 0 || o->baseline_count > S24_BENCH_BASELINES || tensor->rank != 2) {
         return s24_fail(err, S24_ERR_USAGE, "a benchmark needs a matrix, a repetition and at most %d baselines",
                         S24_BENCH_BASELINES);
     }
-    bench h = {.tensor = tensor, .options = options, .m = tensor->shape[0], .k = tensor->shape[1]};
-    h.threads = options->threads ? options->threads : s24_threads_available();
-    s24_status status = prepare(&h, largest, err);
+    return S24_OK;
+}
+
+s24_status s24_bench_run(const s24_tensor *tensor, const s24_bench_options *options, s24_bench_result *results,
+                         s24_bench_repack *repack, s24_error *err)
+{
+    size_t largest;
+    s24_status status = check_options(tensor, options, &largest, err);
+    if (status != S24_OK) {
+        return status;
+    }
+    bench h = {.tensor = tensor, .options = options};
+    h.product.m = tensor->shape[0];
+    h.product.k = tensor->shape[1];
+    h.product.threads = options->threads ? options->threads : s24_threads_available();
+    status = prepare(&h, largest, err);
+    status = status == S24_OK ? make_plan(&h, repack, err) : status;
     for (size_t i = 0; status == S24_OK && i < options->count; i++) {
-        h.n = options->n[i];
-        s24_bench_normal(options->seed, h.b, h.k * h.n);
+        h.product.n = options->n[i];
+        s24_bench_normal(options->seed, h.b, h.product.k * h.product.n);
         status = run_n(&h, &results[i], err);
     }
+    s24_matmul_plan_free(h.plan);
     free(h.times);
     free(h.sweep);
     free(h.c);

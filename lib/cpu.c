@@ -1,3 +1,4 @@
+#define _GNU_SOURCE /* syscall */
 /*
  * What the machine can do, and which kernel that gives. CPUID says what the processor has, XCR0 what the operating
  * system saves on a context switch: both must agree before a wider register is touched.
@@ -6,9 +7,15 @@
 
 #include <string.h>
 
+#if S24_X86 && defined(__linux__)
+#include <cpuid.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
+
 static const char *const isa_names[] = {
     [S24_ISA_BEST] = "best", [S24_ISA_GENERIC] = "generic", [S24_ISA_NEON] = "neon", [S24_ISA_AVX2] = "avx2",
-    [S24_ISA_AVX512] = "avx512",
+    [S24_ISA_AVX512] = "avx512", [S24_ISA_AMX] = "amx",
 };
 
 const char *s24_isa_name(s24_isa isa)
@@ -36,6 +43,50 @@ bool s24_isa_parse(const char *name, s24_isa *isa)
  */
 #define HAS(feature) __builtin_cpu_supports(feature)
 
+/*
+ * AMX registers are 8 KiB that Linux keeps for those processes only that asked for them: arch_prctl(2), and
+ * Documentation/arch/x86/xstate.rst of the kernel, with the numbers (no header of glibc 2.36 has them). A kernel without
+ * these calls does not save the registers at all.
+ */
+#ifdef __linux__
+#define ARCH_GET_XCOMP_SUPP 0x1021
+#define ARCH_REQ_XCOMP_PERM 0x1023
+#define XFEATURE_XTILEDATA 18
+
+static bool kernel_has_tiles(void)
+{
+    uint64_t features = 0;
+    return syscall(SYS_arch_prctl, ARCH_GET_XCOMP_SUPP, &features) == 0 && features >> XFEATURE_XTILEDATA & 1;
+}
+
+bool s24_amx_permitted(void)
+{
+    return syscall(SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA) == 0;
+}
+
+/* clang 14 cannot ask its run-time library for AMX. The kernels below need none, and do not come here. */
+static bool machine_has_amx(void)
+{
+#ifdef __clang__
+    unsigned a, b, c, d = 0;
+    return __get_cpuid_count(7, 0, &a, &b, &c, &d) && d >> 22 & d >> 24 & 1 && kernel_has_tiles();
+#else
+    return HAS("amx-tile") && HAS("amx-bf16") && kernel_has_tiles();
+#endif
+}
+#else
+static bool machine_has_amx(void)
+{
+    return false;
+}
+
+bool s24_amx_permitted(void)
+{
+    return false;
+}
+#endif
+
+/* The best but AMX. */
 static s24_isa machine_isa(void)
 {
     __builtin_cpu_init();
@@ -55,6 +106,11 @@ static s24_isa machine_isa(void)
     return S24_ISA_NEON; /* part of the architecture */
 }
 
+static bool machine_has_amx(void)
+{
+    return false;
+}
+
 #else
 
 static s24_isa machine_isa(void)
@@ -62,11 +118,19 @@ static s24_isa machine_isa(void)
     return S24_ISA_GENERIC;
 }
 
+static bool machine_has_amx(void)
+{
+    return false;
+}
+
 #endif
 
 s24_isa s24_isa_detect(s24_isa cap)
 {
-    const s24_isa machine = machine_isa();
+    s24_isa machine = machine_isa();
+    if (machine == S24_ISA_AVX512 && (cap == S24_ISA_BEST || cap >= S24_ISA_AMX) && machine_has_amx()) {
+        machine = S24_ISA_AMX;
+    }
     if (cap == S24_ISA_BEST || machine <= cap) {
         return machine;
     }
@@ -92,7 +156,7 @@ static const kernel_row comply_rows[] = {S24_COMPLY_KERNELS(ROW_OF_ONE) END};
 static any_kernel *find(const kernel_row *rows, s24_isa isa, s24_dtype from, s24_dtype to)
 {
     const kernel_row *best = NULL;
-    isa = s24_isa_detect(isa);
+    isa = s24_isa_detect(isa == S24_ISA_BEST || isa > S24_ISA_AVX512 ? S24_ISA_AVX512 : isa);
     for (const kernel_row *row = rows; row->function; row++) {
         if (row->from == from && row->to == to && row->isa <= isa && (!best || row->isa > best->isa)) {
             best = row;

@@ -125,4 +125,7 @@ s24_prune_kernel *s24_find_prune_kernel(s24_isa isa, s24_dtype from, s24_dtype t
 s24_unpack_kernel *s24_find_unpack_kernel(s24_isa isa, s24_dtype from, s24_dtype to);
 s24_comply_kernel *s24_find_comply_kernel(s24_isa isa, s24_dtype dtype);
 
+/* Whether this process may use AMX, which it asks the operating system for. S24_ISA_AMX only says that there is AMX. */
+bool s24_amx_permitted(void);
+
 #endif

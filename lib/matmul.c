@@ -227,6 +227,7 @@ typedef struct product {
     const float *b;
     float *c;
     size_t ldb, n, ldc;
+    bool checked;                      /* positions have been looked at before */
     size_t job_rows, row_jobs, panels; /* job = panel * row_jobs + rows / job_rows */
     size_t tile_groups;
     float *turned;                     /* B for dot products; NULL: tiles */
@@ -253,11 +254,11 @@ static const uint8_t *row_positions(const product *p, size_t row, size_t group)
     return p->a->positions + row * p->a->geometry.row_positions + group / 2;
 }
 
-static s24_status check_rows(const product *p, size_t row, size_t rows, s24_error *err)
+s24_status s24_check_rows(const s24_tensor *a, const s24_matmul_ops *ops, size_t row, size_t rows, s24_error *err)
 {
-    const size_t groups = p->a->geometry.groups;
+    const size_t groups = a->geometry.groups;
     for (size_t r = row; r < row + rows; r++) {
-        const size_t bad = p->ops->check(row_positions(p, r, 0), groups);
+        const size_t bad = ops->check(a->positions + r * a->geometry.row_positions, groups);
         if (bad < groups) {
             return s24_fail(err, S24_ERR_DATA, "row %zu, group %zu: positions are not two ascending indices", r, bad);
         }
@@ -517,7 +518,7 @@ static s24_status work(void *ctx, unsigned worker, size_t job, s24_error *err)
     for (size_t done = 0; done < rows && status == S24_OK; done += most) {
         const size_t count = min_size(most, rows - done);
         /* Positions are looked at once: a bad one fails the product, and leads no kernel outside its tile meanwhile. */
-        status = panel == 0 ? check_rows(p, row + done, count, err) : S24_OK;
+        status = panel == 0 && !p->checked ? s24_check_rows(p->a, p->ops, row + done, count, err) : S24_OK;
         if (status == S24_OK) {
             multiply_rows(p, s, panel, row + done, count);
         }
@@ -625,13 +626,58 @@ static s24_status multiply(product *p, unsigned threads, s24_error *err)
     return status;
 }
 
-s24_status s24_sparse_matmul(const s24_tensor *a, const float *b, size_t ldb, size_t n, float *c, size_t ldc,
-                             const s24_matmul_options *options, s24_error *err)
+/* The nearest bf16, ties to even, as f32; NaN stays NaN. */
+static float round_bf16(float x)
 {
-    static const s24_matmul_options defaults = {0, S24_ISA_BEST};
-    const s24_matmul_options *o = options ? options : &defaults;
-    const s24_matmul_kernel *kernel = s24_find_matmul_kernel(o->isa, a->dtype);
-    if (!kernel) {
+    uint32_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    bits = (bits & 0x7fffffff) > 0x7f800000 ? bits | 0x400000 : bits + 0x7fff + (bits >> 16 & 1);
+    bits &= 0xffff0000;
+    memcpy(&x, &bits, sizeof x);
+    return x;
+}
+
+/* With every element of B rounded. */
+static s24_status multiply_rounded(product *p, unsigned threads, s24_error *err)
+{
+    const size_t rows = p->a->geometry.cols;
+    size_t count, bytes;
+    if (!s24_mul(rows, p->n, &count) || !s24_mul(count, sizeof(float), &bytes)) {
+        return s24_fail(err, S24_ERR_USAGE, "a product over %zu elements is too long", rows);
+    }
+    float *rounded = s24_alloc(bytes, err);
+    if (!rounded) {
+        return S24_ERR_SYSTEM;
+    }
+    for (size_t k = 0; k < rows; k++) {
+        for (size_t j = 0; j < p->n; j++) {
+            rounded[k * p->n + j] = round_bf16(p->b[k * p->ldb + j]);
+        }
+    }
+    p->b = rounded;
+    p->ldb = p->n;
+    const s24_status status = multiply(p, threads, err);
+    free(rounded);
+    return status;
+}
+
+/* ---------------------------------------------------------------- plans */
+
+struct s24_matmul_plan {
+    const s24_tensor *a;
+    const s24_matmul_kernel *kernel;
+    s24_matmul_options options;
+    bool amx;
+    bool checked;                      /* all positions are valid */
+};
+
+static s24_status plan_init(s24_matmul_plan *plan, const s24_tensor *a, const s24_matmul_options *options,
+                            s24_error *err)
+{
+    static const s24_matmul_options defaults = S24_MATMUL_OPTIONS_INIT;
+    *plan = (s24_matmul_plan){.a = a, .options = options ? *options : defaults};
+    plan->kernel = s24_find_matmul_kernel(plan->options.isa, a->dtype);
+    if (!plan->kernel) {
         return s24_fail(err, S24_ERR_USAGE, "a product with weights of %s cannot be; store them as f32 or less",
                         s24_dtype_name(a->dtype));
     }
@@ -639,19 +685,87 @@ s24_status s24_sparse_matmul(const s24_tensor *a, const float *b, size_t ldb, si
         return s24_fail(err, S24_ERR_USAGE, "only a matrix pruned along axis 1 can be multiplied; this is of rank %d, "
                         "pruned along axis %d", a->rank, a->axis);
     }
+    plan->amx = s24_isa_detect(plan->options.isa) == S24_ISA_AMX && s24_amx_permitted();
+    return S24_OK;
+}
+
+s24_status s24_matmul_plan_new(const s24_tensor *a, const s24_matmul_options *options, s24_matmul_plan **plan,
+                               s24_error *err)
+{
+    s24_matmul_plan *made = s24_calloc(1, sizeof *made, err);
+    if (!made) {
+        return S24_ERR_SYSTEM;
+    }
+    s24_status status = plan_init(made, a, options, err);
+    if (status == S24_OK) {
+        status = s24_check_rows(a, made->kernel->ops, 0, a->geometry.rows, err);
+    }
+    if (status != S24_OK) {
+        free(made);
+        return status;
+    }
+    made->checked = true;
+    *plan = made;
+    return S24_OK;
+}
+
+size_t s24_matmul_plan_bytes(const s24_matmul_plan *plan)
+{
+    (void)plan;
+    return 0;
+}
+
+void s24_matmul_plan_free(s24_matmul_plan *plan)
+{
+    free(plan);
+}
+
+#define AMX_COLS 9 /* fewer columns are faster without AMX, or as fast */
+
+/* By the engine that suits; neither side is empty. */
+static s24_status dispatch(const s24_matmul_plan *plan, const s24_product *io, s24_error *err)
+{
+    product p = {.a = io->a, .kernel = plan->kernel, .ops = plan->kernel->ops,
+                 .bytes = s24_info(plan->a->dtype)->bytes, .b = io->b, .c = io->c, .ldb = io->ldb, .n = io->n,
+                 .ldc = io->ldc, .checked = io->checked};
+    const unsigned threads = worthwhile_threads(&p, plan->options.threads);
+#if S24_X86
+    if (plan->amx && io->n >= AMX_COLS) {
+        bool finite;
+        const s24_status status = s24_amx_multiply(io, p.ops, threads, &finite, err);
+        if (status != S24_OK || finite) {
+            return status;
+        }
+    }
+#endif
+    return io->compute == S24_COMPUTE_BF16 ? multiply_rounded(&p, threads, err) : multiply(&p, threads, err);
+}
+
+s24_status s24_matmul_plan_multiply(const s24_matmul_plan *plan, const float *b, size_t ldb, size_t n, float *c,
+                                    size_t ldc, s24_error *err)
+{
+    const s24_geometry *g = &plan->a->geometry;
     if (ldb < n || ldc < n) {
         return s24_fail(err, S24_ERR_USAGE, "row strides %zu and %zu are less than the %zu columns", ldb, ldc, n);
     }
-    if (a->geometry.rows == 0 || n == 0) {
+    if (g->rows == 0 || n == 0) {
         return S24_OK;
     }
-    if (a->geometry.cols == 0) {
-        for (size_t r = 0; r < a->geometry.rows; r++) {
+    if (g->cols == 0) {
+        for (size_t r = 0; r < g->rows; r++) {
             memset(c + r * ldc, 0, n * sizeof *c);
         }
         return S24_OK;
     }
-    product p = {.a = a, .kernel = kernel, .ops = kernel->ops, .bytes = s24_info(a->dtype)->bytes, .b = b, .ldb = ldb,
-                 .n = n, .c = c, .ldc = ldc};
-    return multiply(&p, worthwhile_threads(&p, o->threads), err);
+    const s24_product io = {.a = plan->a, .b = b, .ldb = ldb, .n = n, .c = c, .ldc = ldc,
+                            .compute = plan->options.compute, .checked = plan->checked};
+    return dispatch(plan, &io, err);
+}
+
+s24_status s24_sparse_matmul(const s24_tensor *a, const float *b, size_t ldb, size_t n, float *c, size_t ldc,
+                             const s24_matmul_options *options, s24_error *err)
+{
+    s24_matmul_plan plan;
+    const s24_status status = plan_init(&plan, a, options, err);
+    return status == S24_OK ? s24_matmul_plan_multiply(&plan, b, ldb, n, c, ldc, err) : status;
 }

@@ -124,4 +124,26 @@ const s24_matmul_kernel *s24_find_matmul_kernel(s24_isa isa, s24_dtype dtype);
 #define S24_UNROLL _Pragma("GCC unroll 16")
 #endif
 
+/* C = A B, as s24_sparse_matmul has it; neither side is empty. */
+typedef struct s24_product {
+    const s24_tensor *a;
+    const float *b;
+    float *c;
+    size_t ldb, n, ldc;
+    s24_compute compute;
+    bool checked;          /* positions have been looked at before */
+} s24_product;
+
+/* S24_ERR_DATA when a position of these rows is none. */
+s24_status s24_check_rows(const s24_tensor *a, const s24_matmul_ops *ops, size_t row, size_t rows, s24_error *err);
+
+#if S24_X86
+/*
+ * The whole product on AMX, which the process must be permitted to use. *finite: every element of C is; otherwise C is
+ * not valid: see the top of matmul_amx.c.
+ */
+s24_status s24_amx_multiply(const s24_product *product, const s24_matmul_ops *ops, unsigned threads, bool *finite,
+                            s24_error *err);
+#endif
+
 #endif

@@ -96,7 +96,11 @@ S24_API s24_status s24_dtype_convert(s24_dtype from, const void *src, s24_dtype 
 /* ---------------------------------------------------------------- instruction sets */
 
 /* What a kernel may use. Caps the choice; what the machine lacks is never used. Results do not depend on it. */
-typedef enum s24_isa { S24_ISA_BEST, S24_ISA_GENERIC, S24_ISA_NEON, S24_ISA_AVX2, S24_ISA_AVX512, S24_ISAS } s24_isa;
+typedef enum s24_isa {
+    S24_ISA_BEST, S24_ISA_GENERIC, S24_ISA_NEON, S24_ISA_AVX2, S24_ISA_AVX512,
+    S24_ISA_AMX,             /* AVX-512 and AMX-BF16: products only */
+    S24_ISAS
+} s24_isa;
 
 S24_API const char *s24_isa_name(s24_isa isa);                    /* "avx512"; static storage */
 S24_API bool s24_isa_parse(const char *name, s24_isa *isa);       /* false: no such instruction set */
@@ -256,19 +260,45 @@ S24_API s24_status s24_decompress(const s24_tensor *tensor, s24_dtype dtype, voi
 S24_API s24_status s24_compute_metrics(const s24_dense *original, const s24_tensor *tensor, unsigned threads,
                                        s24_prune_metrics *metrics, s24_error *err);
 
+/* What a product computes with. */
+typedef enum s24_compute {
+    S24_COMPUTE_F32,        /* the errors of f32 arithmetic */
+    S24_COMPUTE_BF16        /* B is rounded to bf16 first (nearest, ties to even): less accurate, faster with AMX */
+} s24_compute;
+
 typedef struct s24_matmul_options {
     unsigned threads;       /* 0: every CPU this process may use */
     s24_isa isa;            /* cap on the instruction set */
+    s24_compute compute;
 } s24_matmul_options;
+
+#define S24_MATMUL_OPTIONS_INIT {0, S24_ISA_BEST, S24_COMPUTE_F32}
 
 /*
  * sparse_matmul: C = A B with A the compressed tensor [M, K] (rank 2, pruned along axis 1; M = rows, K = cols),
- * B row-major f32 [K, N] with row stride ldb >= N, C row-major f32 [M, N] with row stride ldc >= N. Multiplies and
- * accumulates in f32; A is never made dense. B and C must not overlap. options may be NULL. S24_ERR_USAGE: a tensor
- * that is not such a matrix, or an f64 one.
+ * B row-major f32 [K, N] with row stride ldb >= N, C row-major f32 [M, N] with row stride ldc >= N. Accumulates in f32;
+ * A is never made dense. B and C must not overlap. options may be NULL: S24_MATMUL_OPTIONS_INIT. S24_ERR_USAGE: a tensor
+ * that is not such a matrix, or an f64 one. S24_ERR_DATA: a position that is none.
  */
 S24_API s24_status s24_sparse_matmul(const s24_tensor *a, const float *b, size_t ldb, size_t n, float *c, size_t ldc,
                                      const s24_matmul_options *options, s24_error *err);
+
+/*
+ * The same for many products with one tensor: what depends on the tensor alone is done once. Positions are checked when
+ * the plan is made, and where the kernels gain by it the plan holds a copy of the weights in their order. `a` is
+ * borrowed: it must outlive the plan and stay as it is. *plan is the caller's to free with s24_matmul_plan_free.
+ * Products of a plan are byte for byte those of s24_sparse_matmul. Errors are the same, too.
+ */
+typedef struct s24_matmul_plan s24_matmul_plan;
+S24_API s24_status s24_matmul_plan_new(const s24_tensor *a, const s24_matmul_options *options, s24_matmul_plan **plan,
+                                       s24_error *err);
+
+/* C = A B as above. The plan is only read: any number of threads may multiply with it at once. */
+S24_API s24_status s24_matmul_plan_multiply(const s24_matmul_plan *plan, const float *b, size_t ldb, size_t n, float *c,
+                                            size_t ldc, s24_error *err);
+
+S24_API size_t s24_matmul_plan_bytes(const s24_matmul_plan *plan); /* of the copy of the weights; 0: there is none */
+S24_API void s24_matmul_plan_free(s24_matmul_plan *plan);          /* NULL is fine */
 
 /* ---------------------------------------------------------------- the benchmark */
 
@@ -278,21 +308,35 @@ S24_API s24_status s24_sparse_matmul(const s24_tensor *a, const float *b, size_t
  *
  * Rules of measuring. All sides alternate, call by call, and the median of each is reported: drift of the machine meets
  * them alike. Before every timed call S24_BENCH_SWEEP bytes of other memory are read, so that weights come from memory
- * as they do in a model that exceeds the caches (of up to that size); it also wakes the processor after a pause. A call
- * includes all it does, the starting of threads, too.
+ * as they do in a model that exceeds the caches; it also wakes the processor after a pause. (Measured on Sapphire
+ * Rapids: 80 MiB read again and again come at 30 GB/s from the third cache, 176 MiB and more at 16 GB/s from memory.) A
+ * call includes all it does, the starting of threads, too; what the sparse side does once for all calls is a plan, and is
+ * reported apart.
  */
-#define S24_BENCH_SWEEP (64u << 20)
+#define S24_BENCH_SWEEP (256u << 20)
 #define S24_BENCH_BASELINES 4
 
-/* C[m, n] = A[m, k] B[k, n], f32, row-major with row strides, with `threads` threads. */
-typedef void s24_sgemm(void *ctx, unsigned threads, size_t m, size_t n, size_t k, const float *a, size_t lda,
-                       const float *b, size_t ldb, float *c, size_t ldc);
+/* C[m, n] = A[m, k] B[k, n], f32, row-major without gaps, with `threads` threads. */
+typedef struct s24_bench_product {
+    unsigned threads;
+    size_t m, n, k;
+    const float *a, *b;
+    float *c;
+} s24_bench_product;
 
+typedef s24_status s24_bench_step(void *ctx, const s24_bench_product *product, s24_error *err);
+
+/*
+ * A dense side. Only `multiply` is timed. `prepare` comes before the calls of an n, and may lay out A and B as the side
+ * likes them best; `finish` comes after a call, and brings the result to C where multiply left it elsewhere. Either may
+ * be NULL: nothing to do.
+ */
 typedef struct s24_bench_baseline {
     const char *name;      /* "OpenBLAS 0.3.21" */
-    s24_sgemm *sgemm;
     void *ctx;
+    s24_bench_step *prepare, *multiply, *finish;
     double settle_seconds; /* how long its worker threads spin after a call; waited for when threads > 1 */
+    unsigned weight_bytes; /* an element of A, as multiply reads it */
 } s24_bench_baseline;
 
 typedef struct s24_bench_options {
@@ -302,16 +346,17 @@ typedef struct s24_bench_options {
     uint64_t seed;         /* of B */
     unsigned threads;      /* of every side; 0: every CPU this process may use */
     s24_isa isa;           /* cap, for the sparse side */
+    s24_compute compute;   /* of the sparse side */
     const s24_bench_baseline *baselines;
     size_t baseline_count; /* at most S24_BENCH_BASELINES */
 } s24_bench_options;
 
-#define S24_BENCH_OPTIONS_INIT {NULL, 0, 9, 1, 1, 0, S24_ISA_BEST, NULL, 0}
+#define S24_BENCH_OPTIONS_INIT {NULL, 0, 9, 1, 1, 0, S24_ISA_BEST, S24_COMPUTE_F32, NULL, 0}
 
 typedef struct s24_bench_figures {
     double seconds;     /* median of one call */
     double gflops;      /* dense-equivalent: 2 m n k / seconds / 1e9, for the sparse side too */
-    double weight_gbps; /* bytes of the weights as this side reads them (compressed, or dense f32) / seconds / 1e9 */
+    double weight_gbps; /* bytes of the weights as this side has them (compressed, or dense) / seconds / 1e9 */
     double max_error;   /* max |c - reference| / max |reference| over a sample of entries; see s24_bench_run */
     double speedup;     /* seconds of this side over those of the sparse one: 1 for the sparse side itself */
 } s24_bench_figures;
@@ -321,6 +366,12 @@ typedef struct s24_bench_result {
     s24_bench_figures sparse;
     s24_bench_figures dense[S24_BENCH_BASELINES];
 } s24_bench_result;
+
+/* What the sparse side does once: s24_matmul_plan_new. */
+typedef struct s24_bench_repack {
+    double seconds;     /* median of three */
+    size_t bytes;       /* s24_matmul_plan_bytes */
+} s24_bench_repack;
 
 /*
  * Weights to measure with: N(0, 1) by s24_bench_normal(seed), pruned by magnitude, [m, k] of dtype; i8 and the 8-bit
@@ -337,11 +388,25 @@ S24_API void s24_bench_normal(uint64_t seed, float *x, size_t n);
 
 /*
  * Measures tensor [m, k] times B [k, n], B of s24_bench_normal(seed), for every n of the options, into results[count].
- * The dense sides multiply the decompressed weights, in f32. The reference is computed in f64 for up to 64 rows by 64
- * columns, evenly spread, so that its time is bounded. Errors as s24_sparse_matmul, and S24_ERR_SYSTEM without memory.
+ * The dense sides multiply the decompressed weights. The reference is computed in f64 for up to 64 rows by 64 columns,
+ * evenly spread, so that its time is bounded. repack may be NULL. Errors as s24_sparse_matmul and the steps of the
+ * baselines, and S24_ERR_SYSTEM without memory.
  */
 S24_API s24_status s24_bench_run(const s24_tensor *tensor, const s24_bench_options *options, s24_bench_result *results,
-                                 s24_error *err);
+                                 s24_bench_repack *repack, s24_error *err);
+
+/* What nothing on this machine goes beyond, measured with loops that do nothing else. */
+typedef struct s24_ceilings {
+    double read_gbps;   /* reading S24_BENCH_SWEEP bytes of memory */
+    double f32_gflops;  /* f32 multiply-adds between registers, 2 operations each, in the instruction set's vectors */
+    double bf16_gflops; /* AMX products of bf16 tiles between registers; 0: there is no AMX up to the cap */
+} s24_ceilings;
+
+/*
+ * The best of several runs each, about a second in all. threads: 0 is every CPU this process may use. isa caps the
+ * instruction set. S24_ERR_SYSTEM without memory.
+ */
+S24_API s24_status s24_bench_ceilings(unsigned threads, s24_isa isa, s24_ceilings *ceilings, s24_error *err);
 
 #ifdef __cplusplus
 }

@@ -34,3 +34,62 @@ expect_error missing.s24
 run matmul-bench --m 64 --k 64 --n 2 --reps 1 -T 1
 expect_status 0
 grep -q -i 'Sparse is ' .stdout || grep -q -i blas .stderr || fail "expected a verdict or a word about the BLAS"
+
+# what it computes with, and what was done before the first product
+run matmul-bench --m 64 --k 64 --n 2 --reps 1 -T 1 --baseline none --compute bf16
+expect_status 0
+expect_stdout_has 'f32 rounded to bf16'
+expect_stdout_has 'before the first product: '
+run matmul-bench --m 64 --k 64 --n 2 --reps 1 -T 1 --baseline none --compute bf16 --json
+expect_status 0
+expect_stdout_has '"compute": "bf16"'
+if grep -q -e ceilings -e of_peak .stdout; then fail "expected no ceilings unasked"; fi
+run matmul-bench --compute f16
+expect_status 2
+
+# ceilings, as text and as JSON
+run matmul-bench --m 64 --k 64 --n 2 --reps 1 -T 1 --baseline none --ceilings
+expect_status 0
+for piece in 'read bandwidth: ' 'peak: ' 'of read bandwidth' 'of peak'; do expect_stdout_has "$piece"; done
+run matmul-bench --m 64 --k 64 --n 2 --reps 1 -T 1 --baseline none --ceilings --isa avx2 --json
+expect_status 0
+for piece in '"ceilings": {"read_gbps":' '"f32_gflops":' '"bf16_gflops":null}' '"of_read_bandwidth":' '"of_peak":'; do
+    expect_stdout_has "$piece"
+done
+if command -v python3 >/dev/null; then
+    python3 -m json.tool .stdout >/dev/null || fail "expected valid JSON"
+fi
+
+# oneDNN, where it is: its results are right, as its errors show
+run matmul-bench --m 70 --k 260 --n 1,9 --reps 1 -T 1 -v --compute bf16 --json
+expect_status 0
+if grep -q 'oneDNN [0-9.]* f32' .stdout; then
+    tr '{' '\n' <.stdout | sed -n 's/.*"name":"oneDNN [0-9.]* \([a-z0-9]*\)".*"max_error":\([^,]*\),.*/\1 \2/p' >errors
+    awk '$2 + 0 > ($1 == "f32" ? 1e-5 : 2e-2) || $2 == "null" { exit 1 } END { exit NR < 2 }' errors || fail "$(cat errors)"
+else
+    grep -q libdnnl2 .stderr || fail "expected the package that brings oneDNN"
+fi
+
+# a drawing
+run matmul-bench --m 64 --k 64 --n 1,4 --reps 1 -T 1 --svg x.svg
+if [ "$(cat .status)" = 0 ]; then
+    grep -q '^<svg xmlns="http://www.w3.org/2000/svg"' x.svg || fail "expected a drawing"
+    [ "$(tail -n 1 x.svg)" = '</svg>' ] || fail "expected the drawing's end"
+    [ "$(grep -c '<polyline' x.svg)" -ge 4 ] || fail "expected axes and curves"
+    if command -v python3 >/dev/null; then
+        python3 -c 'import sys, xml.dom.minidom; xml.dom.minidom.parse(sys.argv[1])' x.svg || fail "expected valid XML"
+    fi
+else
+    expect_status 4
+fi
+echo mine >mine.svg
+run matmul-bench --m 64 --k 64 --n 1 --reps 1 -T 1 --svg mine.svg
+expect_status 4
+expect_error mine.svg
+[ "$(cat mine.svg)" = mine ] || fail "expected the file untouched"
+run matmul-bench --svg missing/x.svg
+expect_status 4
+run matmul-bench --svg x.svg --baseline none
+expect_status 2
+run matmul-bench --svg -
+expect_status 2

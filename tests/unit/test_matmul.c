@@ -116,16 +116,25 @@ static double reference(const s24_tensor *t, const float *b, size_t ldb, size_t 
     return sum;
 }
 
+/* Of a sum: each term is rounded, and with AMX, cut off at 2^-24 and 0 below 2^-126. */
+static double error_bound(double scale, double terms, bool amx)
+{
+    const double rounding = scale * (double)FLT_EPSILON / 2 * (terms + (amx ? 6 : 2));
+    return rounding + terms * (double)(amx ? 2 * FLT_MIN : FLT_TRUE_MIN) + (double)FLT_TRUE_MIN;
+}
+
 static void check_product(const s24_tensor *t, const float *b, size_t ldb, size_t n, const float *c, size_t ldc,
-                          const char *what)
+                          s24_isa isa, const char *what)
 {
     const double terms = (double)t->geometry.row_values;
+    const bool amx = s24_isa_detect(isa) == S24_ISA_AMX;
     for (size_t r = 0; r < t->geometry.rows; r++) {
         for (size_t j = 0; j < n; j++) {
             double scale;
             const double want = reference(t, b, ldb, r, j, &scale), got = (double)c[r * ldc + j];
-            const double bound = (scale * FLT_EPSILON / 2 + FLT_TRUE_MIN) * (terms + 2);
-            REQUIRE(fabs(got - want) <= bound || (isnan(want) && isnan(got)) || (isinf(want) && got == want),
+            const double bound = error_bound(scale, terms, amx);
+            const bool overflows = fabs(want) > (double)FLT_MAX && got == copysign(INFINITY, want);
+            REQUIRE(fabs(got - want) <= bound || (isnan(want) && isnan(got)) || overflows,
                     "%s %s %zux%zu, n %zu: [%zu, %zu] is %g, not %g", what, s24_dtype_name(t->dtype),
                     t->geometry.rows, t->geometry.cols, n, r, j, got, want);
         }
@@ -150,7 +159,7 @@ static void one_product(s24_dtype dtype, s24_isa isa, size_t m, size_t k, size_t
     float *b = random_matrix(k, n, ldb, NAN);
     float *c = random_matrix(m, n, ldc, GUARD);
     multiply(t, b, ldb, n, c, ldc, isa, 1);
-    check_product(t, b, ldb, n, c, ldc, s24_isa_name(isa));
+    check_product(t, b, ldb, n, c, ldc, isa, s24_isa_name(isa));
     free(c);
     free(b);
     free_tensor(t);
@@ -219,7 +228,7 @@ START_TEST(all_values)
                 s24_store(t->values, info->bytes, at, i);
                 if (row == m - 1) {
                     multiply(t, b, n, n, c, n, isa, 1);
-                    check_product(t, b, n, n, c, n, s24_isa_name(isa));
+                    check_product(t, b, n, n, c, n, isa, s24_isa_name(isa));
                 }
             }
             free(c);
@@ -255,6 +264,61 @@ START_TEST(same_for_all_threads)
         free(b);
         free_tensor(t);
     }
+}
+END_TEST
+
+/* The nearest of the bf16 around x; a tie goes to the one whose last bit is 0. */
+static float nearest_bf16(float x)
+{
+    uint32_t bits;
+    float below, above;
+    memcpy(&bits, &x, sizeof bits);
+    const uint32_t low = bits & 0xffff0000, high = low + 0x10000;
+    memcpy(&below, &low, sizeof below);
+    memcpy(&above, &high, sizeof above);
+    const double down = fabs((double)x - (double)below), up = fabs((isinf(above) ? copysign(0x1p128, x) : (double)above) - (double)x);
+    return down < up || (down == up && !(low >> 16 & 1)) ? below : above;
+}
+
+/* A plan gives the bytes of the one-shot product; with S24_COMPUTE_BF16 those of the rounded B, within f32's errors. */
+START_TEST(plans)
+{
+    const s24_isa isa = (s24_isa)_i;
+    if (s24_isa_detect(isa) != isa) {
+        return; /* not on this machine */
+    }
+    static const size_t ns[] = {1, 2, 7, 8, 9, 16, 31, 33, 64, 100};
+    for (size_t i = 0; i < COUNT(dtypes) * COUNT(ns); i++) {
+        const size_t m = 45, k = 333, n = ns[i % COUNT(ns)], ldb = n + i % 3, ldc = n + i % 2;
+        s24_tensor *t = random_tensor(dtypes[i / COUNT(ns)], m, k);
+        float *b = random_matrix(k, n, ldb, NAN), *c = random_matrix(m, n, ldc, GUARD);
+        float *one = random_matrix(m, n, ldc, GUARD), *rounded = random_matrix(k, n, ldb, NAN);
+        for (size_t j = 0; j < k * n; j++) {
+            rounded[j / n * ldb + j % n] = nearest_bf16(b[j / n * ldb + j % n]);
+        }
+        for (int compute = S24_COMPUTE_F32; compute <= S24_COMPUTE_BF16; compute++) {
+            const s24_matmul_options options = {.threads = 1, .isa = isa, .compute = (s24_compute)compute};
+            s24_matmul_plan *plan;
+            s24_error err = {.status = S24_OK};
+            REQUIRE(s24_sparse_matmul(t, b, ldb, n, one, ldc, &options, &err) == S24_OK, "%s", err.message);
+            check_product(t, compute ? rounded : b, ldb, n, one, ldc, isa, compute ? "bf16" : "f32");
+            REQUIRE(s24_matmul_plan_new(t, &options, &plan, &err) == S24_OK, "%s", err.message);
+            for (int again = 0; again < 2; again++) {
+                memset(c, 0xff, ((m - 1) * ldc + n) * sizeof *c);
+                REQUIRE(s24_matmul_plan_multiply(plan, b, ldb, n, c, ldc, &err) == S24_OK, "%s", err.message);
+                for (size_t r = 0; r < m; r++) {
+                    REQUIRE(memcmp(c + r * ldc, one + r * ldc, n * sizeof *c) == 0, "n %zu: row %zu differs", n, r);
+                }
+            }
+            s24_matmul_plan_free(plan);
+        }
+        free(rounded);
+        free(one);
+        free(c);
+        free(b);
+        free_tensor(t);
+    }
+    s24_matmul_plan_free(NULL);
 }
 END_TEST
 
@@ -304,10 +368,13 @@ START_TEST(bad_positions_are_refused)
             const size_t n = ns[i % 3], row = i % m, group = i % groups;
             uint8_t *byte = t->positions + row * t->geometry.row_positions + group / 2, good = *byte;
             char want[64];
+            s24_matmul_plan *plan;
             s24_error err;
             *byte = (uint8_t)(group % 2 ? (good & 15) | bad << 4 : (good & 0xf0) | bad);
             snprintf(want, sizeof want, "row %zu, group %zu:", row, group);
             REQUIRE(s24_sparse_matmul(t, b, n, n, c, n, &options, &err) == S24_ERR_DATA, "taken: %s %x", want, bad);
+            REQUIRE(strncmp(err.message, want, strlen(want)) == 0, "%s, not %s", err.message, want);
+            REQUIRE(s24_matmul_plan_new(t, &options, &plan, &err) == S24_ERR_DATA, "planned: %s %x", want, bad);
             REQUIRE(strncmp(err.message, want, strlen(want)) == 0, "%s, not %s", err.message, want);
             *byte = good;
         }
@@ -332,7 +399,7 @@ START_TEST(unused_nibble_is_ignored)
             t->positions[r * t->geometry.row_positions + 4] |= 0xf0;
         }
         multiply(t, b, n, n, c, n, isa, 1);
-        check_product(t, b, n, n, c, n, "unused nibble");
+        check_product(t, b, n, n, c, n, isa, "unused nibble");
         free(c);
         free(b);
         free_tensor(t);
@@ -363,7 +430,7 @@ START_TEST(padding_is_absent)
                 }
             }
             multiply(t, b, n + 1, n, c, n, isa, 1);
-            check_product(t, b, n + 1, n, c, n, "padding");
+            check_product(t, b, n + 1, n, c, n, isa, "padding");
             free(c);
             free(b);
             free_tensor(t);
@@ -389,11 +456,75 @@ START_TEST(nonfinite_b)
             }
             b[k * n - 1 - next() % n] = NAN; /* in the last row, beside the padding */
             multiply(t, b, n, n, c, n, isa, 1);
-            check_product(t, b, n, n, c, n, "nonfinite");
+            check_product(t, b, n, n, c, n, isa, "nonfinite");
             free(c);
             free(b);
             free_tensor(t);
         }
+    }
+}
+END_TEST
+
+/* Every dtype and computation around the edges of tiles of rows, columns and K. */
+START_TEST(tile_edges)
+{
+    const s24_isa isa = (s24_isa)_i;
+    if (s24_isa_detect(isa) != isa) {
+        return; /* not on this machine */
+    }
+    static const size_t ns[] = {1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 32, 33, 47, 64, 100};
+    static const size_t ks[] = {31, 32, 33, 63, 65, 511, 513, 2047, 2051}, ms[] = {1, 15, 16, 17, 31, 32, 33, 70};
+    for (size_t i = 0; i < 2 * COUNT(dtypes) * COUNT(ns); i++) {
+        const s24_compute compute = i % 2 ? S24_COMPUTE_BF16 : S24_COMPUTE_F32;
+        const size_t n = ns[i / 2 % COUNT(ns)], ldb = n + i % 3, ldc = n + i % 5;
+        const size_t k = ks[next() % COUNT(ks)], m = ms[next() % COUNT(ms)];
+        s24_tensor *t = random_tensor(dtypes[i / 2 / COUNT(ns)], m, k);
+        float *b = random_matrix(k, n, ldb, NAN), *c = random_matrix(m, n, ldc, GUARD);
+        for (size_t j = 0; compute == S24_COMPUTE_BF16 && j < k * n; j++) {
+            b[j / n * ldb + j % n] = nearest_bf16(b[j / n * ldb + j % n]);
+        }
+        const s24_matmul_options options = {.threads = 1 + i % 2, .isa = isa, .compute = compute};
+        s24_error err = {.status = S24_OK};
+        REQUIRE(s24_sparse_matmul(t, b, ldb, n, c, ldc, &options, &err) == S24_OK, "%s", err.message);
+        check_product(t, b, ldb, n, c, ldc, isa, "edges");
+        free(c);
+        free(b);
+        free_tensor(t);
+    }
+}
+END_TEST
+
+/* Infinity and NaN as weights, of every dtype that has them, and as elements of B: what is kept meets them, nothing else. */
+START_TEST(nonfinite_everywhere)
+{
+    const s24_isa isa = (s24_isa)_i;
+    if (s24_isa_detect(isa) != isa) {
+        return; /* not on this machine */
+    }
+    static const uint64_t bad[][2] = {
+        {0x7f800000, 0xffc00000}, {0xfc00, 0x7e00}, {0x7f80, 0xffc0}, {0x7f, 0xff}, {0x7c, 0xfe}};
+    for (size_t i = 0; i < 5 * 12; i++) {
+        const size_t d = i % 5, m = 40, k = 200, n = 1 + 9 * (i / 5);
+        const s24_dtype_info *info = s24_info(dtypes[d]);
+        s24_tensor *t = random_tensor(dtypes[d], m, k);
+        float *b = random_matrix(k, n, n, 0), *c = random_matrix(m, n, n, 0), *rounded = random_matrix(k, n, n, 0);
+        for (unsigned j = 0; i % 2 && j < 2; j++) {
+            s24_store(t->values, info->bytes, next() % (m * t->geometry.row_values), bad[d][j]);
+        }
+        b[next() % (k * n)] = i % 2 ? INFINITY : FLT_MAX; /* rounded to bf16 it is infinite, too */
+        for (int compute = S24_COMPUTE_F32; compute <= S24_COMPUTE_BF16; compute++) {
+            const s24_matmul_options options = {.threads = 1, .isa = isa, .compute = (s24_compute)compute};
+            s24_error err = {.status = S24_OK};
+            REQUIRE(s24_sparse_matmul(t, b, n, n, c, n, &options, &err) == S24_OK, "%s", err.message);
+            for (size_t j = 0; j < k * n; j++) {
+                rounded[j] = compute && isfinite(b[j]) ? nearest_bf16(b[j]) : b[j];
+            }
+            check_product(t, rounded, n, n, c, n, isa, compute ? "bf16" : "f32");
+        }
+        free(rounded);
+        free(c);
+        free(b);
+        free_tensor(t);
     }
 }
 END_TEST
@@ -403,6 +534,7 @@ START_TEST(usage)
     const size_t shape[3] = {4, 8, 2};
     float b[64] = {0}, c[64];
     s24_tensor *f64, *rank3, *axis0, *fine;
+    s24_matmul_plan *plan;
     s24_error err;
     ck_assert_int_eq(s24_tensor_new(&f64, S24_F64, 2, shape, 1, NULL), S24_OK);
     ck_assert_int_eq(s24_tensor_new(&rank3, S24_F32, 3, shape, 1, NULL), S24_OK);
@@ -414,6 +546,12 @@ START_TEST(usage)
     ck_assert_int_eq(s24_sparse_matmul(fine, b, 1, 2, c, 2, NULL, &err), S24_ERR_USAGE);
     ck_assert_int_eq(s24_sparse_matmul(fine, b, 2, 2, c, 1, NULL, NULL), S24_ERR_USAGE);
     ck_assert_int_eq(s24_sparse_matmul(fine, b, 2, 2, c, 2, NULL, NULL), S24_OK);
+    ck_assert_int_eq(s24_matmul_plan_new(f64, NULL, &plan, &err), S24_ERR_USAGE);
+    ck_assert_int_eq(s24_matmul_plan_new(axis0, NULL, &plan, NULL), S24_ERR_USAGE);
+    ck_assert_int_eq(s24_matmul_plan_new(fine, NULL, &plan, &err), S24_OK);
+    ck_assert_int_eq(s24_matmul_plan_multiply(plan, b, 1, 2, c, 2, &err), S24_ERR_USAGE);
+    ck_assert_int_eq(s24_matmul_plan_multiply(plan, b, 2, 2, c, 1, NULL), S24_ERR_USAGE);
+    s24_matmul_plan_free(plan);
     s24_tensor_free(f64);
     s24_tensor_free(rank3);
     s24_tensor_free(axis0);
@@ -423,29 +561,67 @@ END_TEST
 
 /* ---------------------------------------------------------------- error, benchmark */
 
-static void naive_sgemm(void *ctx, unsigned threads, size_t m, size_t n, size_t k, const float *a, size_t lda,
-                        const float *b, size_t ldb, float *c, size_t ldc)
+/* The calls of every step of a dense side that keeps A in a place, and C in an order, of its own. */
+typedef struct naive {
+    unsigned prepared, multiplied, finished;
+    float *a, *turned; /* turned: [n, m] */
+} naive;
+
+static s24_status naive_prepare(void *ctx, const s24_bench_product *p, s24_error *err)
 {
-    ++*(unsigned *)ctx;
-    ck_assert_uint_eq(threads, 1);
-    for (size_t i = 0; i < m; i++) {
-        for (size_t j = 0; j < n; j++) {
-            float sum = 0;
-            for (size_t l = 0; l < k; l++) {
-                sum += a[i * lda + l] * b[l * ldb + j];
-            }
-            c[i * ldc + j] = sum;
-        }
-    }
+    naive *side = ctx;
+    (void)err;
+    free(side->a);
+    free(side->turned);
+    side->a = malloc(p->m * p->k * sizeof *side->a);
+    side->turned = malloc(p->m * p->n * sizeof *side->turned);
+    ck_assert(side->a && side->turned);
+    memcpy(side->a, p->a, p->m * p->k * sizeof *side->a);
+    side->prepared++;
+    return S24_OK;
 }
 
-static void zero_sgemm(void *ctx, unsigned threads, size_t m, size_t n, size_t k, const float *a, size_t lda,
-                       const float *b, size_t ldb, float *c, size_t ldc)
+static s24_status naive_multiply(void *ctx, const s24_bench_product *p, s24_error *err)
 {
-    (void)ctx, (void)threads, (void)k, (void)a, (void)lda, (void)b, (void)ldb;
-    for (size_t i = 0; i < m; i++) {
-        memset(c + i * ldc, 0, n * sizeof *c);
+    naive *side = ctx;
+    (void)err;
+    ck_assert_uint_eq(p->threads, 1);
+    for (size_t i = 0; i < p->m; i++) {
+        for (size_t j = 0; j < p->n; j++) {
+            float sum = 0;
+            for (size_t l = 0; l < p->k; l++) {
+                sum += side->a[i * p->k + l] * p->b[l * p->n + j];
+            }
+            side->turned[j * p->m + i] = sum;
+        }
     }
+    side->multiplied++;
+    return S24_OK;
+}
+
+static s24_status naive_finish(void *ctx, const s24_bench_product *p, s24_error *err)
+{
+    naive *side = ctx;
+    (void)err;
+    for (size_t i = 0; i < p->m * p->n; i++) {
+        p->c[i] = side->turned[i % p->n * p->m + i / p->n];
+    }
+    side->finished++;
+    return S24_OK;
+}
+
+static s24_status zero_multiply(void *ctx, const s24_bench_product *p, s24_error *err)
+{
+    (void)ctx, (void)err;
+    memset(p->c, 0, p->m * p->n * sizeof *p->c);
+    return S24_OK;
+}
+
+static s24_status failing_step(void *ctx, const s24_bench_product *p, s24_error *err)
+{
+    (void)ctx, (void)p;
+    err->status = S24_ERR_SYSTEM;
+    return S24_ERR_SYSTEM;
 }
 
 /*
@@ -459,10 +635,15 @@ START_TEST(error_and_bench)
         return; /* not on this machine */
     }
     const size_t n[] = {1, 6, 40};
-    unsigned calls = 0;
-    const s24_bench_baseline baselines[] = {{"naive", naive_sgemm, &calls, 0}, {"zero", zero_sgemm, NULL, 0}};
+    naive side = {0};
+    const s24_bench_baseline baselines[] = {{"naive", &side, naive_prepare, naive_multiply, naive_finish, 0, 4},
+                                            {"zero", NULL, NULL, zero_multiply, NULL, 0, 2}};
+    const s24_bench_baseline failing[] = {{"fails", NULL, failing_step, zero_multiply, NULL, 0, 4},
+                                          {"fails", NULL, NULL, failing_step, NULL, 0, 4},
+                                          {"fails", NULL, NULL, zero_multiply, failing_step, 0, 4}};
     s24_bench_options options = S24_BENCH_OPTIONS_INIT;
     s24_bench_result results[3];
+    s24_bench_repack repack = {-1, 1};
     s24_tensor *t;
     s24_error err;
     options.n = n;
@@ -473,8 +654,11 @@ START_TEST(error_and_bench)
     options.baselines = baselines;
     options.baseline_count = 2;
     ck_assert_int_eq(s24_bench_weights(70, 4096, S24_F16, 7, 1, isa, &t, &err), S24_OK);
-    ck_assert_int_eq(s24_bench_run(t, &options, results, &err), S24_OK);
-    ck_assert_uint_eq(calls, 3 * (1 + 2));
+    ck_assert_int_eq(s24_bench_run(t, &options, results, &repack, &err), S24_OK);
+    ck_assert_uint_eq(side.prepared, 3);
+    ck_assert_uint_eq(side.multiplied, 3 * (1 + 2));
+    ck_assert_uint_eq(side.finished, 3);
+    ck_assert(repack.seconds > 0);
     for (int i = 0; i < 3; i++) {
         const s24_bench_result *r = &results[i];
         ck_assert_uint_eq(r->n, n[i]);
@@ -483,12 +667,22 @@ START_TEST(error_and_bench)
         ck_assert_double_eq(r->dense[1].max_error, 1);
         ck_assert(r->sparse.seconds > 0 && r->sparse.speedup == 1);
         ck_assert_double_eq(r->dense[0].speedup, r->dense[0].seconds / r->sparse.seconds);
+        ck_assert_double_eq_tol(r->dense[0].weight_gbps * r->dense[0].seconds, 4e-9 * 70 * 4096, 1e-9);
+        ck_assert_double_eq_tol(r->dense[1].weight_gbps * r->dense[1].seconds, 2e-9 * 70 * 4096, 1e-9);
         ck_assert_double_eq_tol(r->sparse.gflops * r->sparse.seconds, 2e-9 * 70 * 4096 * (double)n[i], 1e-9);
         ck_assert_double_eq_tol(r->sparse.weight_gbps * r->sparse.seconds, 1e-9 * (double)t->memory_bytes, 1e-9);
     }
+    options.count = 1;
+    options.baseline_count = 1;
+    for (size_t i = 0; i < COUNT(failing); i++) {
+        options.baselines = &failing[i];
+        ck_assert_int_eq(s24_bench_run(t, &options, results, NULL, &err), S24_ERR_SYSTEM);
+    }
     options.reps = 0;
-    ck_assert_int_eq(s24_bench_run(t, &options, results, &err), S24_ERR_USAGE);
+    ck_assert_int_eq(s24_bench_run(t, &options, results, NULL, &err), S24_ERR_USAGE);
     s24_tensor_free(t);
+    free(side.a);
+    free(side.turned);
 }
 END_TEST
 
@@ -519,15 +713,33 @@ START_TEST(bench_data)
 }
 END_TEST
 
+START_TEST(ceilings)
+{
+    const s24_isa isa = (s24_isa)_i;
+    if (s24_isa_detect(isa) != isa) {
+        return; /* not on this machine */
+    }
+    s24_ceilings c = {-1, -1, -1};
+    ck_assert_int_eq(s24_bench_ceilings(1, isa, &c, NULL), S24_OK);
+    ck_assert(isfinite(c.read_gbps) && isfinite(c.f32_gflops) && isfinite(c.bf16_gflops));
+    ck_assert(c.read_gbps > 0 && c.f32_gflops > 0);
+    ck_assert(isa == S24_ISA_AMX ? c.bf16_gflops >= 0 : c.bf16_gflops == 0);
+}
+END_TEST
+
 int main(void)
 {
     const struct {
         const TTest *test;
         const char *name;
     } tests[] = {{small_sizes, "small"}, {large_sizes, "large"}, {all_values, "values"},
-                 {same_for_all_threads, "threads"}, {empty, "empty"}, {bad_positions_are_refused, "positions"},
+                 {same_for_all_threads, "threads"}, {plans, "plans"}, {empty, "empty"}, {bad_positions_are_refused, "positions"},
                  {unused_nibble_is_ignored, "nibble"}, {padding_is_absent, "padding"}, {nonfinite_b, "nonfinite"},
-                 {error_and_bench, "error"}};
+                 {tile_edges, "edges"}, {nonfinite_everywhere, "nonfinite2"}, {error_and_bench, "error"},
+                 {ceilings, "ceilings"}};
+    if (s24_isa_detect(S24_ISA_AMX) != S24_ISA_AMX) {
+        printf("test_matmul: no AMX on this machine: its tests are left out\n");
+    }
     const char *given = getenv("S24_SEED");
     first_seed = given ? strtoull(given, NULL, 0) : (uint64_t)time(NULL);
     printf("test_matmul: S24_SEED=%llu\n", (unsigned long long)first_seed);

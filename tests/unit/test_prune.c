@@ -1409,7 +1409,7 @@ END_TEST
 
 START_TEST(instruction_sets)
 {
-    static const char *const names[] = {"best", "generic", "neon", "avx2", "avx512"};
+    static const char *const names[] = {"best", "generic", "neon", "avx2", "avx512", "amx"};
     s24_isa isa;
     for (int i = 0; i < ROWS(names); i++) {
         ck_assert_str_eq(s24_isa_name((s24_isa)i), names[i]);

@@ -1,0 +1,671 @@
+/*
+ * The sparse product on AMX: A is expanded to dense tiles of bf16, zeros filled in, since a tile unit of 16 times the rate
+ * of AVX-512's FMAs has the half to spare that the zeros cost.
+ *
+ * Terms. TDPBF16PS multiplies bf16 and adds in f32. Every stored dtype is an exact sum of bf16 terms, cut off the
+ * significand from above, and so is f32:
+ *
+ *      bf16, i8, f8e4m3, f8e5m2: 1      f16: 2      f32, and B: 3 (B rounded to bf16: 1)
+ *
+ * Products of the terms a_i b_j with i + j <= 2 (counted from 0) are multiplied, the others are below 2^-24 of the whole:
+ * 3 for bf16 weights, 5 for f16, 6 for f32; or, with a rounded B, as many as A has terms.
+ *
+ * Tiles. 16 rows of 64 bytes: 16 x 32 of A, k along a row; 32 x 16 of B, two k of one column beside each other; 16 x 16
+ * of C in f32. A strip is two tiles of rows, a panel two of columns, a step 32 k:
+ *
+ *                      B step: b0 b1          4 registers of C, 2 of A, 2 of B: every tile that is
+ *      A step: a0      c00 c01                loaded is used twice, for as many terms as there are
+ *              a1      c10 c11
+ *
+ * What differs from the other kernels: elements, and terms of elements, below 2^-126 count as 0, which is what the
+ * instruction does. And the filled-in zeros would make NaN of an infinity or a NaN of B that no kept weight meets, so that
+ * a product that comes out with either, whatever the reason, is computed again by those kernels.
+ */
+#include "matmul_kernels.h"
+
+#if S24_X86
+
+#include <stdatomic.h>
+
+#include "dtype.h"
+#include "error.h"
+#include "load_avx512.h"
+#include "mem.h"
+#include "threads.h"
+
+/* The order of tiles: rows and columns of a strip and a panel, and bytes. */
+#define TILE_ROWS 16
+#define TILE_BYTES 1024
+#define STRIP_ROWS 32
+#define PANEL_COLS 32
+#define STEP_K 32
+#define TERMS 3           /* of f32 */
+#define PIECE_STEPS 16    /* 512 k: a register of positions */
+
+#define C_FLOATS 1024     /* of a strip by a panel */
+
+
+/*
+ * Sizes. A block of A is BLOCK_ROWS / terms by CHUNK_STEPS, 1 MiB expanded, and lies in the L2 cache (2 MiB wherever there
+ * is AMX) while the panels go past it, in pieces that the L1 cache (48 KiB) holds beside a strip. More rows would read
+ * B less often, more steps C: these two cost the same at 256 by 64. As many columns of B are packed at a time as make
+ * PACK_BYTES, which malloc gives back to the next product and not to the system.
+ */
+#define BLOCK_ROWS 256
+#define CHUNK_STEPS 64
+#define PIECE_BYTES(terms) ((terms) == 1 ? 16 * 1024 : 30 * 1024)
+#define PACK_BYTES (24u << 20)
+
+/* A strip of A from some k on. */
+typedef struct a_piece {
+    const unsigned char *values;
+    const uint8_t *positions;
+    size_t value_pitch, position_pitch;  /* bytes from row to row */
+    size_t rows;                         /* at most STRIP_ROWS; the others are 0 */
+    size_t cols;                         /* of the row from here on; what is beyond is absent */
+    uint32_t (*masks)[PIECE_STEPS];      /* [STRIP_ROWS]: of the steps that are being expanded */
+} a_piece;
+
+/* Writes steps [from, to) of a piece to its tiles: [step][term][2 tiles]. */
+typedef void expand_kernel(const a_piece *piece, size_t from, size_t to, unsigned char *tiles);
+
+/* A strip [step][term of A][2 tiles] times a panel [step][term of B][1 or 2 tiles], added to the registers of C. */
+typedef void multiply_kernel(const unsigned char *a, const unsigned char *b, size_t steps, const unsigned char *next,
+                             size_t lines);
+
+typedef struct amx_kernel {
+    unsigned terms, bytes;        /* of an element of A */
+    expand_kernel *expand;
+} amx_kernel;
+
+VECTOR_BEGIN(VECTOR_AVX512 ",amx-tile,amx-bf16")
+
+/* ---------------------------------------------------------------- expanding A */
+
+/* Keep masks of the 32 elements of each step of a row, from the nibbles; none beyond `cols`. */
+INLINE void keep_masks(const uint8_t *positions, size_t cols, uint32_t masks[PIECE_STEPS])
+{
+    /* 1 << p0 | 1 << p1 for 4 8 9 C D E; whatever for the others, which are refused. */
+    const __m512i table = _mm512_broadcast_i32x4(_mm_setr_epi8(0, 0, 0, 0, 3, 0, 0, 0, 5, 6, 0, 0, 9, 10, 12, 0));
+    const __m512i high_table = _mm512_slli_epi16(table, 4), low = _mm512_set1_epi8(15);
+    const size_t bytes = cols >= 8 * 64 ? 64 : (cols + 7) / 8;
+    const __m512i x = _mm512_maskz_loadu_epi8(UINT64_MAX >> (64 - bytes), positions);
+    const __m512i lows = _mm512_shuffle_epi8(table, _mm512_and_si512(x, low));
+    const __m512i highs = _mm512_shuffle_epi8(high_table, _mm512_and_si512(_mm512_srli_epi16(x, 4), low));
+    _mm512_store_si512(masks, _mm512_or_si512(lows, highs));
+    if (cols < 8 * 64 && cols % 32) {
+        masks[cols / 32] &= (1u << cols % 32) - 1;
+    }
+}
+
+/* Expands 16 kept values into a row of the tile of each term. */
+INLINE void expand_bf16_row(const void *values, __mmask16 there, __mmask32 keep, unsigned char *row)
+{
+    const __m256i x = there == 0xffff ? _mm256_loadu_si256(values) : _mm256_maskz_loadu_epi16(there, values);
+    _mm512_store_si512(row, _mm512_maskz_expand_epi16(keep, _mm512_castsi256_si512(x)));
+}
+
+INLINE void expand_f32_row(const unsigned terms, __m512 x, __mmask32 keep, unsigned char *row)
+{
+    for (unsigned i = 0; i < terms; i++) {
+        const __m512i top = _mm512_and_si512(_mm512_castps_si512(x), _mm512_set1_epi32((int)0xffff0000));
+        const __m256i term = _mm512_cvtepi32_epi16(_mm512_srli_epi32(top, 16));
+        _mm512_store_si512(row + 2 * i * TILE_BYTES, _mm512_maskz_expand_epi16(keep, _mm512_castsi256_si512(term)));
+        x = _mm512_sub_ps(x, _mm512_castsi512_ps(top));
+    }
+}
+
+/* The masks of steps [from, from + 16) of all rows; asks for those of the next strip. */
+static void piece_masks(const a_piece *p, size_t from)
+{
+    const uint8_t *positions = p->positions + 4 * from;
+    for (size_t r = 0; r < p->rows; r++, positions += p->position_pitch) {
+        keep_masks(positions, p->cols - STEP_K * from, p->masks[r]);
+        _mm_prefetch((const char *)((uintptr_t)positions + STRIP_ROWS * p->position_pitch), _MM_HINT_T1);
+    }
+    for (size_t r = p->rows; r < STRIP_ROWS; r++) {
+        _mm512_store_si512(p->masks[r], _mm512_setzero_si512());
+    }
+}
+
+/* One step of all rows. */
+#define EXPAND(name, terms, bytes, expand_row) \
+    INLINE void expand_step_##name(const unsigned char *values, size_t pitch, size_t rows, __mmask16 there, \
+                                   const uint32_t *masks, unsigned char *tiles) \
+    { \
+        S24_UNROLL \
+        for (size_t r = 0; r < STRIP_ROWS; r++) { \
+            expand_row(terms, values, there, masks[r * PIECE_STEPS], tiles + 64 * r); \
+            values += r + 1 < rows ? pitch : 0; \
+        } \
+    } \
+    static void expand_##name(const a_piece *p, size_t from, size_t to, unsigned char *tiles) \
+    { \
+        const size_t all = 2 * ((p->cols + 3) / 4), pitch = p->value_pitch, rows = p->rows; \
+        for (size_t s = from; s < to; s++) { \
+            const unsigned char *values = p->values + 16 * bytes * s; \
+            const uint32_t *masks = p->masks[0] + s % PIECE_STEPS; \
+            if (s % PIECE_STEPS == 0) { \
+                piece_masks(p, s); \
+            } \
+            if (rows == STRIP_ROWS && all >= 16 * (s + 1)) { \
+                expand_step_##name(values, pitch, STRIP_ROWS, 0xffff, masks, tiles + 2 * terms * TILE_BYTES * s); \
+            } else { \
+                const __mmask16 there = (__mmask16)(all < 16 * (s + 1) ? (1u << (all - 16 * s)) - 1 : 0xffff); \
+                expand_step_##name(values, pitch, rows, there, masks, tiles + 2 * terms * TILE_BYTES * s); \
+            } \
+        } \
+    }
+#define ROW_BF16(terms, v, there, keep, row) expand_bf16_row(v, there, keep, row)
+#define ROW_F32(terms, v, there, keep, row) expand_f32_row(terms, load_f32(v, there), keep, row)
+#define ROW_F16(terms, v, there, keep, row) expand_f32_row(terms, load_f16(v, there), keep, row)
+#define ROW_F8E4M3(terms, v, there, keep, row) expand_f32_row(terms, load_f8e4m3(v, there), keep, row)
+#define ROW_F8E5M2(terms, v, there, keep, row) expand_f32_row(terms, load_f8e5m2(v, there), keep, row)
+#define ROW_I8(terms, v, there, keep, row) expand_f32_row(terms, load_i8(v, there), keep, row)
+
+EXPAND(f32, 3, 4, ROW_F32)
+EXPAND(f16, 2, 2, ROW_F16)
+EXPAND(bf16, 1, 2, ROW_BF16)
+EXPAND(f8e4m3, 1, 1, ROW_F8E4M3)
+EXPAND(f8e5m2, 1, 1, ROW_F8E5M2)
+EXPAND(i8, 1, 1, ROW_I8)
+
+static const amx_kernel kernels[S24_DTYPES] = {
+    [S24_F32] = {3, 4, expand_f32},       [S24_F16] = {2, 2, expand_f16},       [S24_BF16] = {1, 2, expand_bf16},
+    [S24_F8E4M3] = {1, 1, expand_f8e4m3}, [S24_F8E5M2] = {1, 1, expand_f8e5m2}, [S24_I8] = {1, 1, expand_i8},
+};
+
+/* ---------------------------------------------------------------- packing B */
+
+/* The nearest bf16 in the upper halves, ties to even; NaN stays NaN. */
+INLINE __m512i round_bf16(__m512 x)
+{
+    const __m512i bits = _mm512_castps_si512(x);
+    const __m512i odd = _mm512_and_si512(_mm512_srli_epi32(bits, 16), _mm512_set1_epi32(1));
+    const __m512i up = _mm512_add_epi32(bits, _mm512_add_epi32(odd, _mm512_set1_epi32(0x7fff)));
+    return _mm512_mask_mov_epi32(up, _mm512_cmp_ps_mask(x, x, _CMP_UNORD_Q), _mm512_set1_epi32(0x7fc00000));
+}
+
+/* Two rows of 16 columns, beside each other as a row of the tile of each term. */
+INLINE void pack_pair(__m512 even, __m512 odd, unsigned terms, unsigned char *row, size_t term_bytes)
+{
+    const __m512i top = _mm512_set1_epi32((int)0xffff0000);
+    for (unsigned i = 0; i < terms; i++) {
+        const __m512i e = terms == 1 ? round_bf16(even) : _mm512_castps_si512(even);
+        const __m512i o = terms == 1 ? round_bf16(odd) : _mm512_castps_si512(odd);
+        /* 0xf8: a | (b & c) */
+        _mm512_store_si512(row + i * term_bytes,
+                           _mm512_ternarylogic_epi32(_mm512_srli_epi32(e, 16), o, top, 0xf8));
+        even = _mm512_sub_ps(even, _mm512_castsi512_ps(_mm512_and_si512(e, top)));
+        odd = _mm512_sub_ps(odd, _mm512_castsi512_ps(_mm512_and_si512(o, top)));
+    }
+}
+
+/* One step of a panel: `rows` rows of up to `cols` columns, zeros elsewhere. */
+static void pack_step(const float *b, size_t ldb, size_t rows, size_t cols, unsigned terms, unsigned char *step)
+{
+    const size_t tiles = cols > TILE_ROWS ? 2 : 1, term_bytes = tiles * TILE_BYTES;
+    for (size_t t = 0; t < tiles; t++) {
+        const size_t left = cols - 16 * t;
+        const __mmask16 mask = (__mmask16)(left < 16 ? (1u << left) - 1 : 0xffff);
+        for (size_t r = 0; r < STEP_K; r += 2) {
+            const float *row = b + r * ldb + 16 * t;
+            const __m512 even = _mm512_maskz_loadu_ps(r < rows ? mask : 0, row);
+            const __m512 odd = _mm512_maskz_loadu_ps(r + 1 < rows ? mask : 0, r + 1 < rows ? row + ldb : row);
+            pack_pair(even, odd, terms, step + t * TILE_BYTES + 32 * r, term_bytes);
+        }
+    }
+}
+
+/* ---------------------------------------------------------------- tiles */
+
+static void configure_tiles(void)
+{
+    struct {
+        uint8_t palette, start, reserved[14];
+        uint16_t row_bytes[16];
+        uint8_t rows[16];
+    } config = {.palette = 1};
+    for (int i = 0; i < 8; i++) {
+        config.row_bytes[i] = 64;
+        config.rows[i] = TILE_ROWS;
+    }
+    atomic_signal_fence(memory_order_seq_cst); /* gcc 12 does not know that _tile_loadconfig reads memory */
+    _tile_loadconfig(&config);
+}
+
+static void release_tiles(void)
+{
+    _tile_release();
+}
+
+/* C: registers 0 1 2 3, A: 4 5, B: 6 7 (the intrinsics want constants). */
+static void load_c(const float *c, bool first)
+{
+    if (first) {
+        _tile_zero(0);
+        _tile_zero(1);
+        _tile_zero(2);
+        _tile_zero(3);
+        return;
+    }
+    _tile_loadd(0, c, 64);
+    _tile_loadd(1, c + 256, 64);
+    _tile_loadd(2, c + 512, 64);
+    _tile_loadd(3, c + 768, 64);
+}
+
+static void store_c(float *c)
+{
+    _tile_stored(0, c, 64);
+    _tile_stored(1, c + 256, 64);
+    _tile_stored(2, c + 512, 64);
+    _tile_stored(3, c + 768, 64);
+}
+
+/* One tile of columns: every second product goes to the registers that the other tile would have, for four chains. */
+INLINE void multiply_narrow(const unsigned i, const unsigned j, const unsigned char *b)
+{
+    _tile_loadd(6, b, 64);
+    if ((i + j) % 2 == 0) {
+        _tile_dpbf16ps(0, 4, 6);
+        _tile_dpbf16ps(2, 5, 6);
+    } else {
+        _tile_dpbf16ps(1, 4, 6);
+        _tile_dpbf16ps(3, 5, 6);
+    }
+}
+
+INLINE void multiply_wide(const unsigned char *b)
+{
+    _tile_loadd(6, b, 64);
+    _tile_dpbf16ps(0, 4, 6);
+    _tile_dpbf16ps(2, 5, 6);
+    _tile_loadd(7, b + TILE_BYTES, 64);
+    _tile_dpbf16ps(1, 4, 7);
+    _tile_dpbf16ps(3, 5, 7);
+}
+
+INLINE void multiply_steps(const unsigned a_terms, const unsigned b_terms, const unsigned cols, const unsigned char *a,
+                           const unsigned char *b, size_t steps, const unsigned char *next, size_t lines)
+{
+    for (size_t s = 0; s < steps; s++, a += 2 * a_terms * TILE_BYTES, b += cols * b_terms * TILE_BYTES) {
+        for (size_t i = 0; i < lines; i++, next += 64) {
+            _mm_prefetch((const char *)next, _MM_HINT_T1);
+        }
+        for (unsigned i = 0; i < a_terms; i++) {
+            _tile_loadd(4, a + 2 * i * TILE_BYTES, 64);
+            _tile_loadd(5, a + (2 * i + 1) * TILE_BYTES, 64);
+            for (unsigned j = 0; j < b_terms && i + j < TERMS; j++) {
+                if (cols == 1) {
+                    multiply_narrow(i, j, b + j * TILE_BYTES);
+                } else {
+                    multiply_wide(b + 2 * j * TILE_BYTES);
+                }
+            }
+        }
+    }
+}
+
+#define MULTIPLY(a_terms, b_terms, cols) \
+    static void multiply_##a_terms##b_terms##cols(const unsigned char *a, const unsigned char *b, size_t steps, \
+                                                  const unsigned char *next, size_t lines) \
+    { \
+        multiply_steps(a_terms, b_terms, cols, a, b, steps, next, lines); \
+    }
+
+MULTIPLY(1, 1, 1)
+MULTIPLY(1, 1, 2)
+MULTIPLY(1, 3, 1)
+MULTIPLY(1, 3, 2)
+MULTIPLY(2, 1, 1)
+MULTIPLY(2, 1, 2)
+MULTIPLY(2, 3, 1)
+MULTIPLY(2, 3, 2)
+MULTIPLY(3, 1, 1)
+MULTIPLY(3, 1, 2)
+MULTIPLY(3, 3, 1)
+MULTIPLY(3, 3, 2)
+
+/* [terms of A - 1][B has three][tiles of columns - 1] */
+static multiply_kernel *const multiply_kernels[TERMS][2][2] = {
+    {{multiply_111, multiply_112}, {multiply_131, multiply_132}},
+    {{multiply_211, multiply_212}, {multiply_231, multiply_232}},
+    {{multiply_311, multiply_312}, {multiply_331, multiply_332}},
+};
+
+/* A strip of tiles to its place in C, written or added; false when something is not finite. */
+static bool flush_strip(const float *tiles, float *c, size_t ldc, size_t rows, size_t cols, bool first)
+{
+    const __mmask16 left = (__mmask16)(cols < 16 ? (1u << cols) - 1 : 0xffff);
+    const __mmask16 right = (__mmask16)(cols <= 16 ? 0 : (1u << (cols - 16)) - 1);
+    __mmask16 bad = 0;
+    for (size_t r = 0; r < rows; r++, c += ldc) {
+        const float *row = tiles + r / TILE_ROWS * 512 + r % TILE_ROWS * 16;
+        __m512 x = _mm512_load_ps(row), y = _mm512_load_ps(row + 256);
+        x = right ? x : _mm512_add_ps(x, y);
+        x = first ? x : _mm512_add_ps(x, _mm512_maskz_loadu_ps(left, c));
+        y = first ? y : _mm512_add_ps(y, _mm512_maskz_loadu_ps(right, c + 16));
+        _mm512_mask_storeu_ps(c, left, x);
+        _mm512_mask_storeu_ps(c + 16, right, y);
+        bad |= _mm512_mask_fpclass_ps_mask(left, x, 0x99) | _mm512_mask_fpclass_ps_mask(right, y, 0x99); /* NaN, inf */
+    }
+    return bad == 0;
+}
+
+VECTOR_END
+
+/* ---------------------------------------------------------------- one product */
+
+typedef struct scratch {
+    unsigned char *a; /* a block: [strip][step][term][2 tiles]; or two strips: the one that is multiplied, and the next */
+    float *c;         /* [strip][2][2 tiles] of one panel */
+    uint32_t (*masks)[PIECE_STEPS];
+} scratch;
+
+typedef struct amx_product {
+    const s24_product *p;
+    const s24_matmul_ops *ops;
+    const amx_kernel *kernel;
+    unsigned b_terms;
+    size_t steps, chunk_steps;          /* of a row; of a block of A */
+    size_t col, cols, panels;           /* the columns that are packed */
+    unsigned char *b;                   /* [chunk][panel][step][term][2 tiles, 1 in a last narrow panel] */
+    size_t block_rows, row_jobs;        /* job = part of the panels * row_jobs + row / block_rows */
+    size_t job_panels, panel_jobs;
+    scratch *scratches;                 /* [threads] */
+    atomic_bool nonfinite;              /* somewhere in C */
+} amx_product;
+
+/* A block of A: rows of a job by steps of a chunk. */
+typedef struct block_place {
+    size_t row, rows, step, steps;
+} block_place;
+
+static size_t ceil_div(size_t a, size_t b)
+{
+    return a / b + (a % b != 0);
+}
+
+static size_t min_size(size_t a, size_t b)
+{
+    return a < b ? a : b;
+}
+
+static size_t panel_cols(const amx_product *x, size_t panel)
+{
+    return min_size(PANEL_COLS, x->cols - panel * PANEL_COLS);
+}
+
+static size_t panel_tiles(const amx_product *x, size_t panel)
+{
+    return panel_cols(x, panel) > TILE_ROWS ? 2 : 1;
+}
+
+static size_t b_step_bytes(const amx_product *x, size_t panel)
+{
+    return panel_tiles(x, panel) * x->b_terms * TILE_BYTES;
+}
+
+static size_t a_step_bytes(const amx_product *x)
+{
+    return 2 * x->kernel->terms * TILE_BYTES;
+}
+
+/* Where a step of a panel is packed; the panels of a chunk lie behind one another, as they are used. */
+static unsigned char *packed_step(const amx_product *x, size_t panel, size_t step)
+{
+    const size_t chunk = step / x->chunk_steps, first = chunk * x->chunk_steps;
+    const size_t steps = min_size(x->chunk_steps, x->steps - first);
+    const size_t tiles = 2 * (x->panels - 1) + panel_tiles(x, x->panels - 1);
+    return x->b + (first * tiles + panel * steps * 2 + (step - first) * panel_tiles(x, panel)) * x->b_terms * TILE_BYTES;
+}
+
+/* Job: 16 steps of all packed columns. */
+static s24_status pack_job(void *ctx, unsigned worker, size_t job, s24_error *err)
+{
+    const amx_product *x = ctx;
+    const s24_product *p = x->p;
+    const size_t to = min_size((job + 1) * PIECE_STEPS, x->steps);
+    (void)worker, (void)err;
+    for (size_t step = job * PIECE_STEPS; step < to; step++) {
+        const size_t k = step * STEP_K;
+        for (size_t panel = 0; panel < x->panels; panel++) {
+            pack_step(p->b + k * p->ldb + x->col + panel * PANEL_COLS, p->ldb,
+                      min_size(STEP_K, p->a->geometry.cols - k), panel_cols(x, panel), x->b_terms,
+                      packed_step(x, panel, step));
+        }
+    }
+    return S24_OK;
+}
+
+static a_piece strip_piece(const amx_product *x, const scratch *s, const block_place *at, size_t row)
+{
+    const s24_tensor *a = x->p->a;
+    const size_t value_pitch = a->geometry.row_values * x->kernel->bytes;
+    return (a_piece){
+        .values = (const unsigned char *)a->values + (at->row + row) * value_pitch + at->step * 16 * x->kernel->bytes,
+        .positions = a->positions + (at->row + row) * a->geometry.row_positions + at->step * 4,
+        .value_pitch = value_pitch,
+        .position_pitch = a->geometry.row_positions,
+        .rows = min_size(at->rows - row, STRIP_ROWS),
+        .cols = a->geometry.cols - at->step * STEP_K,
+        .masks = s->masks,
+    };
+}
+
+static float *c_place(const amx_product *x, const block_place *at, size_t row, size_t panel)
+{
+    return x->p->c + (at->row + row) * x->p->ldc + x->col + panel * PANEL_COLS;
+}
+
+static void flush(amx_product *x, const block_place *at, const float *c, size_t row, size_t panel)
+{
+    if (!flush_strip(c, c_place(x, at, row, panel), x->p->ldc, min_size(STRIP_ROWS, at->rows - row),
+                     panel_cols(x, panel), at->step == 0)) {
+        atomic_store_explicit(&x->nonfinite, true, memory_order_relaxed);
+    }
+}
+
+static multiply_kernel *find_multiply(const amx_product *x, size_t panel)
+{
+    return multiply_kernels[x->kernel->terms - 1][x->b_terms > 1][panel_tiles(x, panel) - 1];
+}
+
+/* ---------------------------------------------------------------- many columns */
+
+static void expand_block(const amx_product *x, const scratch *s, const block_place *at)
+{
+    for (size_t r = 0; r < at->rows; r += STRIP_ROWS) {
+        const a_piece piece = strip_piece(x, s, at, r);
+        x->kernel->expand(&piece, 0, at->steps, s->a + r / STRIP_ROWS * x->chunk_steps * a_step_bytes(x));
+    }
+}
+
+/* Asks for rows [from, to) of a panel of C. */
+INLINE void prefetch_c(const amx_product *x, const block_place *at, size_t panel, size_t from, size_t to)
+{
+    for (size_t r = from; r < to; r++) {
+        const float *c = c_place(x, at, r, panel);
+        __builtin_prefetch(c, 1, 2);
+        __builtin_prefetch(c + panel_cols(x, panel) - 1, 1, 2);
+    }
+}
+
+/*
+ * One panel past a block of A: pieces of B that the L1 cache holds beside what comes past, and every strip past each of
+ * them. Meanwhile the next piece comes to the L2 cache, and the panel's place in C.
+ */
+static void multiply_panel(amx_product *x, const scratch *s, const block_place *at, size_t panel)
+{
+    multiply_kernel *multiply = find_multiply(x, panel);
+    const size_t most = PIECE_BYTES(x->b_terms) / b_step_bytes(x, panel), strips = ceil_div(at->rows, STRIP_ROWS);
+    const size_t ahead = ceil_div(most * b_step_bytes(x, panel) / 64, strips * most);
+    const size_t early = (ceil_div(at->steps, most) - 1) * strips; /* calls before the last piece */
+    size_t call = 0;
+    for (size_t i = 0; i < at->steps; i += most) {
+        const size_t count = min_size(most, at->steps - i);
+        const unsigned char *b = packed_step(x, panel, at->step + i), *next = b + count * b_step_bytes(x, panel);
+        for (size_t strip = 0; strip < strips; strip++, call++, next += count * ahead * 64) {
+            float *c = s->c + strip * C_FLOATS;
+            if (call < early) {
+                prefetch_c(x, at, panel, call * at->rows / early, (call + 1) * at->rows / early);
+            }
+            load_c(c, i == 0);
+            multiply(s->a + (strip * x->chunk_steps + i) * a_step_bytes(x), b, count, next, ahead);
+            store_c(c);
+            if (i + most >= at->steps) {
+                flush(x, at, c, strip * STRIP_ROWS, panel);
+            }
+        }
+    }
+}
+
+/* ---------------------------------------------------------------- one panel */
+
+/* One strip, a step at a time, while the next strip is expanded: that and the tile unit have little to share. */
+static void multiply_strip(const amx_product *x, const scratch *s, const block_place *at, const unsigned char *a,
+                           const a_piece *next, unsigned char *next_a)
+{
+    multiply_kernel *multiply = find_multiply(x, 0);
+    const unsigned char *b = packed_step(x, 0, at->step);
+    load_c(s->c, true);
+    for (size_t step = 0; step < at->steps; step++, a += a_step_bytes(x), b += b_step_bytes(x, 0)) {
+        if (next) {
+            x->kernel->expand(next, step, step + 1, next_a);
+        }
+        multiply(a, b, 1, b, 0);
+    }
+    store_c(s->c);
+}
+
+static void multiply_strips(amx_product *x, const scratch *s, const block_place *at)
+{
+    unsigned char *tiles[2] = {s->a, s->a + x->chunk_steps * a_step_bytes(x)};
+    a_piece piece = strip_piece(x, s, at, 0);
+    x->kernel->expand(&piece, 0, at->steps, tiles[0]);
+    for (size_t r = 0; r < at->rows; r += STRIP_ROWS) {
+        const bool more = r + STRIP_ROWS < at->rows;
+        const size_t which = r / STRIP_ROWS % 2;
+        if (more) {
+            piece = strip_piece(x, s, at, r + STRIP_ROWS);
+        }
+        multiply_strip(x, s, at, tiles[which], more ? &piece : NULL, tiles[1 - which]);
+        flush(x, at, s->c, r, 0);
+    }
+}
+
+/* ---------------------------------------------------------------- jobs */
+
+static s24_status multiply_job(void *ctx, unsigned worker, size_t job, s24_error *err)
+{
+    amx_product *x = ctx;
+    const scratch *s = &x->scratches[worker];
+    const size_t first = job / x->row_jobs * x->job_panels, row = job % x->row_jobs * x->block_rows;
+    block_place at = {.row = row, .rows = min_size(x->block_rows, x->p->a->geometry.rows - row)};
+    if (first == 0 && x->col == 0 && !x->p->checked) {
+        const s24_status status = s24_check_rows(x->p->a, x->ops, row, at.rows, err);
+        if (status != S24_OK) {
+            return status;
+        }
+    }
+    configure_tiles();
+    for (; at.step < x->steps; at.step += x->chunk_steps) {
+        at.steps = min_size(x->chunk_steps, x->steps - at.step);
+        if (atomic_load_explicit(&x->nonfinite, memory_order_relaxed)) {
+            break; /* it will all be done again */
+        }
+        if (x->panels == 1) {
+            multiply_strips(x, s, &at);
+            continue;
+        }
+        expand_block(x, s, &at);
+        for (size_t panel = first; panel < min_size(first + x->job_panels, x->panels); panel++) {
+            multiply_panel(x, s, &at, panel);
+        }
+    }
+    release_tiles();
+    return S24_OK;
+}
+
+/* Columns at a time: what PACK_BYTES hold, in even parts of whole panels. */
+static size_t packed_cols(const amx_product *x)
+{
+    const size_t panels = ceil_div(x->p->n, PANEL_COLS), most = PACK_BYTES / (x->steps * 2 * x->b_terms * TILE_BYTES);
+    return ceil_div(panels, ceil_div(panels, most ? most : 1)) * PANEL_COLS;
+}
+
+/* Cuts the work into jobs, small enough for threads to stay busy; results do not depend on where. */
+static void plan_jobs(amx_product *x, unsigned threads)
+{
+    const size_t strips = ceil_div(x->p->a->geometry.rows, STRIP_ROWS), wanted = threads > 1 ? 4 * (size_t)threads : 1;
+    const size_t job_strips = min_size(BLOCK_ROWS / x->kernel->terms / STRIP_ROWS, ceil_div(strips, wanted));
+    x->block_rows = job_strips * STRIP_ROWS;
+    x->row_jobs = ceil_div(strips, job_strips);
+    x->panels = ceil_div(x->cols, PANEL_COLS);
+    x->job_panels = ceil_div(x->panels, min_size(x->panels, ceil_div(wanted, x->row_jobs)));
+    x->panel_jobs = ceil_div(x->panels, x->job_panels);
+}
+
+static s24_status alloc_scratches(amx_product *x, unsigned threads, s24_error *err)
+{
+    const size_t strips = x->panels == 1 ? 2 : x->block_rows / STRIP_ROWS;
+    x->scratches = s24_calloc(threads, sizeof *x->scratches, err);
+    for (unsigned i = 0; i < threads; i++) {
+        scratch *s = &x->scratches[i];
+        if (!x->scratches || !(s->a = s24_alloc(strips * x->chunk_steps * a_step_bytes(x), err)) ||
+            !(s->c = s24_alloc(strips * C_FLOATS * sizeof *s->c, err)) ||
+            !(s->masks = s24_alloc(STRIP_ROWS * sizeof *s->masks, err))) {
+            return S24_ERR_SYSTEM;
+        }
+    }
+    return S24_OK;
+}
+
+static void free_buffers(amx_product *x, unsigned threads)
+{
+    for (unsigned i = 0; x->scratches && i < threads; i++) {
+        free(x->scratches[i].a);
+        free(x->scratches[i].c);
+        free(x->scratches[i].masks);
+    }
+    free(x->scratches);
+    free(x->b);
+}
+
+static s24_status multiply_columns(amx_product *x, unsigned threads, s24_error *err)
+{
+    static const s24_stages pack = {.work = pack_job}, multiply = {.work = multiply_job};
+    /* Packing a few panels takes less time than starting a thread. */
+    const s24_status status = s24_run(&pack, x, ceil_div(x->steps, PIECE_STEPS), x->panels < 8 ? 1 : threads, err);
+    return status == S24_OK ? s24_run(&multiply, x, x->row_jobs * x->panel_jobs, threads, err) : status;
+}
+
+s24_status s24_amx_multiply(const s24_product *p, const s24_matmul_ops *ops, unsigned threads, bool *finite,
+                            s24_error *err)
+{
+    amx_product x = {.p = p, .ops = ops, .kernel = &kernels[p->a->dtype],
+                     .b_terms = p->compute == S24_COMPUTE_BF16 ? 1 : TERMS,
+                     .steps = ceil_div(p->a->geometry.cols, STEP_K)};
+    const size_t most = packed_cols(&x);
+    size_t bytes;
+    x.chunk_steps = ceil_div(x.steps, ceil_div(x.steps, CHUNK_STEPS));
+    if (!s24_mul(most * x.b_terms * 2, x.steps * STEP_K, &bytes)) {
+        return s24_fail(err, S24_ERR_USAGE, "a product over %zu elements is too long", p->a->geometry.cols);
+    }
+    x.cols = min_size(most, p->n);
+    plan_jobs(&x, threads);
+    threads = (unsigned)min_size(threads, x.row_jobs * x.panel_jobs);
+    x.b = s24_alloc(bytes, err);
+    s24_status status = x.b ? alloc_scratches(&x, threads, err) : S24_ERR_SYSTEM;
+    for (; status == S24_OK && x.col < p->n && !x.nonfinite; x.col += most) {
+        x.cols = min_size(most, p->n - x.col);
+        plan_jobs(&x, threads);
+        status = multiply_columns(&x, threads, err);
+    }
+    *finite = !x.nonfinite;
+    free_buffers(&x, threads);
+    return status;
+}
+
+#endif
