@@ -145,6 +145,16 @@ check-ubsan:
 check-tsan:
 	$(call SANITIZED,tsan,-fsanitize=thread)
 
+# Everything for arm64, in an emulator. Not a part of `make test`.
+check-arm64:
+	@for t in aarch64-linux-gnu-gcc qemu-aarch64; do command -v $$t >/dev/null || \
+	    { echo "check-arm64: there is no $$t; make deps-arm64 installs what is needed (Debian)" >&2; exit 1; }; done
+	+@PKG_CONFIG_LIBDIR=/usr/lib/aarch64-linux-gnu/pkgconfig $(MAKE) --no-print-directory OUT=build/arm64 \
+	    CC=aarch64-linux-gnu-gcc AR=aarch64-linux-gnu-ar emulated-tests
+
+emulated-tests: $(OUT)/s24 $(UNIT_BIN)
+	@tests/tools/emulated qemu-aarch64 $(OUT)/s24 $(UNIT_BIN)
+
 # Includes run one way (the compiler sees to that: INCLUDES above), lib/ does no I/O, never ends the process and has no
 # mutable globals, and the shared library shows what the public headers declare and nothing else.
 check-layers: $(OUT)/libs24.so
@@ -194,6 +204,12 @@ DEPS := gcc libc6-dev make pkg-config libcjson-dev zlib1g-dev libxxhash-dev chec
 deps:
 	@tests/tools/deps $(DEPS)
 
+DEPS_ARM64 := gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user \
+    $(addsuffix :arm64,libcjson-dev zlib1g-dev libxxhash-dev check)
+
+deps-arm64:
+	@tests/tools/deps --arch arm64 $(DEPS_ARM64)
+
 # ---------------------------------------------------------------- installing
 
 install: all
@@ -237,6 +253,7 @@ help:
 	@echo 'make deps            install what building and testing need (Debian, apt-get)'
 	@echo 'make demo            prune a trained network, show what it cost, run it'
 	@echo 'make test            all tests (= check); check-asan check-ubsan check-tsan: under sanitizers'
+	@echo 'make check-arm64     the tests as arm64 code, in an emulator; deps-arm64: install what that needs'
 	@echo 'make check-layers    the architecture; lint: compilers, cppcheck, shellcheck, mandoc'
 	@echo 'make bench           measure, into build/bench/results.txt; fuzz FUZZ_TIME=seconds; coverage'
 	@echo 'make install         PREFIX=/usr/local DESTDIR=; uninstall, installcheck'
@@ -246,6 +263,7 @@ clean:
 	rm -rf build
 
 .PHONY: all unit cli-tests oracle demo demo-check man-lint man-examples check test check-asan check-ubsan check-tsan \
-    check-layers lint bench fuzz coverage deps install uninstall installcheck dist help clean FORCE
+    check-arm64 emulated-tests check-layers lint bench fuzz coverage deps deps-arm64 install uninstall installcheck dist \
+    help clean FORCE
 .DELETE_ON_ERROR:
 -include $(LIB_OBJ:.o=.d) $(FORMATS_OBJ:.o=.d) $(CLI_OBJ:.o=.d) $(UNIT_BIN:=.d) $(EXAMPLE_BIN:=.d) $(BENCH_BIN:=.d)

@@ -99,7 +99,7 @@ static s24_isa machine_isa(void)
                : S24_ISA_AVX2;
 }
 
-#elif defined(__aarch64__)
+#elif S24_ARM64
 
 static s24_isa machine_isa(void)
 {

@@ -15,6 +15,13 @@
 #define S24_X86 0
 #endif
 
+/* Little-endian, as the kernels and all machines in use are. */
+#if defined(__aarch64__) && !defined(__AARCH64EB__)
+#define S24_ARM64 1
+#else
+#define S24_ARM64 0
+#endif
+
 /*
  * The sums of one panel while it is worked on. f64 addition is not associative, so the order is part of the
  * specification: value i (0 or 1, ascending position) of group g of a row is added to lane (2g + i) mod 8, rows in
@@ -107,6 +114,31 @@ typedef size_t s24_comply_kernel(const void *src, size_t groups, uint64_t *broke
     X(AVX2, F8E4M3, s24_comply_avx2_f8) \
     X(AVX2, F8E5M2, s24_comply_avx2_f8) \
     X(AVX2, I8, s24_comply_avx2_i8)
+#elif S24_ARM64
+#define S24_PRUNE_KERNELS(X) \
+    X(NEON, F64, F64, s24_prune_neon_f64) \
+    X(NEON, F32, F32, s24_prune_neon_f32) \
+    X(NEON, F32, F16, s24_prune_neon_f32_f16) \
+    X(NEON, F32, BF16, s24_prune_neon_f32_bf16) \
+    X(NEON, F16, F16, s24_prune_neon_f16) \
+    X(NEON, BF16, BF16, s24_prune_neon_bf16) \
+    X(NEON, F8E4M3, F8E4M3, s24_prune_neon_f8e4m3) \
+    X(NEON, F8E5M2, F8E5M2, s24_prune_neon_f8e5m2) \
+    X(NEON, I8, I8, s24_prune_neon_i8)
+#define S24_UNPACK_KERNELS(X) \
+    X(NEON, F32, F32, s24_unpack_neon_f32) \
+    X(NEON, F16, F16, s24_unpack_neon_f16) \
+    X(NEON, BF16, BF16, s24_unpack_neon_f16) \
+    X(NEON, F16, F32, s24_unpack_neon_f16_f32) \
+    X(NEON, BF16, F32, s24_unpack_neon_bf16_f32)
+#define S24_COMPLY_KERNELS(X) \
+    X(NEON, F64, s24_comply_neon_f64) \
+    X(NEON, F32, s24_comply_neon_f32) \
+    X(NEON, F16, s24_comply_neon_f16) \
+    X(NEON, BF16, s24_comply_neon_f16) \
+    X(NEON, F8E4M3, s24_comply_neon_f8) \
+    X(NEON, F8E5M2, s24_comply_neon_f8) \
+    X(NEON, I8, s24_comply_neon_i8)
 #else
 #define S24_PRUNE_KERNELS(X)
 #define S24_UNPACK_KERNELS(X)

@@ -107,6 +107,15 @@ typedef struct s24_matmul_kernel {
     X(AVX512, F8E4M3, s24_matmul_f8e4m3_avx512) \
     X(AVX512, F8E5M2, s24_matmul_f8e5m2_avx512) \
     X(AVX512, I8, s24_matmul_i8_avx512)
+#elif S24_ARM64
+#define S24_MATMUL_KERNELS(X) \
+    S24_MATMUL_GENERIC(X) \
+    X(NEON, F32, s24_matmul_f32_neon) \
+    X(NEON, F16, s24_matmul_f16_neon) \
+    X(NEON, BF16, s24_matmul_bf16_neon) \
+    X(NEON, F8E4M3, s24_matmul_f8e4m3_neon) \
+    X(NEON, F8E5M2, s24_matmul_f8e5m2_neon) \
+    X(NEON, I8, s24_matmul_i8_neon)
 #else
 #define S24_MATMUL_KERNELS(X) S24_MATMUL_GENERIC(X)
 #endif

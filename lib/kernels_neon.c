@@ -1,0 +1,722 @@
+/*
+ * Pruning, unpacking and compliance on NEON. Written for it and tested in an emulator, not measured on any machine: what
+ * only measurement could tune, such as prefetching, is left out.
+ *
+ * Sixteen groups are a step. Loads that take elements apart put one of each group into each of four vectors, and zips
+ * or stores put them together again: no table says what goes where, and a vector works on 2 to 16 groups at once.
+ *
+ *     memory                          vectors                   kept      pruned
+ *     a0 b0 c0 d0 a1 b1 c1 d1 ...     a0 a1 a2 a3 ...  first    a0 b1..   b0 a1..      (group 0 keeps a and c,
+ *                                     b0 b1 b2 b3 ...  second   c0 d1..   d0 c1..       group 1 keeps b and d)
+ *                                     c0 c1 c2 c3 ...
+ *                                     d0 d1 d2 d3 ...
+ *
+ * That both the sums and their order are those of the generic code takes no more: the firsts of four groups are added
+ * to lanes 0, 2, 4, 6 and the seconds to lanes 1, 3, 5, 7.
+ */
+#include "kernels.h"
+
+#if S24_ARM64
+
+#include <float.h>
+#include <math.h>
+
+#include "dtype.h"
+#include "neon.h"
+
+#define STEP_GROUPS 16
+#define QUAD_GROUPS 4 /* whose values are one for each lane */
+#define STEP_QUADS (STEP_GROUPS / QUAD_GROUPS)
+
+/* ---------------------------------------------------------------- groups in vectors */
+
+/* One element of each of 16 / in groups in each vector; `in` of these are a step. */
+typedef struct fours {
+    uint8x16_t a, b, c, d;
+} fours;
+
+typedef struct twos {
+    uint8x16_t first, second;
+} twos;
+
+#define FOURS(x) {(uint8x16_t)(x).val[0], (uint8x16_t)(x).val[1], (uint8x16_t)(x).val[2], (uint8x16_t)(x).val[3]}
+
+INLINE fours load_fours_8(const void *src)
+{
+    const uint8x16x4_t x = vld4q_u8(src);
+    return (fours)FOURS(x);
+}
+
+INLINE fours load_fours_16(const void *src)
+{
+    const uint16x8x4_t x = vld4q_u16(src);
+    return (fours)FOURS(x);
+}
+
+INLINE fours load_fours_32(const void *src)
+{
+    const uint32x4x4_t x = vld4q_u32(src);
+    return (fours)FOURS(x);
+}
+
+INLINE fours load_fours_64(const void *src)
+{
+    const uint64x2x4_t x = vld4q_u64(src);
+    return (fours)FOURS(x);
+}
+
+INLINE fours load_fours(unsigned in, const void *src)
+{
+    switch (in) {
+    case 1: return load_fours_8(src);
+    case 2: return load_fours_16(src);
+    case 4: return load_fours_32(src);
+    default: return load_fours_64(src);
+    }
+}
+
+/* All bits of an element that make its key: a float's sign does not. */
+INLINE uint64_t key_bits(s24_dtype from, unsigned in)
+{
+    return UINT64_MAX >> (64 - 8 * in) >> (from != S24_I8);
+}
+
+INLINE uint8x16_t key_of(s24_dtype from, unsigned in, uint8x16_t x)
+{
+    return from == S24_I8 ? (uint8x16_t)vabsq_s8((int8x16_t)x) : vandq_u8(x, everywhere(in, key_bits(from, in)));
+}
+
+INLINE fours keys_of(s24_dtype from, unsigned in, fours x)
+{
+    return (fours){key_of(from, in, x.a), key_of(from, in, x.b), key_of(from, in, x.c), key_of(from, in, x.d)};
+}
+
+/* What `in` vectors say of elements, equal bytes in each, as one byte a group. */
+INLINE uint8x16_t narrow(unsigned in, uint8x16_t x[8])
+{
+    S24_UNROLL
+    for (unsigned n = in / 2; n > 0; n /= 2) {
+        S24_UNROLL
+        for (unsigned i = 0; i < n; i++) {
+            x[i] = vuzp1q_u8(x[2 * i], x[2 * i + 1]);
+        }
+    }
+    return x[0];
+}
+
+/* ---------------------------------------------------------------- selection */
+
+/* There is no such instruction for 64 bits. */
+#define LESSER_OR_GREATER(name, operation, a_wins) \
+    INLINE uint8x16_t name(unsigned in, uint8x16_t a, uint8x16_t b) \
+    { \
+        switch (in) { \
+        case 1: return operation##_u8(a, b); \
+        case 2: return (uint8x16_t)operation##_u16((uint16x8_t)a, (uint16x8_t)b); \
+        case 4: return (uint8x16_t)operation##_u32((uint32x4_t)a, (uint32x4_t)b); \
+        default: return vbslq_u8(a_wins, a, b); \
+        } \
+    }
+
+LESSER_OR_GREATER(lesser, vminq, above(in, b, a))
+LESSER_OR_GREATER(greater, vmaxq, above(in, a, b))
+
+/*
+ * Who is kept, as masks. Of a and b one is better, and of c and d; each pair's worse one is compared with the other's
+ * better one, and if it wins, both of its pair are kept. At most one of them wins. The lower index wins ties.
+ */
+typedef struct choice {
+    uint8x16_t a, d;   /* this one is kept */
+    uint8x16_t ab, cd; /* both are kept; otherwise one of each pair is */
+} choice;
+
+INLINE choice choose(unsigned in, fours key)
+{
+    const uint8x16_t a = at_least(in, key.a, key.b), c = at_least(in, key.c, key.d);
+    const uint8x16_t ab = at_least(in, lesser(in, key.a, key.b), greater(in, key.c, key.d));
+    const uint8x16_t cd = above(in, lesser(in, key.c, key.d), greater(in, key.a, key.b));
+    return (choice){.a = vorrq_u8(ab, vbicq_u8(a, cd)), .d = vornq_u8(cd, vorrq_u8(c, ab)), .ab = ab, .cd = cd};
+}
+
+INLINE twos kept_of(choice keep, fours x)
+{
+    return (twos){vbslq_u8(keep.a, x.a, vbslq_u8(keep.cd, x.c, x.b)),
+                  vbslq_u8(keep.d, x.d, vbslq_u8(keep.ab, x.b, x.c))};
+}
+
+INLINE twos pruned_of(choice keep, fours x)
+{
+    return (twos){vbslq_u8(keep.a, vbslq_u8(keep.ab, x.c, x.b), x.a),
+                  vbslq_u8(keep.d, vbslq_u8(keep.cd, x.b, x.c), x.d)};
+}
+
+/* Position nibbles in every byte, less MIDDLE: where one of each pair is kept, they are 1 and 2, 0 for a and 3 for d. */
+#define MIDDLE (1 | 2 << 2)
+
+INLINE uint8x16_t positions_of(choice keep)
+{
+    const uint8x16_t first = vsubq_u8(keep.a, keep.cd), second = vsubq_u8(keep.ab, keep.d); /* a mask is -1 */
+    return vaddq_u8(first, vshlq_n_u8(second, 2));
+}
+
+INLINE void store_positions(uint8_t *positions, uint8x16_t less_middle)
+{
+    const uint16x8_t nibbles = (uint16x8_t)vaddq_u8(less_middle, vdupq_n_u8(MIDDLE));
+    vst1_u8(positions, vmovn_u16(vsraq_n_u16(nibbles, nibbles, 4)));
+}
+
+/* ---------------------------------------------------------------- storing and handing on */
+
+/*
+ * The work is done in two loops over a block: one selects, splits and stores, one sums up, and both have the registers
+ * that they need. |w| is handed on as f32, which no dtype here but f64 exceeds: 3 KiB of it stay in the L1 cache.
+ */
+#define BLOCK_QUADS 32
+
+typedef struct block { /* lanes of a quad in this order: 0 2 4 6 1 3 5 7 */
+    union {
+        struct {
+            float kept[BLOCK_QUADS][8], pruned[BLOCK_QUADS][8];
+            float error[BLOCK_QUADS][8]; /* |w - v| of what is kept */
+        } f32;
+        struct {
+            double kept[BLOCK_QUADS][8], pruned[BLOCK_QUADS][8];
+        } f64;
+    };
+} block;
+
+/* Of what is pruned the least key in a block and the greatest of all, and the greatest |w - v|. */
+typedef struct extremes {
+    uint8x16_t min, max;
+    float32x4_t error;
+} extremes;
+
+/* The firsts or the seconds of vector `i` of a step, as keys, into `which` half of their quads. */
+INLINE void hand_on_f32(s24_dtype from, uint8x16_t key, unsigned i, unsigned which, float quads[][8])
+{
+    float32x4_t x[4];
+    unsigned count = 1;
+    switch (from) {
+    case S24_F32: x[0] = (float32x4_t)key; break;
+    case S24_F16:
+    case S24_BF16: widen_words(from, key, x); count = 2; break;
+    default: widen_bytes(from, key, x); count = 4; break;
+    }
+    S24_UNROLL
+    for (unsigned j = 0; j < count; j++) {
+        /* An i8 of key 128 has become -128. */
+        vst1q_f32(quads[count * i + j] + 4 * which, from == S24_I8 ? vabsq_f32(x[j]) : x[j]);
+    }
+}
+
+INLINE void hand_on_f64(uint8x16_t key, unsigned i, unsigned which, double quads[][8])
+{
+    vst1q_f64(quads[i / 2] + 4 * which + 2 * (i % 2), (float64x2_t)key);
+}
+
+/* x rounded to bf16, to nearest, ties to even: half a unit less one is added, and one more where the unit is odd. */
+INLINE uint32x4_t round_to_bf16(uint32x4_t x)
+{
+    const uint32x4_t odd = vandq_u32(vshrq_n_u32(x, 16), vdupq_n_u32(1));
+    return vaddq_u32(vaddq_u32(x, vdupq_n_u32(0x7fff)), odd);
+}
+
+/*
+ * Stores the kept values of a quad as f16 or bf16, and hands on |w - v|. That is exact in f32: u, the unit of w in f32,
+ * divides w, and it divides v, whose grid is no finer where v lies; and |w - v| <= |w|, since 0 was a candidate for v,
+ * too. A multiple of u not above |w| is an f32. (A w rounded up to a power of two gets to a coarser grid still.)
+ */
+INLINE float32x4_t store_narrowed(s24_dtype to, twos kept, unsigned char *values, float error[8])
+{
+    const float32x4_t first = (float32x4_t)kept.first, second = (float32x4_t)kept.second;
+    float32x4_t v0, v1;
+    uint16x8_t stored;
+    if (to == S24_F16) {
+        const float16x4_t h0 = vcvt_f16_f32(first), h1 = vcvt_f16_f32(second);
+        stored = vcombine_u16(vzip1_u16((uint16x4_t)h0, (uint16x4_t)h1), vzip2_u16((uint16x4_t)h0, (uint16x4_t)h1));
+        v0 = vcvt_f32_f16(h0);
+        v1 = vcvt_f32_f16(h1);
+    } else {
+        const uint32x4_t r0 = round_to_bf16((uint32x4_t)first), r1 = round_to_bf16((uint32x4_t)second);
+        stored = vtrn2q_u16((uint16x8_t)r0, (uint16x8_t)r1);
+        v0 = (float32x4_t)vandq_u32(r0, vdupq_n_u32(0xffff0000));
+        v1 = (float32x4_t)vandq_u32(r1, vdupq_n_u32(0xffff0000));
+    }
+    const float32x4_t e0 = vabdq_f32(first, v0), e1 = vabdq_f32(second, v1);
+    vst1q_u8(values, (uint8x16_t)stored); /* bytes: it may be unaligned */
+    vst1q_f32(error, e0);
+    vst1q_f32(error + 4, e1);
+    return vmaxq_f32(e0, e1);
+}
+
+INLINE void store_kept(unsigned in, twos kept, unsigned char *values)
+{
+    vst1q_u8(values, zip_low(in, kept.first, kept.second));
+    vst1q_u8(values + 16, zip_high(in, kept.first, kept.second));
+}
+
+/* in, out: bytes of an element. */
+INLINE void prune_step(s24_dtype from, unsigned in, s24_dtype to, unsigned out, const unsigned char *src,
+                       unsigned char *values, uint8_t *positions, block *b, size_t quad, extremes *e)
+{
+    uint8x16_t nibbles[8];
+    S24_UNROLL
+    for (unsigned i = 0; i < in; i++) {
+        const fours x = load_fours(in, src + 64 * i), key = keys_of(from, in, x);
+        const choice keep = choose(in, key);
+        const twos kept = kept_of(keep, x), pruned = pruned_of(keep, key);
+        const twos magnitude = {key_of(from, in, kept.first), key_of(from, in, kept.second)};
+        nibbles[i] = positions_of(keep);
+        e->min = lesser(in, e->min, lesser(in, pruned.first, pruned.second));
+        e->max = greater(in, e->max, greater(in, pruned.first, pruned.second));
+        if (from == to) {
+            store_kept(in, kept, values + 32 * i);
+        } else {
+            unsigned char *place = values + 8 * out * i;
+            e->error = vmaxq_f32(e->error, store_narrowed(to, kept, place, b->f32.error[quad + i]));
+        }
+        if (from == S24_F64) {
+            hand_on_f64(magnitude.first, i, 0, b->f64.kept + quad);
+            hand_on_f64(magnitude.second, i, 1, b->f64.kept + quad);
+            hand_on_f64(pruned.first, i, 0, b->f64.pruned + quad);
+            hand_on_f64(pruned.second, i, 1, b->f64.pruned + quad);
+        } else {
+            hand_on_f32(from, magnitude.first, i, 0, b->f32.kept + quad);
+            hand_on_f32(from, magnitude.second, i, 1, b->f32.kept + quad);
+            hand_on_f32(from, pruned.first, i, 0, b->f32.pruned + quad);
+            hand_on_f32(from, pruned.second, i, 1, b->f32.pruned + quad);
+        }
+    }
+    store_positions(positions, narrow(in, nibbles));
+}
+
+/* ---------------------------------------------------------------- sums */
+
+/* Eight f64, as the lanes of s24_lanes: 0 2, 4 6, 1 3, 5 7. */
+typedef struct d8 {
+    float64x2_t x[4];
+} d8;
+
+INLINE d8 d8_load(const double lane[8])
+{
+    const float64x2x2_t low = vld2q_f64(lane), high = vld2q_f64(lane + 4);
+    return (d8){{low.val[0], high.val[0], low.val[1], high.val[1]}};
+}
+
+INLINE void d8_store(double lane[8], d8 d)
+{
+    vst2q_f64(lane, ((float64x2x2_t){{d.x[0], d.x[2]}}));
+    vst2q_f64(lane + 4, ((float64x2x2_t){{d.x[1], d.x[3]}}));
+}
+
+/* What the block holds of a quad. */
+INLINE d8 d8_of_f32(const float lane[8])
+{
+    const float32x4_t first = vld1q_f32(lane), second = vld1q_f32(lane + 4);
+    return (d8){{vcvt_f64_f32(vget_low_f32(first)), vcvt_high_f64_f32(first), vcvt_f64_f32(vget_low_f32(second)),
+                 vcvt_high_f64_f32(second)}};
+}
+
+INLINE d8 d8_of_f64(const double lane[8])
+{
+    return (d8){{vld1q_f64(lane), vld1q_f64(lane + 2), vld1q_f64(lane + 4), vld1q_f64(lane + 6)}};
+}
+
+INLINE void d8_add(d8 *sum, d8 d)
+{
+    S24_UNROLL
+    for (unsigned i = 0; i < 4; i++) {
+        sum->x[i] = vaddq_f64(sum->x[i], d.x[i]);
+    }
+}
+
+/* The square of an f32 is exact in f64: a fused multiply-add rounds where multiply, then add, does. */
+INLINE void d8_add_exact_square(d8 *sum, d8 d)
+{
+    S24_UNROLL
+    for (unsigned i = 0; i < 4; i++) {
+        sum->x[i] = vfmaq_f64(sum->x[i], d.x[i], d.x[i]);
+    }
+}
+
+INLINE void d8_add_square(d8 *sum, d8 d)
+{
+    S24_UNROLL
+    for (unsigned i = 0; i < 4; i++) {
+        sum->x[i] = vaddq_f64(sum->x[i], vmulq_f64(d.x[i], d.x[i]));
+    }
+}
+
+/*
+ * Adds |w| of `quads` quads, in order. Two planes at a time: 16 registers of sums, and chains enough to hide how long an
+ * addition takes.
+ */
+static __attribute__((noinline)) void add_block(s24_lanes *lanes, const block *b, size_t quads)
+{
+    d8 kept_abs = d8_load(lanes->kept_abs), kept_sq = d8_load(lanes->kept_sq);
+    d8 pruned_abs = d8_load(lanes->pruned_abs), pruned_sq = d8_load(lanes->pruned_sq);
+    for (size_t i = 0; i < quads; i++) {
+        const d8 k = d8_of_f32(b->f32.kept[i]), p = d8_of_f32(b->f32.pruned[i]);
+        d8_add(&kept_abs, k);
+        d8_add_exact_square(&kept_sq, k);
+        d8_add(&pruned_abs, p);
+        d8_add_exact_square(&pruned_sq, p);
+    }
+    d8_store(lanes->kept_abs, kept_abs);
+    d8_store(lanes->kept_sq, kept_sq);
+    d8_store(lanes->pruned_abs, pruned_abs);
+    d8_store(lanes->pruned_sq, pruned_sq);
+}
+
+/* |w - v|. With the others in one loop gcc 12 has too few registers. */
+static __attribute__((noinline)) void add_errors(s24_lanes *lanes, const block *b, size_t quads)
+{
+    d8 quant_abs = d8_load(lanes->quant_abs), quant_sq = d8_load(lanes->quant_sq);
+    for (size_t i = 0; i < quads; i++) {
+        const d8 e = d8_of_f32(b->f32.error[i]);
+        d8_add(&quant_abs, e);
+        d8_add_exact_square(&quant_sq, e);
+    }
+    d8_store(lanes->quant_abs, quant_abs);
+    d8_store(lanes->quant_sq, quant_sq);
+}
+
+/* f64: squares are rounded before they are added, as the generic code does it. */
+static __attribute__((noinline)) void add_block_f64(s24_lanes *lanes, const block *b, size_t quads)
+{
+    d8 kept_abs = d8_load(lanes->kept_abs), kept_sq = d8_load(lanes->kept_sq);
+    d8 pruned_abs = d8_load(lanes->pruned_abs), pruned_sq = d8_load(lanes->pruned_sq);
+    for (size_t i = 0; i < quads; i++) {
+        const d8 k = d8_of_f64(b->f64.kept[i]), p = d8_of_f64(b->f64.pruned[i]);
+        d8_add(&kept_abs, k);
+        d8_add_square(&kept_sq, k);
+        d8_add(&pruned_abs, p);
+        d8_add_square(&pruned_sq, p);
+    }
+    d8_store(lanes->kept_abs, kept_abs);
+    d8_store(lanes->kept_sq, kept_sq);
+    d8_store(lanes->pruned_abs, pruned_abs);
+    d8_store(lanes->pruned_sq, pruned_sq);
+}
+
+/* ---------------------------------------------------------------- zeros */
+
+/*
+ * Zeros have to be counted, and most matrices have next to none. So a block that has none among what is pruned is not
+ * looked at again (no kept one is less), and another is selected once more, and counted.
+ */
+
+/* The greatest key that is stored as a zero. Half of the least subnormal of f16 and bf16 is a tie, and 0 is even. */
+INLINE uint64_t zero_key(s24_dtype from, s24_dtype to)
+{
+    return from == to ? 0 : to == S24_F16 ? 0x33000000 /* 2^-25 */ : 0x8000 /* 2^-134 */;
+}
+
+/* Of the first `count` of 16 groups, what is in bytes as 0, -1 or -2. */
+INLINE uint64_t count_bytes(uint8x16_t x, uint8x16_t there)
+{
+    return (uint64_t)-vaddlvq_s8((int8x16_t)vandq_u8(x, there));
+}
+
+INLINE void count_step(s24_lanes *lanes, s24_dtype from, unsigned in, s24_dtype to, const unsigned char *src,
+                       size_t quads)
+{
+    static const uint8_t quad_of[16] = {0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3};
+    const uint8x16_t there = vcltq_u8(vld1q_u8(quad_of), vdupq_n_u8((uint8_t)quads));
+    const uint8x16_t limit = everywhere(in, zero_key(from, to)), bits = everywhere(in, key_bits(from, in));
+    uint8x16_t kept_zeros[8], negative_zeros[8], broken[8];
+    S24_UNROLL
+    for (unsigned i = 0; i < in; i++) {
+        const fours x = load_fours(in, src + 64 * i);
+        const choice keep = choose(in, keys_of(from, in, x));
+        const twos kept = kept_of(keep, x), pruned = pruned_of(keep, x);
+        kept_zeros[i] = vaddq_u8(at_least(in, limit, key_of(from, in, kept.first)),
+                                 at_least(in, limit, key_of(from, in, kept.second)));
+        negative_zeros[i] = vaddq_u8(same(in, pruned.first, vmvnq_u8(bits)), same(in, pruned.second, vmvnq_u8(bits)));
+        broken[i] = any_bit(in, vorrq_u8(pruned.first, pruned.second), bits);
+    }
+    lanes->kept_zeros += count_bytes(narrow(in, kept_zeros), there);
+    lanes->broken_groups += count_bytes(narrow(in, broken), there);
+    if (from != S24_I8) {
+        lanes->negative_zeros += count_bytes(narrow(in, negative_zeros), there);
+    }
+}
+
+/* ---------------------------------------------------------------- the loops */
+
+/* The last quads of a row, one to three of them, get a step of their own. */
+typedef struct last_step {
+    unsigned char src[64 * 8], values[32 * 8];
+    uint8_t positions[STEP_GROUPS / 2];
+} last_step;
+
+/* Completed by copies of the last quad: they change no extreme. */
+INLINE const unsigned char *complete_step(unsigned in, const unsigned char *src, size_t quads, last_step *last)
+{
+    for (size_t i = 0; i < STEP_QUADS; i++) {
+        memcpy(last->src + 16 * in * i, src + 16 * in * (i < quads ? i : quads - 1), 16 * in);
+    }
+    return last->src;
+}
+
+INLINE size_t step_quads(size_t rest)
+{
+    return rest < STEP_QUADS ? rest : STEP_QUADS;
+}
+
+INLINE void count_block(s24_lanes *lanes, s24_dtype from, unsigned in, s24_dtype to, const unsigned char *src,
+                        size_t quads)
+{
+    last_step last;
+    for (size_t i = 0; i < quads; i += STEP_QUADS) {
+        const unsigned char *step = src + 16 * in * i;
+        const size_t n = step_quads(quads - i);
+        count_step(lanes, from, in, to, n < STEP_QUADS ? complete_step(in, step, n, &last) : step, n);
+    }
+}
+
+INLINE void split_block(s24_dtype from, unsigned in, s24_dtype to, unsigned out, const unsigned char *src, size_t quads,
+                        unsigned char *values, uint8_t *positions, block *b, extremes *e)
+{
+    last_step last;
+    for (size_t i = 0; i < quads; i += STEP_QUADS) {
+        const unsigned char *step = src + 16 * in * i;
+        const size_t n = step_quads(quads - i);
+        const bool whole = n == STEP_QUADS;
+        unsigned char *kept = whole ? values + 8 * out * i : last.values;
+        uint8_t *nibbles = whole ? positions + 2 * i : last.positions;
+        prune_step(from, in, to, out, whole ? step : complete_step(in, step, n, &last), kept, nibbles, b, i, e);
+        if (!whole) {
+            memcpy(values + 8 * out * i, last.values, 8 * out * n);
+            memcpy(positions + 2 * i, last.positions, 2 * n);
+        }
+    }
+}
+
+INLINE void prune_block(s24_dtype from, unsigned in, s24_dtype to, unsigned out, const unsigned char *src, size_t quads,
+                        unsigned char *values, uint8_t *positions, extremes *e, s24_lanes *lanes)
+{
+    block b;
+    e->min = vdupq_n_u8(UINT8_MAX);
+    split_block(from, in, to, out, src, quads, values, positions, &b, e);
+    if (any(at_least(in, everywhere(in, zero_key(from, to)), e->min))) {
+        count_block(lanes, from, in, to, src, quads);
+    } else {
+        lanes->broken_groups += QUAD_GROUPS * quads;
+    }
+    if (from == S24_F64) {
+        add_block_f64(lanes, &b, quads);
+    } else {
+        add_block(lanes, &b, quads);
+        if (from != to) {
+            add_errors(lanes, &b, quads);
+        }
+    }
+}
+
+/*
+ * What is left to do at the end of a call. Non-finite elements are kept before others, and turn the sum of |w| into one;
+ * so does, for |w - v|, what overflows in narrowing. (f64 sums can overflow by themselves: redone without need.)
+ */
+INLINE void lanes_end(s24_lanes *lanes, s24_dtype from, unsigned in, const extremes *e)
+{
+    unsigned char max[16];
+    uint64_t key = 0;
+    vst1q_u8(max, e->max);
+    for (unsigned i = 0; i < 16 / in; i++) {
+        const uint64_t other = s24_load(max, in, i);
+        key = other > key ? other : key;
+    }
+    const double pruned = fabs(s24_decode(s24_info(from), key)), narrowed = (double)vmaxvq_f32(e->error);
+    lanes->max_abs_error = fmax(lanes->max_abs_error, fmax(pruned, narrowed));
+    for (unsigned i = 0; i < S24_LANES; i++) {
+        lanes->redo |= !(lanes->kept_abs[i] + lanes->quant_abs[i] <= DBL_MAX);
+    }
+}
+
+INLINE size_t prune(s24_dtype from, unsigned in, s24_dtype to, unsigned out, const void *dense, size_t groups,
+                    void *kept, uint8_t *positions, s24_lanes *lanes)
+{
+    const unsigned char *src = dense;
+    unsigned char *values = kept;
+    const size_t quads = groups / QUAD_GROUPS;
+    extremes e = {.max = vdupq_n_u8(0), .error = vdupq_n_f32(0)};
+    for (size_t i = 0; i < quads; i += BLOCK_QUADS) {
+        const size_t n = quads - i < BLOCK_QUADS ? quads - i : BLOCK_QUADS;
+        prune_block(from, in, to, out, src + 16 * in * i, n, values + 8 * out * i, positions + 2 * i, &e, lanes);
+    }
+    lanes_end(lanes, from, in, &e);
+    return QUAD_GROUPS * quads;
+}
+
+#define PRUNE_KERNEL(name, from, in, to, out) \
+    size_t name(const void *src, size_t groups, void *values, uint8_t *positions, s24_lanes *lanes) \
+    { \
+        return prune(S24_##from, in, S24_##to, out, src, groups, values, positions, lanes); \
+    }
+
+PRUNE_KERNEL(s24_prune_neon_f64, F64, 8, F64, 8)
+PRUNE_KERNEL(s24_prune_neon_f32, F32, 4, F32, 4)
+PRUNE_KERNEL(s24_prune_neon_f32_f16, F32, 4, F16, 2)
+PRUNE_KERNEL(s24_prune_neon_f32_bf16, F32, 4, BF16, 2)
+PRUNE_KERNEL(s24_prune_neon_f16, F16, 2, F16, 2)
+PRUNE_KERNEL(s24_prune_neon_bf16, BF16, 2, BF16, 2)
+PRUNE_KERNEL(s24_prune_neon_f8e4m3, F8E4M3, 1, F8E4M3, 1)
+PRUNE_KERNEL(s24_prune_neon_f8e5m2, F8E5M2, 1, F8E5M2, 1)
+PRUNE_KERNEL(s24_prune_neon_i8, I8, 1, I8, 1)
+
+/* ---------------------------------------------------------------- unpacking */
+
+/* Four bf16 as f32, NaN made quiet as conversions do: a key above infinity's gets the highest bit of the mantissa. */
+INLINE uint8x16_t widen_four(s24_dtype from, uint16x4_t x)
+{
+    if (from == S24_F16) {
+        return (uint8x16_t)vcvt_f32_f16((float16x4_t)x);
+    }
+    const uint16x4_t nan = vcgt_u16(vand_u16(x, vdup_n_u16(0x7fff)), vdup_n_u16(0x7f80));
+    return (uint8x16_t)vshll_n_u16(vorr_u16(x, vand_u16(nan, vdup_n_u16(0x40))), 16);
+}
+
+/* The kept values of as many groups as elements of `to` fill a vector. */
+INLINE twos load_twos(s24_dtype from, s24_dtype to, const void *values)
+{
+    if (from != to) {
+        const uint16x4x2_t x = vld2_u16(values);
+        return (twos){widen_four(from, x.val[0]), widen_four(from, x.val[1])};
+    }
+    if (from == S24_F32) {
+        const uint32x4x2_t x = vld2q_u32(values);
+        return (twos){(uint8x16_t)x.val[0], (uint8x16_t)x.val[1]};
+    }
+    const uint16x8x2_t x = vld2q_u16(values);
+    return (twos){(uint8x16_t)x.val[0], (uint8x16_t)x.val[1]};
+}
+
+INLINE void store_fours(unsigned out, fours x, void *dst)
+{
+    if (out == 4) {
+        vst4q_u32(dst, ((uint32x4x4_t){{(uint32x4_t)x.a, (uint32x4_t)x.b, (uint32x4_t)x.c, (uint32x4_t)x.d}}));
+    } else {
+        vst4q_u16(dst, ((uint16x8x4_t){{(uint16x8_t)x.a, (uint16x8_t)x.b, (uint16x8_t)x.c, (uint16x8_t)x.d}}));
+    }
+}
+
+/*
+ * By nibbles, in every byte of an element. Of the four bits 3 2 1 0: the first is a where neither 0 nor 1 is set, b with
+ * 0 and c with 1; the second is d with 2 and 3, and where b and c are not the first, b without 3 and c without 2.
+ */
+INLINE fours expand(twos kept, uint8x16_t nibbles)
+{
+    const uint8x16_t bit0 = vtstq_u8(nibbles, vdupq_n_u8(1)), bit1 = vtstq_u8(nibbles, vdupq_n_u8(2));
+    const uint8x16_t bit2 = vtstq_u8(nibbles, vdupq_n_u8(4)), bit3 = vtstq_u8(nibbles, vdupq_n_u8(8));
+    return (fours){.a = vbicq_u8(kept.first, vorrq_u8(bit0, bit1)),
+                   .b = vbslq_u8(bit0, kept.first, vbicq_u8(kept.second, bit3)),
+                   .c = vbslq_u8(bit1, kept.first, vbicq_u8(kept.second, bit2)),
+                   .d = vandq_u8(kept.second, vandq_u8(bit2, bit3))};
+}
+
+/* Sixteen groups. in, out: bytes of an element. */
+INLINE void expand_step(s24_dtype from, unsigned in, s24_dtype to, unsigned out, const unsigned char *values,
+                        uint8x16_t nibbles, unsigned char *dst)
+{
+    uint8x16_t wide[4] = {nibbles}; /* each byte `out` times */
+    S24_UNROLL
+    for (unsigned n = 1; n < out; n *= 2) {
+        S24_UNROLL
+        for (unsigned i = n; i-- > 0;) {
+            const uint8x16_t x = wide[i];
+            wide[2 * i] = vzip1q_u8(x, x);
+            wide[2 * i + 1] = vzip2q_u8(x, x);
+        }
+    }
+    S24_UNROLL
+    for (unsigned i = 0; i < out; i++) {
+        store_fours(out, expand(load_twos(from, to, values + 32 * in / out * i), wide[i]), dst + 64 * i);
+    }
+}
+
+/* The pairs of groups behind the last whole step, and those in front of an invalid one. */
+INLINE size_t unpack_rest(s24_dtype from, unsigned in, s24_dtype to, unsigned out, const unsigned char *values,
+                          const uint8_t *positions, size_t groups, unsigned char *dst)
+{
+    unsigned char kept[32 * 4] = {0}, step[64 * 4];
+    uint8_t bytes[STEP_GROUPS / 2] = {0};
+    memcpy(bytes, positions, groups / 2);
+    const uint8x16_t nibbles = load_nibbles(bytes);
+    const size_t valid = leading(ascending(nibbles)) / 2 * 2; /* a 0 is not */
+    memcpy(kept, values, 2 * in * valid);
+    expand_step(from, in, to, out, kept, nibbles, step);
+    memcpy(dst, step, 4 * out * valid);
+    return valid;
+}
+
+INLINE size_t unpack(s24_dtype from, unsigned in, s24_dtype to, unsigned out, const void *kept,
+                     const uint8_t *positions, size_t groups, void *dense)
+{
+    const unsigned char *values = kept;
+    unsigned char *dst = dense;
+    size_t g = 0;
+    for (; groups - g >= STEP_GROUPS; g += STEP_GROUPS) {
+        const uint8x16_t nibbles = load_nibbles(positions + g / 2);
+        if (any(vmvnq_u8(ascending(nibbles)))) {
+            break;
+        }
+        expand_step(from, in, to, out, values + 2 * in * g, nibbles, dst + 4 * out * g);
+    }
+    const size_t rest = groups - g < STEP_GROUPS ? groups - g : STEP_GROUPS;
+    return g + unpack_rest(from, in, to, out, values + 2 * in * g, positions + g / 2, rest, dst + 4 * out * g);
+}
+
+#define UNPACK_KERNEL(name, from, in, to, out) \
+    size_t name(const void *values, const uint8_t *positions, size_t groups, void *dst) \
+    { \
+        return unpack(S24_##from, in, S24_##to, out, values, positions, groups, dst); \
+    }
+
+UNPACK_KERNEL(s24_unpack_neon_f32, F32, 4, F32, 4)
+UNPACK_KERNEL(s24_unpack_neon_f16, F16, 2, F16, 2)
+UNPACK_KERNEL(s24_unpack_neon_f16_f32, F16, 2, F32, 4)
+UNPACK_KERNEL(s24_unpack_neon_bf16_f32, BF16, 2, F32, 4)
+
+/* ---------------------------------------------------------------- compliance */
+
+/* Groups of 16 / in with three or four elements unequal to zero: -1 in each byte. */
+INLINE uint8x16_t broken_of(s24_dtype from, unsigned in, const unsigned char *src)
+{
+    const fours x = load_fours(in, src);
+    const uint8x16_t bits = everywhere(in, key_bits(from, in));
+    const uint8x16_t count = vaddq_u8(vaddq_u8(any_bit(in, x.a, bits), any_bit(in, x.b, bits)),
+                                      vaddq_u8(any_bit(in, x.c, bits), any_bit(in, x.d, bits)));
+    return (uint8x16_t)vcltq_s8((int8x16_t)count, vdupq_n_s8(-2));
+}
+
+#define COMPLY_STEPS 31 /* of at most 8 vectors each: a byte counts to 248 */
+
+INLINE size_t comply(s24_dtype from, unsigned in, const void *dense, size_t groups, uint64_t *broken)
+{
+    const unsigned char *src = dense;
+    const size_t steps = groups / STEP_GROUPS;
+    for (size_t first = 0; first < steps; first += COMPLY_STEPS) {
+        const size_t end = steps - first < COMPLY_STEPS ? steps : first + COMPLY_STEPS;
+        uint8x16_t count = vdupq_n_u8(0);
+        for (size_t i = in * first; i < in * end; i++) {
+            count = vsubq_u8(count, broken_of(from, in, src + 64 * i));
+        }
+        *broken += vaddlvq_u8(count) / in;
+    }
+    return STEP_GROUPS * steps;
+}
+
+#define COMPLY_KERNEL(name, from, in) \
+    size_t name(const void *src, size_t groups, uint64_t *broken) \
+    { \
+        return comply(S24_##from, in, src, groups, broken); \
+    }
+
+COMPLY_KERNEL(s24_comply_neon_f64, F64, 8)
+COMPLY_KERNEL(s24_comply_neon_f32, F32, 4)
+COMPLY_KERNEL(s24_comply_neon_f16, F16, 2)
+COMPLY_KERNEL(s24_comply_neon_f8, F8E4M3, 1)
+COMPLY_KERNEL(s24_comply_neon_i8, I8, 1)
+
+#endif
