@@ -334,6 +334,7 @@ DOT(4)
 
 static const s24_matmul_ops ops = {
     .width = 8,
+    .tile_bytes = 24 * 1024,
     .dot_max = 4,
     .check = check,
     .tile = {NULL, tile_1, tile_2, tile_3, tile_4, tile_5, tile_6, tile_7, tile_8, tile_9, tile_10, tile_11, tile_12},

@@ -71,6 +71,7 @@ typedef size_t s24_check_kernel(const uint8_t *positions, size_t groups);
 /* What does not depend on the dtype. */
 typedef struct s24_matmul_ops {
     unsigned width;                                /* floats a vector */
+    size_t tile_bytes;                             /* of a tile of B, which stays in the L1 cache */
     size_t dot_max;                                /* the largest N that is faster as dot products than by tiles */
     s24_check_kernel *check;
     s24_tile_kernel *tile[S24_TILE_VECTORS + 1];   /* [v]: v vectors a row; [0] is not used */
