@@ -19,9 +19,9 @@
  *        A chunk [rows, k] ------> C panel [rows, vectors]      L2, added to C every 2048 k
  *
  * Sums are f32. A chain of additions is short: a tile's, 32 to 384 k, is started at 0 and added to the panel, and the
- * panel's, of 2048 k, to C; a chunk's, 512 k in 16 lanes, to C; for N = 1 there are 64 lanes. (Without the second level
- * the error was 2.3 times sgemm's at K = 16384; with it, half.) Where the cuts are depends on K, N and the kernels, never on
- * threads: the bytes are the same.
+ * panel's, of 2048 k, to C; a chunk's, 512 k in 16 lanes, to C; for N = 1 there are 16 to 64 lanes. (Without the second
+ * level the error was 2.3 times sgemm's at K = 16384; with it, half.) Where the cuts are depends on K, N and the kernels,
+ * never on threads: the bytes are the same.
  */
 #include "matmul_kernels.h"
 
@@ -36,15 +36,10 @@
 
 /* ---------------------------------------------------------------- generic kernels: the specification */
 
-static bool valid_nibble(unsigned nibble)
-{
-    return (nibble & 3) < nibble >> 2;
-}
-
 static size_t generic_check(const uint8_t *positions, size_t groups)
 {
     for (size_t g = 0; g < groups; g++) {
-        if (!valid_nibble(positions[g / 2] >> (g % 2 * 4) & 15)) {
+        if (!s24_valid_nibble(positions[g / 2] >> (g % 2 * 4) & 15)) {
             return g;
         }
     }
@@ -131,18 +126,24 @@ GENERIC_DOT(2)
 GENERIC_DOT(3)
 GENERIC_DOT(4)
 
-static float generic_vector(const s24_dtype_info *info, const void *values, const uint8_t *positions, size_t groups,
-                            const float *x)
+static bool generic_vector(const s24_dtype_info *info, const s24_chunk *chunk, const float *x, float *sums)
 {
-    float sum[S24_STEP_VALUES] = {0}, total = 0;
-    for (size_t i = 0; i < 2 * groups; i++) {
-        const size_t k = i / 2 * 4 + ((unsigned)positions[i / 4] >> i % 4 * 2 & 3);
-        sum[i % S24_STEP_VALUES] += (float)s24_decode(info, s24_load(values, info->bytes, i)) * x[k];
+    bool valid = true;
+    for (size_t r = 0; r < chunk->rows; r++) {
+        const unsigned char *values = (const unsigned char *)chunk->values + r * chunk->value_pitch;
+        const uint8_t *positions = chunk->positions + r * chunk->position_pitch;
+        float sum[S24_STEP_VALUES] = {0}, total = 0;
+        for (size_t i = 0; i < 2 * chunk->groups; i++) {
+            const size_t k = i / 2 * 4 + ((unsigned)positions[i / 4] >> i % 4 * 2 & 3);
+            sum[i % S24_STEP_VALUES] += (float)s24_decode(info, s24_load(values, info->bytes, i)) * x[k];
+        }
+        for (unsigned lane = 0; lane < S24_STEP_VALUES; lane++) {
+            total += sum[lane];
+        }
+        sums[r] = total;
+        valid = valid && generic_check(positions, chunk->groups) == chunk->groups;
     }
-    for (unsigned lane = 0; lane < S24_STEP_VALUES; lane++) {
-        total += sum[lane];
-    }
-    return total;
+    return valid;
 }
 
 static const s24_matmul_ops generic_ops = {
@@ -159,9 +160,9 @@ static const s24_matmul_ops generic_ops = {
     { \
         generic_decode(s24_info(S24_##dtype), chunk); \
     } \
-    static float vector_##name(const void *values, const uint8_t *positions, size_t groups, const float *x) \
+    static bool vector_##name(const s24_chunk *chunk, const float *x, float *sums) \
     { \
-        return generic_vector(s24_info(S24_##dtype), values, positions, groups, x); \
+        return generic_vector(s24_info(S24_##dtype), chunk, x, sums); \
     } \
     const s24_matmul_kernel s24_matmul_##name##_generic = {&generic_ops, decode_##name, vector_##name};
 
@@ -538,44 +539,50 @@ static float last_group(const product *p, scratch *s, size_t row, size_t group)
     return sum;
 }
 
-static void vector_rows(const product *p, scratch *s, size_t row, size_t rows)
+/* Positions are looked at by the kernel, since reading them takes as long; which one it is, is found when it is bad. */
+static s24_status vector_rows(const product *p, scratch *s, size_t row, size_t rows, s24_error *err)
 {
     const s24_geometry *g = &p->a->geometry;
     const size_t whole = g->cols / 4;
-    for (size_t r = row; r < row + rows; r++) {
-        const float sum = p->kernel->vector(row_values(p, r, 0), row_positions(p, r, 0), whole, p->turned);
-        p->c[r * p->ldc] = whole < g->groups ? sum + last_group(p, s, r, whole) : sum;
+    const s24_chunk chunk = {.values = row_values(p, row, 0), .positions = row_positions(p, row, 0),
+                             .value_pitch = g->row_values * p->bytes, .position_pitch = g->row_positions,
+                             .rows = rows, .groups = whole};
+    float sums[BATCH_ROWS];
+    const bool valid = p->kernel->vector(&chunk, p->turned, sums);
+    const s24_status status = valid && whole == g->groups ? S24_OK : check_rows(p, row, rows, err);
+    for (size_t r = 0; r < rows && status == S24_OK; r++) {
+        p->c[(row + r) * p->ldc] = whole < g->groups ? sums[r] + last_group(p, s, row + r, whole) : sums[r];
     }
+    return status;
 }
 
 /* ---------------------------------------------------------------- the plan */
 
-static void multiply_rows(const product *p, scratch *s, size_t panel, size_t row, size_t rows)
+static s24_status multiply_rows(const product *p, scratch *s, size_t col_job, size_t row, size_t rows, s24_error *err)
 {
-    if (!p->turned) {
-        tile_rows(p, s, panel, row, rows);
-    } else if (p->n == 1) {
-        vector_rows(p, s, row, rows);
-    } else {
-        dot_rows(p, s, row, rows);
+    if (p->n == 1) {
+        return vector_rows(p, s, row, rows, err);
     }
+    /* Positions are looked at once: a bad one fails the product, and leads no kernel outside its tile meanwhile. */
+    const s24_status status = col_job == 0 ? check_rows(p, row, rows, err) : S24_OK;
+    if (status == S24_OK && p->turned) {
+        dot_rows(p, s, row, rows);
+    } else if (status == S24_OK) {
+        tile_rows(p, s, col_job, row, rows);
+    }
+    return status;
 }
 
 static s24_status work(void *ctx, unsigned worker, size_t job, s24_error *err)
 {
     const product *p = ctx;
     scratch *s = p->scratches[worker];
-    const size_t panel = job / p->row_jobs, row = job % p->row_jobs * p->job_rows;
+    const size_t col_job = job / p->row_jobs, row = job % p->row_jobs * p->job_rows;
     const size_t rows = min_size(p->job_rows, p->a->geometry.rows - row);
     const size_t most = p->turned ? BATCH_ROWS : rows;
     s24_status status = S24_OK;
     for (size_t done = 0; done < rows && status == S24_OK; done += most) {
-        const size_t count = min_size(most, rows - done);
-        /* Positions are looked at once: a bad one fails the product, and leads no kernel outside its tile meanwhile. */
-        status = panel == 0 ? check_rows(p, row + done, count, err) : S24_OK;
-        if (status == S24_OK) {
-            multiply_rows(p, s, panel, row + done, count);
-        }
+        status = multiply_rows(p, s, col_job, row + done, min_size(most, rows - done), err);
     }
     return status;
 }
