@@ -16,16 +16,17 @@
  *                   has several panels, so that weights are decoded once for all of them:
  *
  *                        B tile [k, vectors]      L1, packed once a job
- *        A chunk [rows, k] ------> C panel [rows, vectors]      L2, added to C every 2048 k
+ *        A chunk [rows, k] ------> C panel [rows, vectors]      L2, added to C every 4096 k
  *
  * Sums are f32. A chain of additions is short: a tile's, 32 to 384 k, is started at 0 and added to the panel, and the
- * panel's, of 2048 k, to C; a chunk's, 512 k in 16 lanes, to C; for N = 1 there are 16 to 64 lanes. (Without the second
+ * panel's, of 4096 k, to C; a chunk's, 512 k in 16 lanes, to C; for N = 1 there are 16 to 64 lanes. (Without the second
  * level the error was 2.3 times sgemm's at K = 16384; with it, half.) Where the cuts are depends on K, N and the kernels,
  * never on threads: the bytes are the same.
  */
 #include "matmul_kernels.h"
 
 #include <string.h>
+#include <unistd.h>
 
 #include "dtype.h"
 #include "error.h"
@@ -207,8 +208,7 @@ const s24_matmul_kernel *s24_find_matmul_kernel(s24_isa isa, s24_dtype dtype)
 #define DOT_ELEMENTS (4 * DOT_GROUPS)
 #define BATCH_ROWS 16             /* checked or decoded, then multiplied: A comes from memory once */
 #define JOB_PANELS 8
-#define JOB_BYTES (768 * 1024)    /* of C and decoded A, in an L2 cache of 1 MiB or more */
-#define SPAN_GROUPS 512           /* 2048 k: how many the panel of C sums up before it is added to C; see the top */
+#define SPAN_GROUPS 1024          /* 4096 k: how many the panel of C sums up before it is added to C; see the top */
 #define JOBS_PER_THREAD 4         /* enough for threads of unequal speed to finish together */
 #define GRAIN (4u << 20)          /* multiply-adds, more or less, that are worth a thread: some 50 us */
 
@@ -391,22 +391,24 @@ INLINE void prefetch_tile(const product *p, const tile *t, size_t from, size_t t
 }
 
 /*
- * One tile of B: all rows of the block past it, a batch at a time, while the next tile and A's part for the next k are
- * fetched. The first panel decodes, and the others find what it left.
+ * One tile of B: all rows of the block past it, a batch at a time, while the next tile and a panel's share of A for the
+ * next k are fetched. The first panel decodes, and the others find what it left.
  */
 static void multiply_tile(const product *p, scratch *s, const block *at, const tile *t, bool first)
 {
     const size_t stride = 2 * p->tile_groups, steps = ceil_div(t->groups, S24_STEP_GROUPS);
     const size_t row_floats = t->vectors * p->ops->width;
     const tile next = next_tile(p, at, t), below = find_tile(p, t->panel, t->group + t->groups);
+    const size_t panel = t->panel - at->panel, panels = at->end - at->panel;
     float *c = panel_sums(p, s, at, t->panel);
     pack_tile(p, t, s->b);
     for (size_t r = 0; r < at->rows; r += BATCH_ROWS) {
         const size_t rows = min_size(BATCH_ROWS, at->rows - r), slot = p->wide > 1 ? r * stride : 0;
+        const size_t done = (panel * at->rows + r) / panels, due = (panel * at->rows + r + rows) / panels;
         prefetch_tile(p, &next, r, r + rows, at->rows);
+        prefetch_chunk(p, at->row + done, due - done, below.group, below.groups);
         s24_chunk chunk = {.rows = rows, .stride = stride, .weights = s->weights + slot, .offsets = s->offsets + slot};
-        if (t->panel == at->panel) {
-            prefetch_chunk(p, at->row + r, rows, below.group, below.groups);
+        if (panel == 0) {
             chunk = decode_chunk(p, &chunk, at->row + r, t->group, t->groups, p->pitch * sizeof(float));
         }
         p->ops->tile[t->vectors](&chunk, steps, s->b, c + r * row_floats, first);
@@ -426,16 +428,19 @@ static void add_floats(float *restrict c, const float *restrict sums, size_t n)
     }
 }
 
-/* The panel's sums of a span of k to C: the first as they are, later ones added. */
-static void flush_panel(const product *p, const scratch *s, const block *at, const tile *t, bool first)
+/* The sums of a span of k to C: the first as they are, later ones added. */
+static void flush_block(const product *p, const scratch *s, const block *at, bool first)
 {
-    const float *sums = panel_sums(p, s, at, t->panel);
-    float *c = p->c + at->row * p->ldc + t->col;
-    for (size_t r = 0; r < at->rows; r++, c += p->ldc, sums += t->vectors * p->ops->width) {
-        if (first) {
-            memcpy(c, sums, t->n * sizeof *c);
-        } else {
-            add_floats(c, sums, t->n);
+    for (size_t r = 0; r < at->rows; r++) {
+        for (size_t panel = at->panel; panel < at->end; panel++) {
+            const tile t = find_tile(p, panel, 0);
+            const float *sums = panel_sums(p, s, at, panel) + r * t.vectors * p->ops->width;
+            float *c = p->c + (at->row + r) * p->ldc + t.col;
+            if (first) {
+                memcpy(c, sums, t.n * sizeof *c);
+            } else {
+                add_floats(c, sums, t.n);
+            }
         }
     }
 }
@@ -450,9 +455,9 @@ static void tile_rows(const product *p, scratch *s, size_t col_job, size_t row, 
         for (size_t panel = at.panel; panel < at.end; panel++) {
             const tile t = find_tile(p, panel, g);
             multiply_tile(p, s, &at, &t, g % span == 0);
-            if (next % span == 0 || next >= groups) {
-                flush_panel(p, s, &at, &t, g < span);
-            }
+        }
+        if (next % span == 0 || next >= groups) {
+            flush_block(p, s, &at, g < span);
         }
     }
 }
@@ -614,6 +619,17 @@ static s24_status plan_dots(product *p, unsigned threads, s24_error *err)
     return S24_OK;
 }
 
+/* Of C and decoded A: three quarters of a second-level cache of 1 to 2 MiB. Results do not depend on it. */
+static size_t job_bytes(void)
+{
+    size_t cache = 0;
+#ifdef _SC_LEVEL2_CACHE_SIZE
+    const long known = sysconf(_SC_LEVEL2_CACHE_SIZE); /* glibc; 0 where it does not know */
+    cache = known > 0 ? (size_t)known : 0;
+#endif
+    return (cache > 2u << 20 ? 2u << 20 : cache < 1u << 20 ? 1u << 20 : cache) / 4 * 3;
+}
+
 static void plan_tiles(product *p, unsigned threads)
 {
     size_t most = 0;
@@ -630,7 +646,7 @@ static void plan_tiles(product *p, unsigned threads)
     p->tile_groups = p->ops->tile_bytes / (p->pitch * sizeof(float)) / 4 / S24_STEP_GROUPS * S24_STEP_GROUPS;
     const size_t sum_bytes = p->wide * p->pitch * sizeof(float);
     const size_t decoded_bytes = 2 * p->tile_groups * (sizeof(float) + sizeof(uint16_t));
-    plan_rows(p, JOB_BYTES / (sum_bytes + decoded_bytes), threads);
+    plan_rows(p, job_bytes() / (sum_bytes + decoded_bytes), threads);
 }
 
 static s24_status alloc_scratch(const product *p, scratch *s, s24_error *err)
