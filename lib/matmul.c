@@ -11,21 +11,22 @@
  *
  *   N = 1           straight from the stored bytes, which is all the time there is
  *   N <= dot_max    dot products along K; B is turned so that its columns are contiguous
- *   larger          tiles: up to 12 vectors of columns by as many k as make a tile of B that stays in the L1 cache. All
- *                   rows of a job go past it, their sums in a panel of C that stays in the L2 cache, so that weights
- *                   are decoded once a panel:
+ *   larger          tiles: up to 8 or 12 vectors of columns by as many k as make a tile of B that stays in the L1
+ *                   cache. All rows of a job go past it, their sums in a panel of C that stays in the L2 cache. A job
+ *                   has several panels, so that weights are decoded once for all of them:
  *
- *                        B tile [k, 12 vectors]   L1, packed once a job
- *        A chunk [rows, k] ------> C panel [rows, 12 vectors]   L2, added to C every 2048 k
+ *                        B tile [k, vectors]      L1, packed once a job
+ *        A chunk [rows, k] ------> C panel [rows, vectors]      L2, added to C every 4096 k
  *
  * Sums are f32. A chain of additions is short: a tile's, 32 to 384 k, is started at 0 and added to the panel, and the
- * panel's, of 2048 k, to C; a chunk's, 512 k in 16 lanes, to C; for N = 1 there are 64 lanes. (Without the second level
- * the error was 2.3 times sgemm's at K = 16384; with it, half.) Where the cuts are depends on K, N and the kernels, never on
- * threads: the bytes are the same.
+ * panel's, of 4096 k, to C; a chunk's, 512 k in 16 lanes, to C; for N = 1 there are 16 to 64 lanes. (Without the second
+ * level the error was 2.3 times sgemm's at K = 16384; with it, half.) Where the cuts are depends on K, N and the kernels,
+ * never on threads: the bytes are the same.
  */
 #include "matmul_kernels.h"
 
 #include <string.h>
+#include <unistd.h>
 
 #include "dtype.h"
 #include "error.h"
@@ -36,15 +37,10 @@
 
 /* ---------------------------------------------------------------- generic kernels: the specification */
 
-static bool valid_nibble(unsigned nibble)
-{
-    return (nibble & 3) < nibble >> 2;
-}
-
 static size_t generic_check(const uint8_t *positions, size_t groups)
 {
     for (size_t g = 0; g < groups; g++) {
-        if (!valid_nibble(positions[g / 2] >> (g % 2 * 4) & 15)) {
+        if (!s24_valid_nibble(positions[g / 2] >> (g % 2 * 4) & 15)) {
             return g;
         }
     }
@@ -131,22 +127,29 @@ GENERIC_DOT(2)
 GENERIC_DOT(3)
 GENERIC_DOT(4)
 
-static float generic_vector(const s24_dtype_info *info, const void *values, const uint8_t *positions, size_t groups,
-                            const float *x)
+static bool generic_vector(const s24_dtype_info *info, const s24_chunk *chunk, const float *x, float *sums)
 {
-    float sum[S24_STEP_VALUES] = {0}, total = 0;
-    for (size_t i = 0; i < 2 * groups; i++) {
-        const size_t k = i / 2 * 4 + ((unsigned)positions[i / 4] >> i % 4 * 2 & 3);
-        sum[i % S24_STEP_VALUES] += (float)s24_decode(info, s24_load(values, info->bytes, i)) * x[k];
+    bool valid = true;
+    for (size_t r = 0; r < chunk->rows; r++) {
+        const unsigned char *values = (const unsigned char *)chunk->values + r * chunk->value_pitch;
+        const uint8_t *positions = chunk->positions + r * chunk->position_pitch;
+        float sum[S24_STEP_VALUES] = {0}, total = 0;
+        for (size_t i = 0; i < 2 * chunk->groups; i++) {
+            const size_t k = i / 2 * 4 + ((unsigned)positions[i / 4] >> i % 4 * 2 & 3);
+            sum[i % S24_STEP_VALUES] += (float)s24_decode(info, s24_load(values, info->bytes, i)) * x[k];
+        }
+        for (unsigned lane = 0; lane < S24_STEP_VALUES; lane++) {
+            total += sum[lane];
+        }
+        sums[r] = total;
+        valid = valid && generic_check(positions, chunk->groups) == chunk->groups;
     }
-    for (unsigned lane = 0; lane < S24_STEP_VALUES; lane++) {
-        total += sum[lane];
-    }
-    return total;
+    return valid;
 }
 
 static const s24_matmul_ops generic_ops = {
     .width = WIDTH,
+    .tile_bytes = 24 * 1024,
     .dot_max = 8,
     .check = generic_check,
     .tile = {NULL, generic_tile_1, generic_tile_2, generic_tile_3, generic_tile_4},
@@ -158,9 +161,9 @@ static const s24_matmul_ops generic_ops = {
     { \
         generic_decode(s24_info(S24_##dtype), chunk); \
     } \
-    static float vector_##name(const void *values, const uint8_t *positions, size_t groups, const float *x) \
+    static bool vector_##name(const s24_chunk *chunk, const float *x, float *sums) \
     { \
-        return generic_vector(s24_info(S24_##dtype), values, positions, groups, x); \
+        return generic_vector(s24_info(S24_##dtype), chunk, x, sums); \
     } \
     const s24_matmul_kernel s24_matmul_##name##_generic = {&generic_ops, decode_##name, vector_##name};
 
@@ -197,17 +200,15 @@ const s24_matmul_kernel *s24_find_matmul_kernel(s24_isa isa, s24_dtype dtype)
 /* ---------------------------------------------------------------- one product */
 
 /*
- * Sizes, by measurement on Zen 4 within half and double. A decoded chunk is what 4 rows need for DOT_GROUPS; of tiles,
- * CHUNK_ROWS rows at most, so that it stays in the L1 cache beside the tile.
+ * Sizes, by measurement within half and double. The C and the decoded A of a job share the second-level cache with what
+ * is fetched for the next tile. The more panels a job has, the more seldom A is read and decoded; the fewer, the more
+ * rows a packed tile of B serves.
  */
-#define CHUNK_ENTRIES 2048
-#define CHUNK_ROWS 16
 #define DOT_GROUPS 128            /* 512 elements: 4 columns of B are 8 KiB */
 #define DOT_ELEMENTS (4 * DOT_GROUPS)
-#define BATCH_ROWS 16             /* checked, then multiplied by few columns: A comes from memory once */
-#define TILE_BYTES (24 * 1024)    /* of B, in the smallest L1 cache in use (32 KiB), beside A and C passing by */
-#define PANEL_BYTES (384 * 1024)  /* of C, in an L2 cache of 512 KiB or more */
-#define SPAN_GROUPS 512           /* 2048 k: how many the panel of C sums up before it is added to C; see the top */
+#define BATCH_ROWS 16             /* checked or decoded, then multiplied: A comes from memory once */
+#define JOB_PANELS 8
+#define SPAN_GROUPS 1024          /* 4096 k: how many the panel of C sums up before it is added to C; see the top */
 #define JOBS_PER_THREAD 4         /* enough for threads of unequal speed to finish together */
 #define GRAIN (4u << 20)          /* multiply-adds, more or less, that are worth a thread: some 50 us */
 
@@ -215,8 +216,8 @@ const s24_matmul_kernel *s24_find_matmul_kernel(s24_isa isa, s24_dtype dtype)
 typedef struct scratch {
     float *b;                          /* a tile of B; not for dot products, which share `turned` */
     float *c;                          /* a panel of C */
-    float weights[CHUNK_ENTRIES];
-    uint16_t offsets[CHUNK_ENTRIES];
+    float *weights;                    /* of A, decoded */
+    uint16_t *offsets;
 } scratch;
 
 typedef struct product {
@@ -228,8 +229,9 @@ typedef struct product {
     float *c;
     size_t ldb, n, ldc;
     bool checked;                      /* positions have been looked at before */
-    size_t job_rows, row_jobs, panels; /* job = panel * row_jobs + rows / job_rows */
-    size_t tile_groups;
+    size_t job_rows, row_jobs, col_jobs; /* job = column job * row_jobs + row / job_rows */
+    size_t panels, wide;               /* of C, for tiles: in all, and the most of a job */
+    size_t tile_groups, pitch;         /* k of a tile, and floats between its rows: those of the widest panel */
     float *turned;                     /* B for dot products; NULL: tiles */
     scratch **scratches;
 } product;
@@ -282,6 +284,14 @@ static void clear_padding(const product *p, const s24_chunk *chunk, size_t group
     }
 }
 
+/* Asks for the cache lines that begin within p[0 .. bytes): the one before comes with what is before. */
+INLINE void prefetch_lines(const void *p, size_t bytes)
+{
+    for (size_t i = -(uintptr_t)p % 64; i < bytes; i += 64) {
+        __builtin_prefetch((const char *)p + i, 0, 2);
+    }
+}
+
 /*
  * Asks for a chunk that is due soon: its rows lie a page apart, where hardware prefetchers do not look. (Inlined, since
  * gcc 12 takes a function that only prefetches for one without effects and drops the calls.)
@@ -290,32 +300,22 @@ INLINE void prefetch_chunk(const product *p, size_t row, size_t rows, size_t gro
 {
     const size_t value_bytes = 2 * groups * p->bytes, position_bytes = groups / 2;
     for (size_t r = row; r < row + rows; r++) {
-        const unsigned char *values = row_values(p, r, group);
-        const uint8_t *positions = row_positions(p, r, group);
-        for (size_t i = 0; i < value_bytes; i += 64) {
-            __builtin_prefetch(values + i, 0, 2);
-        }
-        for (size_t i = 0; i < position_bytes; i += 64) {
-            __builtin_prefetch(positions + i, 0, 2);
-        }
+        prefetch_lines(row_values(p, r, group), value_bytes);
+        prefetch_lines(row_positions(p, r, group), position_bytes);
     }
 }
 
-static s24_chunk decode_chunk(const product *p, scratch *s, size_t row, size_t rows, size_t group, size_t groups,
-                              size_t stride, unsigned scale)
+/* Decodes to the place that is given: rows, stride, weights and offsets of `to`. */
+static s24_chunk decode_chunk(const product *p, const s24_chunk *to, size_t row, size_t group, size_t groups,
+                              size_t scale)
 {
-    const s24_chunk chunk = {
-        .values = row_values(p, row, group),
-        .positions = row_positions(p, row, group),
-        .value_pitch = p->a->geometry.row_values * p->bytes,
-        .position_pitch = p->a->geometry.row_positions,
-        .rows = rows,
-        .groups = groups,
-        .stride = stride,
-        .scale = scale,
-        .weights = s->weights,
-        .offsets = s->offsets,
-    };
+    s24_chunk chunk = *to;
+    chunk.values = row_values(p, row, group);
+    chunk.positions = row_positions(p, row, group);
+    chunk.value_pitch = p->a->geometry.row_values * p->bytes;
+    chunk.position_pitch = p->a->geometry.row_positions;
+    chunk.groups = groups;
+    chunk.scale = (unsigned)scale;
     p->kernel->decode(&chunk);
     clear_padding(p, &chunk, group);
     return chunk;
@@ -323,10 +323,16 @@ static s24_chunk decode_chunk(const product *p, scratch *s, size_t row, size_t r
 
 /* ---------------------------------------------------------------- tiles */
 
-/* A block of C: rows of A by columns of B, `vectors` registers wide. */
-typedef struct block_place {
-    size_t row, rows, col, n, vectors;
-} block_place;
+/* A block of C: the rows and the panels of a job. Panel i of it begins at (i - panel) * rows * pitch in scratch.c. */
+typedef struct block {
+    size_t row, rows, panel, end;
+} block;
+
+/* A tile of B, and the columns of C that it adds to. */
+typedef struct tile {
+    size_t panel, group, groups;
+    size_t col, n, vectors;
+} tile;
 
 /* The vectors of panel i: as even a cut as there is, so that no panel is a sliver. */
 static size_t panel_begin(const product *p, size_t i)
@@ -334,72 +340,125 @@ static size_t panel_begin(const product *p, size_t i)
     return ceil_div(p->n, p->ops->width) * i / p->panels;
 }
 
-static void pack_tile(const product *p, float *tile, size_t row_floats, size_t col, size_t k, size_t rows)
+static tile find_tile(const product *p, size_t panel, size_t group)
 {
-    const size_t n = min_size(row_floats, p->n - col);
-    for (size_t r = 0; r < rows; r++, tile += row_floats) {
-        const size_t there = k + r < p->a->geometry.cols ? n : 0;
+    const size_t begin = panel_begin(p, panel), vectors = panel_begin(p, panel + 1) - begin;
+    return (tile){
+        .panel = panel,
+        .group = group,
+        .groups = min_size(p->tile_groups, p->a->geometry.groups - group),
+        .col = begin * p->ops->width,
+        .n = min_size(vectors * p->ops->width, p->n - begin * p->ops->width),
+        .vectors = vectors,
+    };
+}
+
+/* The tile that comes next; behind the last one, one without groups. */
+static tile next_tile(const product *p, const block *at, const tile *t)
+{
+    const bool wrap = t->panel + 1 == at->end;
+    const size_t group = wrap ? min_size(t->group + p->tile_groups, p->a->geometry.groups) : t->group;
+    return find_tile(p, wrap ? at->panel : t->panel + 1, group);
+}
+
+static float *panel_sums(const product *p, const scratch *s, const block *at, size_t panel)
+{
+    return s->c + (panel - at->panel) * at->rows * p->pitch;
+}
+
+static void pack_tile(const product *p, const tile *t, float *to)
+{
+    const size_t k = 4 * t->group, rows = 4 * ceil_div(t->groups, S24_STEP_GROUPS) * S24_STEP_GROUPS;
+    const size_t width = t->vectors * p->ops->width;
+    for (size_t r = 0; r < rows; r++, to += p->pitch) {
+        const size_t there = k + r < p->a->geometry.cols ? t->n : 0;
         if (there) {
-            memcpy(tile, p->b + (k + r) * p->ldb + col, there * sizeof *tile);
+            memcpy(to, p->b + (k + r) * p->ldb + t->col, there * sizeof *to);
         }
-        memset(tile + there, 0, (row_floats - there) * sizeof *tile);
+        memset(to + there, 0, (width - there) * sizeof *to);
     }
 }
 
-/* Asks for rows [from, to) of the tile that begins at k: into the second-level cache, from where it will be packed. */
-INLINE void prefetch_tile(const product *p, size_t col, size_t n, size_t k, size_t from, size_t to)
+/* Asks for rows [from, to) / parts of the tile: into the second-level cache, from where it will be packed. */
+INLINE void prefetch_tile(const product *p, const tile *t, size_t from, size_t to, size_t parts)
 {
-    to = min_size(to, p->a->geometry.cols > k ? p->a->geometry.cols - k : 0);
-    for (size_t r = from; r < to; r++) {
-        const float *row = p->b + (k + r) * p->ldb + col;
-        for (size_t i = 0; i < n; i += 64 / sizeof *row) {
+    const size_t k = 4 * t->group, rows = min_size(4 * t->groups, p->a->geometry.cols - k);
+    for (size_t r = rows * from / parts; r < rows * to / parts; r++) {
+        const float *row = p->b + (k + r) * p->ldb + t->col;
+        for (size_t i = 0; i < t->n; i += 64 / sizeof *row) {
             __builtin_prefetch(row + i, 0, 2);
         }
     }
 }
 
-/* One tile of B: all rows of the job past it, a batch at a time, while the next batch and the next tile are fetched. */
-static void tile_groups(const product *p, scratch *s, const block_place *at, size_t group, bool first)
+/*
+ * One tile of B: all rows of the block past it, a batch at a time, while the next tile and a panel's share of A for the
+ * next k are fetched. The first panel decodes, and the others find what it left.
+ */
+static void multiply_tile(const product *p, scratch *s, const block *at, const tile *t, bool first)
 {
-    const size_t row_floats = at->vectors * p->ops->width;
-    const size_t stride = 2 * p->tile_groups, batch = min_size(CHUNK_ENTRIES / stride, CHUNK_ROWS);
-    const size_t count = min_size(p->tile_groups, p->a->geometry.groups - group);
-    const size_t steps = ceil_div(count, S24_STEP_GROUPS), tile = 4 * p->tile_groups;
-    pack_tile(p, s->b, row_floats, at->col, 4 * group, 4 * S24_STEP_GROUPS * steps);
-    for (size_t r = 0; r < at->rows; r += batch) {
-        const size_t next = min_size(r + batch, at->rows);
-        prefetch_chunk(p, at->row + next, min_size(batch, at->rows - next), group, count);
-        prefetch_tile(p, at->col, at->n, 4 * group + tile, tile * r / at->rows, tile * next / at->rows);
-        const s24_chunk chunk = decode_chunk(p, s, at->row + r, next - r, group, count, stride,
-                                             (unsigned)(row_floats * sizeof(float)));
-        p->ops->tile[at->vectors](&chunk, steps, s->b, s->c + r * row_floats, first);
+    const size_t stride = 2 * p->tile_groups, steps = ceil_div(t->groups, S24_STEP_GROUPS);
+    const size_t row_floats = t->vectors * p->ops->width;
+    const tile next = next_tile(p, at, t), below = find_tile(p, t->panel, t->group + t->groups);
+    const size_t panel = t->panel - at->panel, panels = at->end - at->panel;
+    float *c = panel_sums(p, s, at, t->panel);
+    pack_tile(p, t, s->b);
+    for (size_t r = 0; r < at->rows; r += BATCH_ROWS) {
+        const size_t rows = min_size(BATCH_ROWS, at->rows - r), slot = p->wide > 1 ? r * stride : 0;
+        const size_t done = (panel * at->rows + r) / panels, due = (panel * at->rows + r + rows) / panels;
+        prefetch_tile(p, &next, r, r + rows, at->rows);
+        prefetch_chunk(p, at->row + done, due - done, below.group, below.groups);
+        s24_chunk chunk = {.rows = rows, .stride = stride, .weights = s->weights + slot, .offsets = s->offsets + slot};
+        if (panel == 0) {
+            chunk = decode_chunk(p, &chunk, at->row + r, t->group, t->groups, p->pitch * sizeof(float));
+        }
+        p->ops->tile[t->vectors](&chunk, steps, s->b, c + r * row_floats, first);
     }
 }
 
-/* The panel's sums of a span of k to C: the first as they are, later ones added. */
-static void flush_panel(const product *p, const scratch *s, const block_place *at, bool first)
+static void add_floats(float *restrict c, const float *restrict sums, size_t n)
 {
-    const size_t row_floats = at->vectors * p->ops->width;
+    size_t j = 0;
+    for (; j + 16 <= n; j += 16) {
+        for (size_t i = 0; i < 16; i++) {
+            c[j + i] += sums[j + i];
+        }
+    }
+    for (; j < n; j++) {
+        c[j] += sums[j];
+    }
+}
+
+/* The sums of a span of k to C: the first as they are, later ones added. */
+static void flush_block(const product *p, const scratch *s, const block *at, bool first)
+{
     for (size_t r = 0; r < at->rows; r++) {
-        float *c = p->c + (at->row + r) * p->ldc + at->col;
-        const float *sums = s->c + r * row_floats;
-        for (size_t j = 0; j < at->n; j++) {
-            c[j] = first ? sums[j] : c[j] + sums[j];
+        for (size_t panel = at->panel; panel < at->end; panel++) {
+            const tile t = find_tile(p, panel, 0);
+            const float *sums = panel_sums(p, s, at, panel) + r * t.vectors * p->ops->width;
+            float *c = p->c + (at->row + r) * p->ldc + t.col;
+            if (first) {
+                memcpy(c, sums, t.n * sizeof *c);
+            } else {
+                add_floats(c, sums, t.n);
+            }
         }
     }
 }
 
-static void tile_rows(const product *p, scratch *s, size_t panel, size_t row, size_t rows)
+static void tile_rows(const product *p, scratch *s, size_t col_job, size_t row, size_t rows)
 {
-    const size_t begin = panel_begin(p, panel), vectors = panel_begin(p, panel + 1) - begin;
-    const size_t row_floats = vectors * p->ops->width, col = begin * p->ops->width;
-    const block_place at = {.row = row, .rows = rows, .col = col, .n = min_size(row_floats, p->n - col),
-                            .vectors = vectors};
+    const block at = {.row = row, .rows = rows, .panel = p->panels * col_job / p->col_jobs,
+                      .end = p->panels * (col_job + 1) / p->col_jobs};
     const size_t span = ceil_div(SPAN_GROUPS, p->tile_groups) * p->tile_groups, groups = p->a->geometry.groups;
     for (size_t g = 0; g < groups; g += p->tile_groups) {
-        tile_groups(p, s, &at, g, g % span == 0);
-        if ((g + p->tile_groups) % span == 0 || g + p->tile_groups >= groups) {
-            flush_panel(p, s, &at, g < span);
+        const size_t next = g + p->tile_groups;
+        for (size_t panel = at.panel; panel < at.end; panel++) {
+            const tile t = find_tile(p, panel, g);
+            multiply_tile(p, s, &at, &t, g % span == 0);
+        }
+        if (next % span == 0 || next >= groups) {
+            flush_block(p, s, &at, g < span);
         }
     }
 }
@@ -462,8 +521,9 @@ static void dot_rows(const product *p, scratch *s, size_t row, size_t rows)
         for (size_t r = 0; r < rows; r += S24_DOT_ROWS) {
             const size_t next = min_size(row + r + BATCH_ROWS, p->a->geometry.rows);
             prefetch_chunk(p, next, min_size(S24_DOT_ROWS, p->a->geometry.rows - next), g, count);
-            const s24_chunk chunk = decode_chunk(p, s, row + r, min_size(S24_DOT_ROWS, rows - r), g, count,
-                                                 2 * DOT_GROUPS, 1);
+            const s24_chunk to = {.rows = min_size(S24_DOT_ROWS, rows - r), .stride = 2 * DOT_GROUPS,
+                                  .weights = s->weights, .offsets = s->offsets};
+            const s24_chunk chunk = decode_chunk(p, &to, row + r, g, count, 1);
             dot_chunk(p, &chunk, row + r, g);
         }
     }
@@ -475,7 +535,8 @@ static void dot_rows(const product *p, scratch *s, size_t row, size_t rows)
 static float last_group(const product *p, scratch *s, size_t row, size_t group)
 {
     const size_t even = group & ~(size_t)1;
-    const s24_chunk chunk = decode_chunk(p, s, row, 1, even, 1 + group % 2, S24_STEP_VALUES, 1);
+    const s24_chunk to = {.rows = 1, .stride = S24_STEP_VALUES, .weights = s->weights, .offsets = s->offsets};
+    const s24_chunk chunk = decode_chunk(p, &to, row, even, 1 + group % 2, 1);
     float sum = 0;
     for (size_t i = 2 * (group - even); i < 2 * chunk.groups; i++) {
         const size_t k = 4 * even + chunk.offsets[i];
@@ -484,44 +545,50 @@ static float last_group(const product *p, scratch *s, size_t row, size_t group)
     return sum;
 }
 
-static void vector_rows(const product *p, scratch *s, size_t row, size_t rows)
+/* Positions are looked at by the kernel, since reading them takes as long; which one it is, is found when it is bad. */
+static s24_status vector_rows(const product *p, scratch *s, size_t row, size_t rows, s24_error *err)
 {
     const s24_geometry *g = &p->a->geometry;
     const size_t whole = g->cols / 4;
-    for (size_t r = row; r < row + rows; r++) {
-        const float sum = p->kernel->vector(row_values(p, r, 0), row_positions(p, r, 0), whole, p->turned);
-        p->c[r * p->ldc] = whole < g->groups ? sum + last_group(p, s, r, whole) : sum;
+    const s24_chunk chunk = {.values = row_values(p, row, 0), .positions = row_positions(p, row, 0),
+                             .value_pitch = g->row_values * p->bytes, .position_pitch = g->row_positions,
+                             .rows = rows, .groups = whole};
+    float sums[BATCH_ROWS];
+    const bool valid = p->kernel->vector(&chunk, p->turned, sums);
+    const s24_status status = p->checked || (valid && whole == g->groups) ? S24_OK : s24_check_rows(p->a, p->ops, row, rows, err);
+    for (size_t r = 0; r < rows && status == S24_OK; r++) {
+        p->c[(row + r) * p->ldc] = whole < g->groups ? sums[r] + last_group(p, s, row + r, whole) : sums[r];
     }
+    return status;
 }
 
 /* ---------------------------------------------------------------- the plan */
 
-static void multiply_rows(const product *p, scratch *s, size_t panel, size_t row, size_t rows)
+static s24_status multiply_rows(const product *p, scratch *s, size_t col_job, size_t row, size_t rows, s24_error *err)
 {
-    if (!p->turned) {
-        tile_rows(p, s, panel, row, rows);
-    } else if (p->n == 1) {
-        vector_rows(p, s, row, rows);
-    } else {
-        dot_rows(p, s, row, rows);
+    if (p->n == 1) {
+        return vector_rows(p, s, row, rows, err);
     }
+    /* Positions are looked at once: a bad one fails the product, and leads no kernel outside its tile meanwhile. */
+    const s24_status status = col_job == 0 && !p->checked ? s24_check_rows(p->a, p->ops, row, rows, err) : S24_OK;
+    if (status == S24_OK && p->turned) {
+        dot_rows(p, s, row, rows);
+    } else if (status == S24_OK) {
+        tile_rows(p, s, col_job, row, rows);
+    }
+    return status;
 }
 
 static s24_status work(void *ctx, unsigned worker, size_t job, s24_error *err)
 {
     const product *p = ctx;
     scratch *s = p->scratches[worker];
-    const size_t panel = job / p->row_jobs, row = job % p->row_jobs * p->job_rows;
+    const size_t col_job = job / p->row_jobs, row = job % p->row_jobs * p->job_rows;
     const size_t rows = min_size(p->job_rows, p->a->geometry.rows - row);
     const size_t most = p->turned ? BATCH_ROWS : rows;
     s24_status status = S24_OK;
     for (size_t done = 0; done < rows && status == S24_OK; done += most) {
-        const size_t count = min_size(most, rows - done);
-        /* Positions are looked at once: a bad one fails the product, and leads no kernel outside its tile meanwhile. */
-        status = panel == 0 && !p->checked ? s24_check_rows(p->a, p->ops, row + done, count, err) : S24_OK;
-        if (status == S24_OK) {
-            multiply_rows(p, s, panel, row + done, count);
-        }
+        status = multiply_rows(p, s, col_job, row + done, min_size(most, rows - done), err);
     }
     return status;
 }
@@ -530,7 +597,7 @@ static s24_status work(void *ctx, unsigned worker, size_t job, s24_error *err)
 static void plan_rows(product *p, size_t most, unsigned threads)
 {
     const size_t rows = p->a->geometry.rows;
-    const size_t wanted = threads > 1 ? ceil_div((size_t)threads * JOBS_PER_THREAD, p->panels) : 1;
+    const size_t wanted = threads > 1 ? ceil_div((size_t)threads * JOBS_PER_THREAD, p->col_jobs) : 1;
     const size_t even = ceil_div(ceil_div(rows, wanted), 2 * S24_DOT_ROWS) * 2 * S24_DOT_ROWS;
     p->job_rows = min_size(most, even);
     p->row_jobs = ceil_div(rows, p->job_rows);
@@ -539,7 +606,7 @@ static void plan_rows(product *p, size_t most, unsigned threads)
 static s24_status plan_dots(product *p, unsigned threads, s24_error *err)
 {
     size_t floats, bytes;
-    p->panels = 1;
+    p->col_jobs = 1;
     if (!s24_mul(ceil_div(p->a->geometry.cols, DOT_ELEMENTS) * DOT_ELEMENTS, p->n, &floats) ||
         !s24_mul(floats, sizeof *p->turned, &bytes)) {
         return s24_fail(err, S24_ERR_USAGE, "a product over %zu elements is too long", p->a->geometry.cols);
@@ -553,6 +620,17 @@ static s24_status plan_dots(product *p, unsigned threads, s24_error *err)
     return S24_OK;
 }
 
+/* Of C and decoded A: three quarters of a second-level cache of 1 to 2 MiB. Results do not depend on it. */
+static size_t job_bytes(void)
+{
+    size_t cache = 0;
+#ifdef _SC_LEVEL2_CACHE_SIZE
+    const long known = sysconf(_SC_LEVEL2_CACHE_SIZE); /* glibc; 0 where it does not know */
+    cache = known > 0 ? (size_t)known : 0;
+#endif
+    return (cache > 2u << 20 ? 2u << 20 : cache < 1u << 20 ? 1u << 20 : cache) / 4 * 3;
+}
+
 static void plan_tiles(product *p, unsigned threads)
 {
     size_t most = 0;
@@ -561,23 +639,42 @@ static void plan_tiles(product *p, unsigned threads)
     }
     const size_t vectors = ceil_div(p->n, p->ops->width);
     p->panels = ceil_div(vectors, most);
-    const size_t row_bytes = ceil_div(vectors, p->panels) * p->ops->width * sizeof(float);
-    /* Whole steps, and no more than leaves a batch of 8 rows in a chunk. */
-    const size_t groups = TILE_BYTES / row_bytes / 4 / S24_STEP_GROUPS * S24_STEP_GROUPS;
-    p->tile_groups = min_size(groups, CHUNK_ENTRIES / 2 / 8);
-    plan_rows(p, PANEL_BYTES / row_bytes, threads);
+    /* So few rows that threads would stay idle: more of the columns. */
+    const bool flat = threads > 1 && p->a->geometry.rows < (size_t)threads * JOBS_PER_THREAD * BATCH_ROWS;
+    p->col_jobs = flat ? p->panels : ceil_div(p->panels, JOB_PANELS);
+    p->wide = ceil_div(p->panels, p->col_jobs);
+    p->pitch = ceil_div(vectors, p->panels) * p->ops->width;
+    p->tile_groups = p->ops->tile_bytes / (p->pitch * sizeof(float)) / 4 / S24_STEP_GROUPS * S24_STEP_GROUPS;
+    const size_t sum_bytes = p->wide * p->pitch * sizeof(float);
+    const size_t decoded_bytes = 2 * p->tile_groups * (sizeof(float) + sizeof(uint16_t));
+    plan_rows(p, job_bytes() / (sum_bytes + decoded_bytes), threads);
+}
+
+static s24_status alloc_scratch(const product *p, scratch *s, s24_error *err)
+{
+    const size_t rows = p->turned ? S24_DOT_ROWS : p->wide > 1 ? p->job_rows : BATCH_ROWS;
+    const size_t entries = rows * 2 * (p->turned ? DOT_GROUPS : p->tile_groups);
+    s->weights = s24_alloc(entries * sizeof *s->weights, err);
+    s->offsets = s->weights ? s24_alloc(entries * sizeof *s->offsets, err) : NULL;
+    if (!s->offsets) {
+        return S24_ERR_SYSTEM;
+    }
+    if (p->turned) { /* dot products count four rows, also where there are fewer */
+        memset(s->weights, 0, entries * sizeof *s->weights);
+        memset(s->offsets, 0, entries * sizeof *s->offsets);
+        return S24_OK;
+    }
+    s->b = s24_alloc(p->ops->tile_bytes, err);
+    s->c = s->b ? s24_alloc(p->job_rows * p->wide * p->pitch * sizeof *s->c, err) : NULL;
+    return s->c ? S24_OK : S24_ERR_SYSTEM;
 }
 
 static s24_status alloc_scratches(product *p, unsigned threads, s24_error *err)
 {
-    const size_t row_bytes = ceil_div(ceil_div(p->n, p->ops->width), p->panels) * p->ops->width * sizeof(float);
     p->scratches = s24_calloc(threads, sizeof *p->scratches, err);
     for (unsigned i = 0; i < threads; i++) {
         scratch *s = p->scratches ? p->scratches[i] = s24_calloc(1, sizeof *s, err) : NULL;
-        if (!s) {
-            return S24_ERR_SYSTEM;
-        }
-        if (!p->turned && (!(s->b = s24_alloc(TILE_BYTES, err)) || !(s->c = s24_alloc(p->job_rows * row_bytes, err)))) {
+        if (!s || alloc_scratch(p, s, err) != S24_OK) {
             return S24_ERR_SYSTEM;
         }
     }
@@ -588,6 +685,8 @@ static void free_product(product *p, unsigned threads)
 {
     for (unsigned i = 0; p->scratches && i < threads; i++) {
         if (p->scratches[i]) {
+            free(p->scratches[i]->weights);
+            free(p->scratches[i]->offsets);
             free(p->scratches[i]->b);
             free(p->scratches[i]->c);
         }
@@ -616,11 +715,11 @@ static s24_status multiply(product *p, unsigned threads, s24_error *err)
         plan_tiles(p, threads);
     }
     if (status == S24_OK) {
-        threads = (unsigned)min_size(threads, p->row_jobs * p->panels);
+        threads = (unsigned)min_size(threads, p->row_jobs * p->col_jobs);
         status = alloc_scratches(p, threads, err);
     }
     if (status == S24_OK) {
-        status = s24_run(&stages, p, p->row_jobs * p->panels, threads, err);
+        status = s24_run(&stages, p, p->row_jobs * p->col_jobs, threads, err);
     }
     free_product(p, threads);
     return status;

@@ -58,19 +58,27 @@ typedef void s24_dot_kernel(const s24_chunk *chunk, size_t steps, const float *b
                             float sums[S24_DOT_ROWS][S24_DOT_COLS]);
 
 /*
- * The product of the first `groups` groups of one row with the vector x, straight from the stored bytes. Behind the
- * elements of these groups x has zeros up to a whole step, since weights 0 meet them.
+ * sums[r] = the product of row r of the chunk with the vector x, straight from the stored bytes; nothing of the chunk's
+ * decoded form is used. Behind the elements of these groups x has zeros up to a whole step, since weights 0 meet them.
+ * A row's sum does not depend on the other rows. Returns whether all positions are valid; if not, sums are of no use.
  */
-typedef float s24_vector_kernel(const void *values, const uint8_t *positions, size_t groups, const float *x);
+typedef bool s24_vector_kernel(const s24_chunk *chunk, const float *x, float *sums);
 
 /* The first group of `groups` whose nibble is not two ascending indices (valid: 4 8 9 C D E), or `groups`. */
 typedef size_t s24_check_kernel(const uint8_t *positions, size_t groups);
+
+/* Two ascending indices: 4 8 9 C D E. */
+static inline bool s24_valid_nibble(unsigned nibble)
+{
+    return (nibble & 3) < nibble >> 2;
+}
 
 #define S24_TILE_VECTORS 12
 
 /* What does not depend on the dtype. */
 typedef struct s24_matmul_ops {
     unsigned width;                                /* floats a vector */
+    size_t tile_bytes;                             /* of a tile of B, which stays in the L1 cache */
     size_t dot_max;                                /* the largest N that is faster as dot products than by tiles */
     s24_check_kernel *check;
     s24_tile_kernel *tile[S24_TILE_VECTORS + 1];   /* [v]: v vectors a row; [0] is not used */
