@@ -166,7 +166,7 @@ lint: man-lint
 	    *) i='-Ilib -Iformats -Icli';; esac; \
 	    $$cc $(S24_CPPFLAGS) $(S24_CFLAGS) -O2 -Werror -fsyntax-only $$i $$layer/*.c || exit 1; done; \
 	    $$cc $(S24_CPPFLAGS) $(S24_CFLAGS) -O2 -Werror -fsyntax-only -Ilib -Iformats -Icli -Itests $(UNIT_SRC) \
-	    $(EXAMPLE_SRC) $(FUZZ_SRC) || exit 1; done
+	    $(EXAMPLE_SRC) $(FUZZ_SRC) $(BENCH_SRC) || exit 1; done
 	@echo '  LINT   cppcheck'; cppcheck -q --std=c11 --enable=warning,portability,performance --inline-suppr \
 	    --suppress=missingIncludeSystem --suppress=normalCheckLevelMaxBranches --error-exitcode=1 -Ilib -Iformats -Icli \
 	    lib formats cli
