@@ -1,4 +1,10 @@
+#define _GNU_SOURCE /* madvise */
 #include "mem.h"
+
+#include <sys/mman.h>
+
+#define HUGE_PAGE (2u << 20)
+#define HUGE_FROM (4u << 20)
 
 void *s24_calloc(size_t count, size_t size, s24_error *err)
 {
@@ -12,9 +18,13 @@ void *s24_calloc(size_t count, size_t size, s24_error *err)
 void *s24_alloc(size_t bytes, s24_error *err)
 {
     void *p = NULL;
-    if (posix_memalign(&p, 64, bytes ? bytes : 64) != 0) {
+    const bool huge = bytes >= HUGE_FROM;
+    if (posix_memalign(&p, huge ? HUGE_PAGE : 64, bytes ? bytes : 64) != 0) {
         s24_fail_memory(err, bytes);
         return NULL;
+    }
+    if (huge) {
+        madvise(p, bytes, MADV_HUGEPAGE); /* a wish: where it is not granted, pages are small */
     }
     return p;
 }
