@@ -83,7 +83,12 @@ INLINE uint64_t key_bits(s24_dtype from, unsigned in)
 
 INLINE uint8x16_t key_of(s24_dtype from, unsigned in, uint8x16_t x)
 {
-    return from == S24_I8 ? (uint8x16_t)vabsq_s8((int8x16_t)x) : vandq_u8(x, everywhere(in, key_bits(from, in)));
+    switch (from) {
+    case S24_I8: return (uint8x16_t)vabsq_s8((int8x16_t)x);
+    case S24_F32: return (uint8x16_t)vabsq_f32((float32x4_t)x); /* one operation; with a constant it is two */
+    case S24_F64: return (uint8x16_t)vabsq_f64((float64x2_t)x);
+    default: return vandq_u8(x, everywhere(in, key_bits(from, in)));
+    }
 }
 
 INLINE fours keys_of(s24_dtype from, unsigned in, fours x)
@@ -412,7 +417,7 @@ INLINE uint64_t zero_key(s24_dtype from, s24_dtype to)
     return from == to ? 0 : to == S24_F16 ? 0x33000000 /* 2^-25 */ : 0x8000 /* 2^-134 */;
 }
 
-/* Of the first `count` of 16 groups, what is in bytes as 0, -1 or -2. */
+/* Of the groups that are there, what bytes count as 0, -1 or -2. */
 INLINE uint64_t count_bytes(uint8x16_t x, uint8x16_t there)
 {
     return (uint64_t)-vaddlvq_s8((int8x16_t)vandq_u8(x, there));
