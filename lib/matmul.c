@@ -495,7 +495,11 @@ static size_t turned_cols(const product *p)
 static void turn_b(const product *p)
 {
     const size_t cols = turned_cols(p), rest = p->a->geometry.cols % DOT_ELEMENTS ? cols % DOT_ELEMENTS : DOT_ELEMENTS;
-    for (size_t k = 0; k < cols; k++) {
+    const bool contiguous = p->n == 1 && p->ldb == 1;
+    if (contiguous) {
+        memcpy(p->turned, p->b, cols * sizeof *p->b);
+    }
+    for (size_t k = contiguous ? cols : 0; k < cols; k++) {
         float *chunk = turned_chunk(p, k / DOT_ELEMENTS * DOT_GROUPS) + k % DOT_ELEMENTS;
         for (size_t j = 0; j < p->n; j++) {
             chunk[j * DOT_ELEMENTS] = p->b[k * p->ldb + j];
