@@ -132,12 +132,25 @@ typedef __m256i bytes;
 #define bytes_or _mm256_or_si256
 #define bytes_any(b) (_mm256_movemask_epi8(b) != 0)
 
-INLINE bytes bad_nibbles(const uint8_t *p)
+#define load_positions load32
+
+INLINE bytes load_last_positions(const uint8_t *p, size_t groups)
+{
+    uint8_t last[32];
+    memset(last, 0x44, sizeof last);
+    memcpy(last, p, (groups + 1) / 2);
+    if (groups % 2) {
+        last[groups / 2] = (last[groups / 2] & 15) | 0x40;
+    }
+    return load32(last);
+}
+
+INLINE bytes bad_nibbles(bytes x)
 {
     /* To look a nibble up in: 0 for 4 8 9 C D E. */
     const __m256i invalid = _mm256_broadcastsi128_si256(
         _mm_setr_epi8(-1, -1, -1, -1, 0, -1, -1, -1, 0, 0, -1, -1, 0, 0, 0, -1));
-    const __m256i x = load32(p), low = _mm256_set1_epi8(15);
+    const __m256i low = _mm256_set1_epi8(15);
     return _mm256_or_si256(_mm256_shuffle_epi8(invalid, _mm256_and_si256(x, low)),
                            _mm256_shuffle_epi8(invalid, _mm256_and_si256(_mm256_srli_epi16(x, 4), low)));
 }

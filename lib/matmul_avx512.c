@@ -97,12 +97,23 @@ typedef __m512i bytes;
 #define bytes_or _mm512_or_si512
 #define bytes_any(b) (_mm512_movepi8_mask(b) != 0)
 
-INLINE bytes bad_nibbles(const uint8_t *p)
+#define load_positions _mm512_loadu_si512
+
+INLINE bytes load_last_positions(const uint8_t *p, size_t groups)
+{
+    const __mmask64 lows = _bzhi_u64(UINT64_MAX, (unsigned)(groups + 1) / 2);
+    const __mmask64 highs = _bzhi_u64(UINT64_MAX, (unsigned)groups / 2);
+    const __m512i x = _mm512_mask_loadu_epi8(_mm512_set1_epi8(0x44), lows, p);
+    const __m512i low = _mm512_and_si512(x, _mm512_set1_epi8(15));
+    return _mm512_mask_mov_epi8(x, lows & ~highs, _mm512_or_si512(low, _mm512_set1_epi8(0x40)));
+}
+
+INLINE bytes bad_nibbles(bytes x)
 {
     /* To look a nibble up in: 0 for 4 8 9 C D E. */
     const __m512i invalid = _mm512_broadcast_i32x4(
         _mm_setr_epi8(-1, -1, -1, -1, 0, -1, -1, -1, 0, 0, -1, -1, 0, 0, 0, -1));
-    const __m512i x = _mm512_loadu_si512(p), low = _mm512_set1_epi8(15);
+    const __m512i low = _mm512_set1_epi8(15);
     return _mm512_or_si512(_mm512_shuffle_epi8(invalid, _mm512_and_si512(x, low)),
                            _mm512_shuffle_epi8(invalid, _mm512_and_si512(_mm512_srli_epi16(x, 4), low)));
 }

@@ -13,7 +13,8 @@
  *   offsets_picker(offsets)        of WIDTH decoded offsets of scale 1
  *   step_index(word)               the 16 elements of a step, 0..31, as u16
  *   bytes                          4 * WIDTH bytes: bytes_zero, bytes_or, bytes_any(b), whether any has its sign set
- *   bad_nibbles(p)                 bytes whose sign bits say where one of two nibbles is none of 4 8 9 C D E
+ *   load_positions(p)              so many bytes of positions; load_last_positions(p, groups): fewer, and valid ones
+ *   bad_nibbles(b)                 signs where one of a byte's two nibbles is none of 4 8 9 C D E
  *   fold4(a, b, c, d)              the sums of the lanes of each
  */
 #ifndef S24_LIB_MATMUL_TEMPLATE_H
@@ -23,8 +24,7 @@
 
 /* ---------------------------------------------------------------- positions */
 
-#define CHECK_BYTES (4 * WIDTH)        /* of positions, looked at together */
-#define CHECK_GROUPS (2 * CHECK_BYTES)
+#define CHECK_GROUPS (8 * WIDTH) /* looked at together */
 
 INLINE uint32_t load_word(const uint8_t *positions)
 {
@@ -33,25 +33,13 @@ INLINE uint32_t load_word(const uint8_t *positions)
     return word;
 }
 
-/* The last groups of a row, fewer than CHECK_GROUPS, among valid ones. */
-INLINE bytes last_bad_nibbles(const uint8_t *positions, size_t groups)
-{
-    uint8_t last[CHECK_BYTES];
-    memset(last, 0x44, sizeof last);
-    memcpy(last, positions, (groups + 1) / 2);
-    if (groups % 2) {
-        last[groups / 2] = (last[groups / 2] & 15) | 0x40;
-    }
-    return bad_nibbles(last);
-}
-
 static size_t check(const uint8_t *positions, size_t groups)
 {
     size_t g = 0;
-    while (g + CHECK_GROUPS <= groups && !bytes_any(bad_nibbles(positions + g / 2))) {
+    while (g + CHECK_GROUPS <= groups && !bytes_any(bad_nibbles(load_positions(positions + g / 2)))) {
         g += CHECK_GROUPS;
     }
-    if (groups - g < CHECK_GROUPS && !bytes_any(last_bad_nibbles(positions + g / 2, groups - g))) {
+    if (groups - g < CHECK_GROUPS && !bytes_any(bad_nibbles(load_last_positions(positions + g / 2, groups - g)))) {
         return groups;
     }
     while (g < groups && s24_valid_nibble(positions[g / 2] >> (g % 2 * 4) & 15)) {
@@ -263,35 +251,35 @@ INLINE void vector_rest(const unsigned rows, s24_dtype from, unsigned size, size
 INLINE bool vector_some(const unsigned rows, s24_dtype from, unsigned size, const s24_chunk *chunk, size_t row,
                         const float *x, float *sums)
 {
-    const size_t ahead = rows * chunk->value_pitch, p_ahead = rows * chunk->position_pitch;
-    const size_t position_ahead = p_ahead > AHEAD_POSITIONS ? p_ahead : AHEAD_POSITIONS;
+    const size_t v_next = rows * chunk->value_pitch, p_next = rows * chunk->position_pitch;
+    const size_t p_ahead = p_next > AHEAD_POSITIONS ? p_next : AHEAD_POSITIONS;
     vector_rows a = {.v = (const unsigned char *)chunk->values + row * chunk->value_pitch,
                      .p = chunk->positions + row * chunk->position_pitch,
                      .v_pitch = chunk->value_pitch, .p_pitch = chunk->position_pitch,
-                     .v_ahead = ahead > AHEAD_VALUES ? ahead : AHEAD_VALUES, .x = x};
+                     .v_ahead = v_next > AHEAD_VALUES ? v_next : AHEAD_VALUES, .x = x};
     bytes bad = bytes_zero();
     size_t groups = chunk->groups;
     for (unsigned i = 0; i < 4 * rows; i++) {
         a.sum[i / 4][i % 4] = vec_zero();
     }
-    for (; groups >= CHECK_GROUPS; groups -= CHECK_GROUPS) {
+    while (groups) {
+        size_t some = groups < CHECK_GROUPS ? groups : CHECK_GROUPS;
+        groups -= some;
         S24_UNROLL
         for (unsigned r = 0; r < rows; r++) {
-            _mm_prefetch((const char *)a.p + r * a.p_pitch + position_ahead, _MM_HINT_T0);
-            bad = bytes_or(bad, bad_nibbles(a.p + r * a.p_pitch));
+            const uint8_t *p = a.p + r * a.p_pitch;
+            _mm_prefetch((const char *)p + p_ahead, _MM_HINT_T0);
+            bad = bytes_or(bad, bad_nibbles(some == CHECK_GROUPS ? load_positions(p) : load_last_positions(p, some)));
         }
-        for (unsigned i = 0; i < 2 * CHECK_GROUPS / (4 * WIDTH); i++) {
+        for (; some >= 2 * WIDTH; some -= 2 * WIDTH) {
             vector_step(rows, 4, from, size, &a);
         }
-    }
-    for (unsigned r = 0; r < rows && groups; r++) {
-        bad = bytes_or(bad, last_bad_nibbles(a.p + r * a.p_pitch, groups));
-    }
-    for (; groups >= S24_STEP_GROUPS; groups -= S24_STEP_GROUPS) {
-        vector_step(rows, S24_STEP_VALUES / WIDTH, from, size, &a);
-    }
-    if (groups) {
-        vector_rest(rows, from, size, groups, &a);
+        for (; some >= S24_STEP_GROUPS; some -= S24_STEP_GROUPS) {
+            vector_step(rows, S24_STEP_VALUES / WIDTH, from, size, &a);
+        }
+        if (some) {
+            vector_rest(rows, from, size, some, &a);
+        }
     }
     vec total[4];
     float lanes[4];

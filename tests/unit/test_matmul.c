@@ -203,8 +203,53 @@ START_TEST(large_sizes)
         }
     }
     one_product(S24_F16, isa, 1300, 70, 130, 3);
+    one_product(S24_I8, isa, 390, 70, 1100, 0); /* more panels than a job takes, and more rows */
+    one_product(S24_F16, isa, 3, 8300, 20, 1);  /* sums are brought to C more than once */
+    one_product(S24_F16, isa, 3, 8300, 5, 1);
     one_product(S24_F32, isa, 1300, 70, 5, 3);
     one_product(S24_BF16, isa, 1300, 70, 1, 3);
+}
+END_TEST
+
+/* One column: rows side by side or not, every length of what is behind the last whole block of positions. */
+START_TEST(one_column)
+{
+    const s24_isa isa = (s24_isa)_i;
+    if (s24_isa_detect(isa) != isa) {
+        return; /* not on this machine */
+    }
+    for (size_t k = 71; k <= 1100; k += k < 500 ? 3 : 1) {
+        one_product(dtypes[k % COUNT(dtypes)], isa, 1 + k % 11, k, 1, k % 2);
+    }
+    one_product(S24_F32, isa, 6, 8300, 1, 0);
+}
+END_TEST
+
+/* A row's sum is the same wherever the row is. */
+START_TEST(one_column_of_any_rows)
+{
+    const s24_isa isa = (s24_isa)_i;
+    if (s24_isa_detect(isa) != isa) {
+        return; /* not on this machine */
+    }
+    const size_t ks[] = {24, 700, 1024};
+    for (size_t i = 0; i < COUNT(ks); i++) {
+        s24_tensor *t = random_tensor(S24_F16, 11, ks[i]), row = *t;
+        float *b = random_matrix(ks[i], 1, 1, 0), c[11], one;
+        const size_t shape[2] = {1, ks[i]};
+        multiply(t, b, 1, 1, c, 1, isa, 1);
+        for (size_t r = 0; r < 11; r++) {
+            ck_assert_int_eq(s24_geometry_init(&row.geometry, S24_F16, 2, shape, 1, NULL, NULL), S24_OK);
+            row.shape[0] = 1;
+            row.values = (char *)t->values + r * t->geometry.row_values * 2;
+            row.positions = t->positions + r * t->geometry.row_positions;
+            multiply(&row, b, 1, 1, &one, 1, isa, 1);
+            ck_assert_msg(memcmp(&one, &c[r], sizeof one) == 0, "k %zu, row %zu: %g, not %g", ks[i], r, (double)one,
+                          (double)c[r]);
+        }
+        free(b);
+        free_tensor(t);
+    }
 }
 END_TEST
 
@@ -246,7 +291,7 @@ START_TEST(same_for_all_threads)
         return; /* not on this machine */
     }
     static const size_t sizes[][3] = {
-        {4003, 1100, 1}, {1501, 1027, 6}, {700, 601, 64}, {9, 3001, 1500}, {129, 513, 700}};
+        {4003, 1100, 1}, {1501, 1027, 6}, {700, 601, 64}, {9, 3001, 1500}, {129, 513, 700}, {900, 130, 1100}};
     for (size_t i = 0; i < COUNT(sizes); i++) {
         const size_t m = sizes[i][0], k = sizes[i][1], n = sizes[i][2];
         s24_tensor *t = random_tensor(dtypes[i], m, k);
@@ -349,15 +394,11 @@ END_TEST
 
 /* ---------------------------------------------------------------- what is hostile, or not finite */
 
-START_TEST(bad_positions_are_refused)
+static void bad_positions(s24_isa isa, size_t k)
 {
-    const s24_isa isa = (s24_isa)_i;
-    if (s24_isa_detect(isa) != isa) {
-        return; /* not on this machine */
-    }
     static const size_t ns[] = {1, 5, 40};
     const s24_matmul_options options = {.threads = 2, .isa = isa};
-    const size_t m = 5, k = 1029, groups = 258;
+    const size_t m = 5, groups = (k + 3) / 4;
     s24_tensor *t = random_tensor(S24_F16, m, k);
     float *b = random_matrix(k, 40, 40, 0), *c = random_matrix(m, 40, 40, 0);
     for (unsigned bad = 0; bad < 16; bad++) {
@@ -382,6 +423,16 @@ START_TEST(bad_positions_are_refused)
     free(c);
     free(b);
     free_tensor(t);
+}
+
+START_TEST(bad_positions_are_refused)
+{
+    const s24_isa isa = (s24_isa)_i;
+    if (s24_isa_detect(isa) != isa) {
+        return; /* not on this machine */
+    }
+    bad_positions(isa, 1029); /* padded */
+    bad_positions(isa, 1036); /* not padded: the kernel for one column has to find it; an odd number of groups */
 }
 END_TEST
 
@@ -733,6 +784,7 @@ int main(void)
         const TTest *test;
         const char *name;
     } tests[] = {{small_sizes, "small"}, {large_sizes, "large"}, {all_values, "values"},
+                 {one_column, "column"}, {one_column_of_any_rows, "rows"},
                  {same_for_all_threads, "threads"}, {plans, "plans"}, {empty, "empty"}, {bad_positions_are_refused, "positions"},
                  {unused_nibble_is_ignored, "nibble"}, {padding_is_absent, "padding"}, {nonfinite_b, "nonfinite"},
                  {tile_edges, "edges"}, {nonfinite_everywhere, "nonfinite2"}, {error_and_bench, "error"},
