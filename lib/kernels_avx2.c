@@ -1,4 +1,4 @@
-/* AVX2 (with FMA, F16C, BMI2: Haswell, Zen and later): unpacking and compliance. */
+/* AVX2 (with FMA, F16C, BMI2: Haswell, Zen and later): unpacking, compliance and measuring. */
 #include "kernels.h"
 
 #if S24_X86
@@ -114,6 +114,78 @@ COMPLY_KERNEL(s24_comply_avx2_f32, F32, 4)
 COMPLY_KERNEL(s24_comply_avx2_f16, F16, 2)
 COMPLY_KERNEL(s24_comply_avx2_f8, F8E4M3, 1)
 COMPLY_KERNEL(s24_comply_avx2_i8, I8, 1)
+
+/* ---------------------------------------------------------------- measuring */
+
+typedef struct d8 {
+    __m256d low, high;
+} d8;
+
+#define D8_EACH(name, low_, high_) \
+    INLINE d8 name(d8 a, d8 b) \
+    { \
+        return (d8){low_, high_}; \
+    }
+
+D8_EACH(d8_add, _mm256_add_pd(a.low, b.low), _mm256_add_pd(a.high, b.high))
+D8_EACH(d8_sub, _mm256_sub_pd(a.low, b.low), _mm256_sub_pd(a.high, b.high))
+D8_EACH(d8_mul, _mm256_mul_pd(a.low, b.low), _mm256_mul_pd(a.high, b.high))
+D8_EACH(d8_max, _mm256_max_pd(a.low, b.low), _mm256_max_pd(a.high, b.high))
+D8_EACH(d8_andnot, _mm256_andnot_pd(a.low, b.low), _mm256_andnot_pd(a.high, b.high))
+
+INLINE d8 d8_abs(d8 x)
+{
+    return d8_andnot((d8){_mm256_set1_pd(-0.0), _mm256_set1_pd(-0.0)}, x);
+}
+
+INLINE d8 d8_distance(d8 a, d8 b)
+{
+    return d8_abs(d8_sub(a, b));
+}
+
+INLINE d8 d8_load(const double lane[8])
+{
+    return (d8){_mm256_loadu_pd(lane), _mm256_loadu_pd(lane + 4)};
+}
+
+INLINE void d8_store(double lane[8], d8 x)
+{
+    _mm256_storeu_pd(lane, x.low);
+    _mm256_storeu_pd(lane + 4, x.high);
+}
+
+INLINE d8 d8_join(__m256d low, __m256d high)
+{
+    return (d8){low, high};
+}
+
+INLINE d8 d8_of(__m256 x)
+{
+    return (d8){_mm256_cvtps_pd(_mm256_castps256_ps128(x)), _mm256_cvtps_pd(_mm256_extractf128_ps(x, 1))};
+}
+
+INLINE unsigned d8_signs(d8 x)
+{
+    return (unsigned)(_mm256_movemask_pd(x.low) | _mm256_movemask_pd(x.high) << 4);
+}
+
+INLINE unsigned d8_zeros(d8 x)
+{
+    const __m256d none = _mm256_setzero_pd();
+    return d8_signs((d8){_mm256_cmp_pd(x.low, none, _CMP_EQ_OQ), _mm256_cmp_pd(x.high, none, _CMP_EQ_OQ)});
+}
+
+#include "measure_template.h"
+
+MEASURE_KERNEL(s24_measure_avx2_f64, F64, 8, F64, 8)
+MEASURE_KERNEL(s24_measure_avx2_f32, F32, 4, F32, 4)
+MEASURE_KERNEL(s24_measure_avx2_f32_f16, F32, 4, F16, 2)
+MEASURE_KERNEL(s24_measure_avx2_f32_bf16, F32, 4, BF16, 2)
+MEASURE_KERNEL(s24_measure_avx2_f16, F16, 2, F16, 2)
+MEASURE_KERNEL(s24_measure_avx2_bf16, BF16, 2, BF16, 2)
+MEASURE_KERNEL(s24_measure_avx2_f8e4m3, F8E4M3, 1, F8E4M3, 1)
+MEASURE_KERNEL(s24_measure_avx2_f8e5m2, F8E5M2, 1, F8E5M2, 1)
+MEASURE_KERNEL(s24_measure_avx2_i8, I8, 1, I8, 1)
 
 VECTOR_END
 

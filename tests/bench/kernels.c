@@ -42,6 +42,7 @@ static const row rows[] = {
     S24_PRUNE_KERNELS(PRUNE_ROW)
     S24_UNPACK_KERNELS(UNPACK_ROW)
     S24_COMPLY_KERNELS(COMPLY_ROW)
+    S24_MEASURE_KERNELS(MEASURE_ROW)
     ROW(MEASURE, GENERIC, F32, F16)
     ROW(ZEROS, GENERIC, F64, F64)
     ROW(ZEROS, GENERIC, F32, F32)
@@ -97,6 +98,7 @@ typedef struct task {
     s24_pruner pruner;
     s24_unpacker unpacker;
     s24_complier complier;
+    s24_measurer measurer;
     bool checked; /* the checksum of what was written is part of it */
 } task;
 
@@ -104,7 +106,8 @@ static task task_of(const row *r)
 {
     const s24_method *method = &s24_methods[S24_METHOD_MAGNITUDE];
     return (task){.r = *r, .pruner = s24_pruner_of(method, r->from, r->to, r->from, false, r->isa),
-                  .unpacker = s24_unpacker_of(r->from, r->to, r->isa), .complier = s24_complier_of(r->from, r->isa)};
+                  .unpacker = s24_unpacker_of(r->from, r->to, r->isa), .complier = s24_complier_of(r->from, r->isa),
+                  .measurer = s24_measurer_of(r->from, r->to, r->isa)};
 }
 
 /* Bytes of the dense elements, and of the values of `n` of them. */
@@ -133,7 +136,7 @@ static void run_panel(const task *t, size_t panel_rows, size_t cols, unsigned ch
         break;
     case UNPACK: ok = s24_unpack_panel(&t->unpacker, panel_rows, cols, planes, panel.positions, to, &fault); break;
     case COMPLY: sink += s24_broken_groups(&t->complier, panel_rows, cols, from); break;
-    case MEASURE: ok = s24_measure_panel(t->pruner.from, t->pruner.to, &panel, &sums, &fault); break;
+    case MEASURE: ok = s24_measure_panel(&t->measurer, &panel, &sums, &fault); break;
     default: sink += s24_count_zeros(t->pruner.from, from, n); break;
     }
     if (!ok) {
