@@ -131,7 +131,7 @@ static s24_status stage_work(void *ctx, unsigned worker, size_t batch, s24_error
         status = read_batch(job, job->gradient, worker, batch, b->aux, err);
     }
     if (status == S24_OK && job->count_zeros) {
-        b->zeros = s24_count_zeros(job->pruner.from, b->dense, batch_elements(job, batch));
+        b->zeros = s24_count_zeros(job->pruner.from, job->io->isa, b->dense, batch_elements(job, batch));
     }
     for (size_t i = first; i < first + count && status == S24_OK; i++) {
         status = prune_one(job, b, first, i, err);

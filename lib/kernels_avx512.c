@@ -38,11 +38,24 @@ INLINE void expand_words(const unsigned char *values, uint64_t keep, unsigned ch
     _mm512_storeu_si512(dst + 64 * half, _mm512_maskz_expand_epi16(mask, _mm512_castsi256_si512(x)));
 }
 
+/* Two groups of f64. */
+INLINE void expand_doubles(const unsigned char *values, uint8_t keep, unsigned char *dst)
+{
+    const __m512i x = _mm512_castsi256_si512(load32(values));
+    _mm512_storeu_si512(dst, _mm512_maskz_expand_epi64(keep, x));
+}
+
 INLINE void expand64(s24_dtype from, s24_dtype to, const unsigned char *values, uint64_t positions, unsigned char *dst)
 {
     const unsigned bytes = from == S24_F32 ? 4 : 2;
     const uint64_t keep = keep_of(positions);
-    if (to == S24_F32) {
+    if (to == S24_F64) {
+        for (unsigned i = 0; i < 8; i++) {
+            expand_doubles(values + 32 * i, (uint8_t)(keep >> 8 * i), dst + 64 * i);
+        }
+    } else if (to == S24_I8) {
+        _mm512_storeu_si512(dst, _mm512_maskz_expand_epi8(keep, _mm512_castsi256_si512(load32(values))));
+    } else if (to == S24_F32) {
         expand_floats(from, bytes, values, keep, dst, 0);
         expand_floats(from, bytes, values, keep, dst, 1);
         expand_floats(from, bytes, values, keep, dst, 2);
@@ -56,7 +69,12 @@ INLINE void expand64(s24_dtype from, s24_dtype to, const unsigned char *values, 
 INLINE void expand8(s24_dtype from, s24_dtype to, const unsigned char *values, uint8_t position, unsigned char *dst)
 {
     const __mmask8 keep = (__mmask8)keep_of(position);
-    if (to == S24_F32) {
+    if (to == S24_F64) {
+        expand_doubles(values, keep, dst);
+    } else if (to == S24_I8) {
+        const __m128i x = _mm_maskz_loadu_epi8(0x0f, values);
+        _mm_storel_epi64((__m128i *)(void *)dst, _mm_maskz_expand_epi8(keep, x));
+    } else if (to == S24_F32) {
         const __m256i x = load_floats(from, values, 0x0f);
         _mm256_storeu_si256((__m256i *)(void *)dst, _mm256_maskz_expand_epi32(keep, x));
     } else {
@@ -65,6 +83,8 @@ INLINE void expand8(s24_dtype from, s24_dtype to, const unsigned char *values, u
     }
 }
 
+UNPACK_KERNEL(s24_unpack_avx512_f64, F64, 8, F64, 8)
+UNPACK_KERNEL(s24_unpack_avx512_8, I8, 1, I8, 1)
 UNPACK_KERNEL(s24_unpack_avx512_f32, F32, 4, F32, 4)
 UNPACK_KERNEL(s24_unpack_avx512_f16, F16, 2, F16, 2)
 UNPACK_KERNEL(s24_unpack_avx512_bf16, BF16, 2, BF16, 2)
@@ -85,6 +105,11 @@ COMPLY_KERNEL(s24_comply_avx512_f32, F32, 4)
 COMPLY_KERNEL(s24_comply_avx512_f16, F16, 2)
 COMPLY_KERNEL(s24_comply_avx512_f8, F8E4M3, 1)
 COMPLY_KERNEL(s24_comply_avx512_i8, I8, 1)
+ZEROS_KERNEL(s24_zeros_avx512_f64, F64, 8)
+ZEROS_KERNEL(s24_zeros_avx512_f32, F32, 4)
+ZEROS_KERNEL(s24_zeros_avx512_f16, F16, 2)
+ZEROS_KERNEL(s24_zeros_avx512_f8, F8E4M3, 1)
+ZEROS_KERNEL(s24_zeros_avx512_i8, I8, 1)
 
 /* ---------------------------------------------------------------- measuring */
 

@@ -371,19 +371,13 @@ bool s24_measure_panel(const s24_measurer *measurer, const s24_panel *panel, s24
     return ok;
 }
 
-uint64_t s24_count_zeros(const s24_dtype_info *info, const void *data, size_t n)
+uint64_t s24_count_zeros(const s24_dtype_info *info, s24_isa isa, const void *data, size_t n)
 {
+    s24_zeros_kernel *kernel = s24_find_zeros_kernel(isa, info->id);
     uint64_t zeros = 0;
-#define COUNT(width) \
-    for (size_t i = 0; i < n; i++) zeros += s24_key(info, s24_load(data, width, i)) == 0; \
-    break
-    switch (info->bytes) { /* a constant width and no call inside: a loop that compilers make vectors of */
-    case 1: COUNT(1);
-    case 2: COUNT(2);
-    case 4: COUNT(4);
-    default: COUNT(8);
+    for (size_t i = kernel ? kernel(data, n, &zeros) : 0; i < n; i++) {
+        zeros += s24_key(info, s24_load(data, info->bytes, i)) == 0;
     }
-#undef COUNT
     return zeros;
 }
 

@@ -115,7 +115,7 @@ s24_measurer s24_measurer_of(s24_dtype from, s24_dtype to, s24_isa isa);
 bool s24_measure_panel(const s24_measurer *measurer, const s24_panel *panel, s24_sums *sums, s24_fault *fault);
 
 /* How many of n elements are equal to zero, -0.0 included. */
-uint64_t s24_count_zeros(const s24_dtype_info *info, const void *data, size_t n);
+uint64_t s24_count_zeros(const s24_dtype_info *info, s24_isa isa, const void *data, size_t n);
 
 /* Compliance: how many groups of a dense panel have three or more elements unequal to zero (-0.0 is zero, NaN is not). */
 typedef struct s24_complier {

@@ -37,6 +37,7 @@ typedef struct row {
 #define PRUNE_ROW(isa, from, to, function) ROW(PRUNE, isa, from, to)
 #define UNPACK_ROW(isa, from, to, function) ROW(UNPACK, isa, from, to)
 #define COMPLY_ROW(isa, dtype, function) ROW(COMPLY, isa, dtype, dtype)
+#define ZEROS_ROW(isa, dtype, function) ROW(ZEROS, isa, dtype, dtype)
 #define MEASURE_ROW(isa, from, to, function) ROW(MEASURE, isa, from, to)
 static const row rows[] = {
     S24_PRUNE_KERNELS(PRUNE_ROW)
@@ -44,10 +45,7 @@ static const row rows[] = {
     S24_COMPLY_KERNELS(COMPLY_ROW)
     S24_MEASURE_KERNELS(MEASURE_ROW)
     ROW(MEASURE, GENERIC, F32, F16)
-    ROW(ZEROS, GENERIC, F64, F64)
-    ROW(ZEROS, GENERIC, F32, F32)
-    ROW(ZEROS, GENERIC, F16, F16)
-    ROW(ZEROS, GENERIC, I8, I8)
+    S24_ZEROS_KERNELS(ZEROS_ROW)
 };
 
 /* Dense elements of `from`, packed ones of `to` (a panel's values, then its positions), and room for dense ones. */
@@ -137,7 +135,7 @@ static void run_panel(const task *t, size_t panel_rows, size_t cols, unsigned ch
     case UNPACK: ok = s24_unpack_panel(&t->unpacker, panel_rows, cols, planes, panel.positions, to, &fault); break;
     case COMPLY: sink += s24_broken_groups(&t->complier, panel_rows, cols, from); break;
     case MEASURE: ok = s24_measure_panel(&t->measurer, &panel, &sums, &fault); break;
-    default: sink += s24_count_zeros(t->pruner.from, from, n); break;
+    default: sink += s24_count_zeros(t->pruner.from, t->r.isa, from, n); break;
     }
     if (!ok) {
         fprintf(stderr, "kernels: refused\n");

@@ -1,7 +1,7 @@
 /*
- * Every vector kernel against the generic code, which is the specification: the rows of S24_PRUNE_KERNELS,
- * S24_UNPACK_KERNELS, S24_COMPLY_KERNELS and S24_MEASURE_KERNELS are expanded here, so that a new row is a tested row. Compared are the bytes
- * of both planes, the sums and counts, and what is refused and why.
+ * Every vector kernel against the generic code, which is the specification: all lists of kernels.h are expanded here, so
+ * that a new row is a tested row. Compared are the bytes of both planes, the sums and counts, and what is refused and
+ * why.
  *
  * Buffers end at a page that nobody may touch, or a few bytes before it; the bytes around them are checked.
  */
@@ -52,6 +52,14 @@ static const unpack_case unpack_cases[] = {S24_UNPACK_KERNELS(CASE){.name = NULL
 #define CASE_OF_ONE(isa, dtype, function) {S24_ISA_##isa, S24_##dtype, function, #function " " #dtype},
 static const comply_case comply_cases[] = {S24_COMPLY_KERNELS(CASE_OF_ONE){.name = NULL}};
 static const measure_case measure_cases[] = {S24_MEASURE_KERNELS(CASE){.name = NULL}};
+typedef struct zeros_case {
+    s24_isa isa;
+    s24_dtype dtype;
+    s24_zeros_kernel *function;
+    const char *name;
+} zeros_case;
+static const zeros_case zeros_cases[] = {S24_ZEROS_KERNELS(CASE_OF_ONE){.name = NULL}};
+#define ZEROS_CASES ((int)(sizeof zeros_cases / sizeof *zeros_cases) - 1)
 #define PRUNE_CASES ((int)(sizeof prune_cases / sizeof *prune_cases) - 1)
 #define UNPACK_CASES ((int)(sizeof unpack_cases / sizeof *unpack_cases) - 1)
 #define MEASURE_CASES ((int)(sizeof measure_cases / sizeof *measure_cases) - 1)
@@ -553,7 +561,7 @@ END_TEST
 
 /* ---------------------------------------------------------------- compliance */
 
-/* Broken groups of the panel in src_buffer by the kernel, which must be those of the generic code. */
+/* Broken groups, and zeros, of the panel in src_buffer by the kernels, which must be those of the generic code. */
 static uint64_t comply_both(const comply_case *c, size_t rows, size_t cols, const char *what)
 {
     const s24_complier fast = s24_complier_of(c->dtype, c->isa), generic = {.info = s24_info(c->dtype)};
@@ -562,6 +570,9 @@ static uint64_t comply_both(const comply_case *c, size_t rows, size_t cols, cons
     const uint64_t wanted = s24_broken_groups(&generic, rows, cols, src_buffer.data);
     ck_assert_msg(broken == wanted, "%s: %llu broken groups, not %llu", what, (unsigned long long)broken,
                   (unsigned long long)wanted);
+    const size_t n = rows * cols;
+    const uint64_t zeros = s24_count_zeros(s24_info(c->dtype), c->isa, src_buffer.data, n);
+    ck_assert_uint_eq(zeros, s24_count_zeros(s24_info(c->dtype), S24_ISA_GENERIC, src_buffer.data, n));
     buffer_check(&src_buffer);
     return broken;
 }
@@ -621,6 +632,34 @@ START_TEST(comply_patterns)
         }
         s24_store(src, info->bytes, 4 * place, 0);
         s24_store(src, info->bytes, 4 * place + 1, 0);
+    }
+}
+END_TEST
+
+/* The zeros of each element of 256, alone and among others; all the blocks of 64 elements that there are are counted. */
+START_TEST(zeros_reach)
+{
+    const zeros_case *c = &zeros_cases[_i];
+    if (!have(c->isa)) {
+        return;
+    }
+    const s24_dtype_info *info = s24_info(c->dtype);
+    ck_assert_msg(s24_find_zeros_kernel(c->isa, c->dtype) == c->function, "%s is not what dispatch finds", c->name);
+    for (size_t n = 0; n < 256; n++) {
+        uint64_t count = 3;
+        unsigned char *src = buffer_place(&src_buffer, n * info->bytes, 0);
+        for (size_t i = 0; i < n; i++) {
+            s24_store(src, info->bytes, i, 1);
+        }
+        ck_assert_uint_eq(c->function(src, n, &count), n / 64 * 64);
+        ck_assert_uint_eq(count, 3);
+        for (size_t i = 0; i < n / 64 * 64; i++) {
+            s24_store(src, info->bytes, i, i % 2 && info->kind != S24_KIND_INT ? info->magnitude_mask + 1 : 0);
+            c->function(src, n, &count);
+            ck_assert_uint_eq(count, 4);
+            count = 3;
+            s24_store(src, info->bytes, i, 1);
+        }
     }
 }
 END_TEST
@@ -855,6 +894,7 @@ int main(void)
     tcase_add_loop_test(comply, comply_random, 0, COMPLY_CASES);
     tcase_add_loop_test(comply, comply_patterns, 0, COMPLY_CASES);
     tcase_add_loop_test(comply, comply_reach, 0, COMPLY_CASES);
+    tcase_add_loop_test(comply, zeros_reach, 0, ZEROS_CASES);
     suite_add_tcase(suite, comply);
     suite_add_tcase(suite, measure);
     suite_add_tcase(suite, prune);
