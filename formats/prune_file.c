@@ -139,7 +139,7 @@ static s24_status stage_work(void *ctx, unsigned slot, size_t batch, s24_error *
     s24_batch_at(&job->batches, batch, &first, &count);
     s24_status status = read_batch(job, b, batch, false, err);
     if (status == S24_OK && job->count_zeros) {
-        b->zeros = s24_count_zeros(job->pruner.from, b->weights, batch_elements(job, batch));
+        b->zeros = s24_count_zeros(job->pruner.from, job->io->isa, b->weights, batch_elements(job, batch));
     }
     for (size_t i = first; i < first + count && status == S24_OK; i++) {
         status = prune_one(job, b, first, i, err);

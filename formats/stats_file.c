@@ -22,6 +22,7 @@ typedef struct measure_job {
     const s24_io *io;
     const s24_entry *entry, *dense;
     s24_batches batches;
+    s24_measurer measurer;
     s24_workspace *workspace;
     measure_buffers *buffers;
     s24_sums total;
@@ -65,7 +66,7 @@ static s24_status measure_one(measure_job *job, measure_buffers *b, size_t first
         .values = b->planes,
         .positions = b->planes + p.values_bytes,
     };
-    if (!s24_measure_panel(from, s24_info(job->entry->stored), &panel, &b->sums[index - first], &fault)) {
+    if (!s24_measure_panel(&job->measurer, &panel, &b->sums[index - first], &fault)) {
         status = s24_fault_report(&fault, &place, job->entry->rank, job->entry->shape, job->entry->axis, "", err);
         return s24_fail_prefix(err, status, "%s: ", job->entry->in->name);
     }
@@ -119,6 +120,7 @@ static s24_status measure_tensor(measure_job *job, s24_error *err)
     job->batches = s24_batches_of(&panels, job->entry->geometry.cols, s24_info(job->dense->dtype)->bytes,
                                   s24_entry_transposed(job->dense, job->entry->axis));
     const unsigned workers = s24_workers(job->io, job->batches.count);
+    job->measurer = s24_measurer_of(job->dense->dtype, job->entry->stored, job->io->isa);
     s24_status status = s24_source_hold(job->dense, job->entry->axis, err);
     if (status == S24_OK) {
         status = s24_plain_begin(job->entry, err);

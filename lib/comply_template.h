@@ -30,6 +30,26 @@ INLINE size_t comply(s24_dtype from, unsigned in, const void *dense, size_t grou
     return g;
 }
 
+/* The other thing that zeros are counted for. */
+INLINE size_t zeros(s24_dtype from, unsigned in, const void *data, size_t n, uint64_t *count)
+{
+    const unsigned char *src = data;
+    uint64_t nonzero = 0;
+    size_t i = 0;
+    for (; n - i >= 64; i += 64) {
+        prefetch_ahead(src + in * i, 64 * in);
+        nonzero += (uint64_t)__builtin_popcountll(nonzero64(from, in, src + in * i));
+    }
+    *count += i - nonzero;
+    return i;
+}
+
+#define ZEROS_KERNEL(name, from, in) \
+    size_t name(const void *src, size_t n, uint64_t *count) \
+    { \
+        return zeros(S24_##from, in, src, n, count); \
+    }
+
 #define COMPLY_KERNEL(name, from, in) \
     size_t name(const void *src, size_t groups, uint64_t *broken) \
     { \

@@ -151,6 +151,8 @@ typedef struct kernel_row {
 #define END {S24_ISA_GENERIC, S24_F64, S24_F64, NULL}
 static const kernel_row prune_rows[] = {S24_PRUNE_KERNELS(ROW) END};
 static const kernel_row unpack_rows[] = {S24_UNPACK_KERNELS(ROW) END};
+static const kernel_row zeros_rows[] = {S24_ZEROS_KERNELS(ROW_OF_ONE) END};
+static const kernel_row measure_rows[] = {S24_MEASURE_KERNELS(ROW) END};
 static const kernel_row comply_rows[] = {S24_COMPLY_KERNELS(ROW_OF_ONE) END};
 
 static any_kernel *find(const kernel_row *rows, s24_isa isa, s24_dtype from, s24_dtype to)
@@ -178,4 +180,14 @@ s24_unpack_kernel *s24_find_unpack_kernel(s24_isa isa, s24_dtype from, s24_dtype
 s24_comply_kernel *s24_find_comply_kernel(s24_isa isa, s24_dtype dtype)
 {
     return (s24_comply_kernel *)find(comply_rows, isa, dtype, dtype);
+}
+
+s24_zeros_kernel *s24_find_zeros_kernel(s24_isa isa, s24_dtype dtype)
+{
+    return (s24_zeros_kernel *)find(zeros_rows, isa, dtype, dtype);
+}
+
+s24_measure_kernel *s24_find_measure_kernel(s24_isa isa, s24_dtype from, s24_dtype to)
+{
+    return (s24_measure_kernel *)find(measure_rows, isa, from, to);
 }

@@ -66,6 +66,17 @@ typedef size_t s24_unpack_kernel(const void *values, const uint8_t *positions, s
  */
 typedef size_t s24_comply_kernel(const void *src, size_t groups, uint64_t *broken);
 
+/* Adds to *zeros how many of the first elements of n are equal to 0, and returns how many it looked at. */
+typedef size_t s24_zeros_kernel(const void *src, size_t n, uint64_t *zeros);
+
+/*
+ * The sums of the first groups of a row whose values and positions are given, added to *lanes: what pruning would have
+ * added if it had kept that. Returns how many groups it looked at: all, or a multiple of 4; it stops in front of invalid
+ * positions. `redo` is set as in pruning. Nothing beyond the groups given is read.
+ */
+typedef size_t s24_measure_kernel(const void *src, size_t groups, const void *values, const uint8_t *positions,
+                                  s24_lanes *lanes);
+
 /*     instruction set, from, to, function */
 #if S24_X86
 #define S24_PRUNE_KERNELS(X) \
@@ -88,11 +99,19 @@ typedef size_t s24_comply_kernel(const void *src, size_t groups, uint64_t *broke
     X(AVX2, F8E5M2, F8E5M2, s24_prune_avx2_f8e5m2) \
     X(AVX2, I8, I8, s24_prune_avx2_i8)
 #define S24_UNPACK_KERNELS(X) \
+    X(AVX512, F64, F64, s24_unpack_avx512_f64) \
+    X(AVX512, F8E4M3, F8E4M3, s24_unpack_avx512_8) \
+    X(AVX512, F8E5M2, F8E5M2, s24_unpack_avx512_8) \
+    X(AVX512, I8, I8, s24_unpack_avx512_8) \
     X(AVX512, F32, F32, s24_unpack_avx512_f32) \
     X(AVX512, F16, F16, s24_unpack_avx512_f16) \
     X(AVX512, BF16, BF16, s24_unpack_avx512_bf16) \
     X(AVX512, F16, F32, s24_unpack_avx512_f16_f32) \
     X(AVX512, BF16, F32, s24_unpack_avx512_bf16_f32) \
+    X(AVX2, F64, F64, s24_unpack_avx2_f64) \
+    X(AVX2, F8E4M3, F8E4M3, s24_unpack_avx2_8) \
+    X(AVX2, F8E5M2, F8E5M2, s24_unpack_avx2_8) \
+    X(AVX2, I8, I8, s24_unpack_avx2_8) \
     X(AVX2, F32, F32, s24_unpack_avx2_f32) \
     X(AVX2, F16, F16, s24_unpack_avx2_f16) \
     X(AVX2, BF16, BF16, s24_unpack_avx2_bf16) \
@@ -114,6 +133,40 @@ typedef size_t s24_comply_kernel(const void *src, size_t groups, uint64_t *broke
     X(AVX2, F8E4M3, s24_comply_avx2_f8) \
     X(AVX2, F8E5M2, s24_comply_avx2_f8) \
     X(AVX2, I8, s24_comply_avx2_i8)
+#define S24_ZEROS_KERNELS(X) \
+    X(AVX512, F64, s24_zeros_avx512_f64) \
+    X(AVX512, F32, s24_zeros_avx512_f32) \
+    X(AVX512, F16, s24_zeros_avx512_f16) \
+    X(AVX512, BF16, s24_zeros_avx512_f16) \
+    X(AVX512, F8E4M3, s24_zeros_avx512_f8) \
+    X(AVX512, F8E5M2, s24_zeros_avx512_f8) \
+    X(AVX512, I8, s24_zeros_avx512_i8) \
+    X(AVX2, F64, s24_zeros_avx2_f64) \
+    X(AVX2, F32, s24_zeros_avx2_f32) \
+    X(AVX2, F16, s24_zeros_avx2_f16) \
+    X(AVX2, BF16, s24_zeros_avx2_f16) \
+    X(AVX2, F8E4M3, s24_zeros_avx2_f8) \
+    X(AVX2, F8E5M2, s24_zeros_avx2_f8) \
+    X(AVX2, I8, s24_zeros_avx2_i8)
+#define S24_MEASURE_KERNELS(X) \
+    X(AVX512, F64, F64, s24_measure_avx512_f64) \
+    X(AVX512, F32, F32, s24_measure_avx512_f32) \
+    X(AVX512, F32, F16, s24_measure_avx512_f32_f16) \
+    X(AVX512, F32, BF16, s24_measure_avx512_f32_bf16) \
+    X(AVX512, F16, F16, s24_measure_avx512_f16) \
+    X(AVX512, BF16, BF16, s24_measure_avx512_bf16) \
+    X(AVX512, F8E4M3, F8E4M3, s24_measure_avx512_f8e4m3) \
+    X(AVX512, F8E5M2, F8E5M2, s24_measure_avx512_f8e5m2) \
+    X(AVX512, I8, I8, s24_measure_avx512_i8) \
+    X(AVX2, F64, F64, s24_measure_avx2_f64) \
+    X(AVX2, F32, F32, s24_measure_avx2_f32) \
+    X(AVX2, F32, F16, s24_measure_avx2_f32_f16) \
+    X(AVX2, F32, BF16, s24_measure_avx2_f32_bf16) \
+    X(AVX2, F16, F16, s24_measure_avx2_f16) \
+    X(AVX2, BF16, BF16, s24_measure_avx2_bf16) \
+    X(AVX2, F8E4M3, F8E4M3, s24_measure_avx2_f8e4m3) \
+    X(AVX2, F8E5M2, F8E5M2, s24_measure_avx2_f8e5m2) \
+    X(AVX2, I8, I8, s24_measure_avx2_i8)
 #elif S24_ARM64
 #define S24_PRUNE_KERNELS(X) \
     X(NEON, F64, F64, s24_prune_neon_f64) \
@@ -139,23 +192,33 @@ typedef size_t s24_comply_kernel(const void *src, size_t groups, uint64_t *broke
     X(NEON, F8E4M3, s24_comply_neon_f8) \
     X(NEON, F8E5M2, s24_comply_neon_f8) \
     X(NEON, I8, s24_comply_neon_i8)
+#define S24_ZEROS_KERNELS(X)
+#define S24_MEASURE_KERNELS(X)
 #else
 #define S24_PRUNE_KERNELS(X)
+#define S24_MEASURE_KERNELS(X)
 #define S24_UNPACK_KERNELS(X)
 #define S24_COMPLY_KERNELS(X)
+#define S24_ZEROS_KERNELS(X)
 #endif
 
 #define S24_DECLARE_PRUNE(isa, from, to, function) s24_prune_kernel function;
 #define S24_DECLARE_UNPACK(isa, from, to, function) s24_unpack_kernel function;
+#define S24_DECLARE_ZEROS(isa, dtype, function) s24_zeros_kernel function;
+#define S24_DECLARE_MEASURE(isa, from, to, function) s24_measure_kernel function;
 #define S24_DECLARE_COMPLY(isa, dtype, function) s24_comply_kernel function;
 S24_PRUNE_KERNELS(S24_DECLARE_PRUNE)
 S24_UNPACK_KERNELS(S24_DECLARE_UNPACK)
 S24_COMPLY_KERNELS(S24_DECLARE_COMPLY)
+S24_ZEROS_KERNELS(S24_DECLARE_ZEROS)
+S24_MEASURE_KERNELS(S24_DECLARE_MEASURE)
 
 /* The best kernel for this machine, capped at isa; NULL: there is none, the generic code does it all. */
 s24_prune_kernel *s24_find_prune_kernel(s24_isa isa, s24_dtype from, s24_dtype to);
 s24_unpack_kernel *s24_find_unpack_kernel(s24_isa isa, s24_dtype from, s24_dtype to);
 s24_comply_kernel *s24_find_comply_kernel(s24_isa isa, s24_dtype dtype);
+s24_zeros_kernel *s24_find_zeros_kernel(s24_isa isa, s24_dtype dtype);
+s24_measure_kernel *s24_find_measure_kernel(s24_isa isa, s24_dtype from, s24_dtype to);
 
 /* Whether this process may use AMX, which it asks the operating system for. S24_ISA_AMX only says that there is AMX. */
 bool s24_amx_permitted(void);

@@ -1,4 +1,4 @@
-/* AVX2 (with FMA, F16C, BMI2: Haswell, Zen and later): unpacking and compliance. */
+/* AVX2 (with FMA, F16C, BMI2: Haswell, Zen and later): unpacking, compliance and measuring. */
 #include "kernels.h"
 
 #if S24_X86
@@ -22,6 +22,11 @@ VECTOR_BEGIN(VECTOR_AVX2)
 #define JOIN_LANES(b) JOIN(SINGLE, b)
 #define JOIN_WORDS(b) JOIN(PAIR_OR_NONE, b)
 
+#define JOIN_DOUBLES(n) \
+    {PAIR_OR_NONE(JOIN_NIBBLE(n, 0, 0)), PAIR_OR_NONE(JOIN_NIBBLE(n, 1, 0)), PAIR_OR_NONE(JOIN_NIBBLE(n, 2, 0)), \
+     PAIR_OR_NONE(JOIN_NIBBLE(n, 3, 0))},
+
+static const uint8_t join_doubles[16][8] = {BYTES16(JOIN_DOUBLES, 0)}; /* of one group, as lanes of 32 bits */
 static const uint8_t join_lanes[256][8] = {BYTES256(JOIN_LANES)};
 static const uint8_t join_words[256][16] = {BYTES256(JOIN_WORDS)};
 
@@ -35,27 +40,43 @@ INLINE __m128i load_floats(s24_dtype from, const unsigned char *values)
     }
 }
 
+/* x in the lanes that an entry of a table says, which has NONE for the others. */
+INLINE void join(__m128i x, const uint8_t entry[8], unsigned char *dst)
+{
+    const __m256i order = _mm256_cvtepi8_epi32(load8(entry)); /* NONE becomes negative */
+    const __m256 joined = _mm256_permutevar8x32_ps(_mm256_castps128_ps256(_mm_castsi128_ps(x)), order);
+    _mm256_storeu_ps((float *)(void *)dst, _mm256_blendv_ps(joined, _mm256_setzero_ps(), _mm256_castsi256_ps(order)));
+}
+
 INLINE void expand8(s24_dtype from, s24_dtype to, const unsigned char *values, uint8_t position, unsigned char *dst)
 {
-    if (to != S24_F32) {
+    if (to == S24_F64) {
+        join(load16(values), join_doubles[LOW(position)], dst);
+        join(load16(values + 16), join_doubles[HIGH(position)], dst + 32);
+    } else if (to == S24_F32) {
+        join(load_floats(from, values), join_lanes[position], dst);
+    } else if (to == S24_I8) {
+        int four;
+        memcpy(&four, values, 4);
+        const __m128i x = _mm_shuffle_epi8(_mm_cvtsi32_si128(four), load8(join_lanes[position]));
+        _mm_storel_epi64((__m128i *)(void *)dst, x);
+    } else {
         const __m128i x = _mm_shuffle_epi8(load8(values), load16(join_words[position]));
         _mm_storeu_si128((__m128i *)(void *)dst, x);
-        return;
     }
-    const __m256 x = _mm256_castps128_ps256(_mm_castsi128_ps(load_floats(from, values)));
-    const __m256i order = _mm256_cvtepi8_epi32(load8(join_lanes[position])); /* NONE becomes negative */
-    const __m256 expanded = _mm256_permutevar8x32_ps(x, order);
-    _mm256_storeu_ps((float *)(void *)dst, _mm256_blendv_ps(expanded, _mm256_setzero_ps(), _mm256_castsi256_ps(order)));
 }
 
 INLINE void expand64(s24_dtype from, s24_dtype to, const unsigned char *values, uint64_t positions, unsigned char *dst)
 {
-    const unsigned in = from == S24_F32 ? 16 : 8, out = to == S24_F32 ? 32 : 16;
+    const unsigned in = from == S24_F64 ? 8 : from == S24_F32 ? 4 : from == S24_I8 ? 1 : 2;
+    const unsigned out = to == S24_F64 ? 8 : to == S24_F32 ? 4 : to == S24_I8 ? 1 : 2;
     for (unsigned i = 0; i < 8; i++) {
-        expand8(from, to, values + in * i, (uint8_t)(positions >> 8 * i), dst + out * i);
+        expand8(from, to, values + 4 * in * i, (uint8_t)(positions >> 8 * i), dst + 8 * out * i);
     }
 }
 
+UNPACK_KERNEL(s24_unpack_avx2_f64, F64, 8, F64, 8)
+UNPACK_KERNEL(s24_unpack_avx2_8, I8, 1, I8, 1)
 UNPACK_KERNEL(s24_unpack_avx2_f32, F32, 4, F32, 4)
 UNPACK_KERNEL(s24_unpack_avx2_f16, F16, 2, F16, 2)
 UNPACK_KERNEL(s24_unpack_avx2_bf16, BF16, 2, BF16, 2)
@@ -114,6 +135,83 @@ COMPLY_KERNEL(s24_comply_avx2_f32, F32, 4)
 COMPLY_KERNEL(s24_comply_avx2_f16, F16, 2)
 COMPLY_KERNEL(s24_comply_avx2_f8, F8E4M3, 1)
 COMPLY_KERNEL(s24_comply_avx2_i8, I8, 1)
+ZEROS_KERNEL(s24_zeros_avx2_f64, F64, 8)
+ZEROS_KERNEL(s24_zeros_avx2_f32, F32, 4)
+ZEROS_KERNEL(s24_zeros_avx2_f16, F16, 2)
+ZEROS_KERNEL(s24_zeros_avx2_f8, F8E4M3, 1)
+ZEROS_KERNEL(s24_zeros_avx2_i8, I8, 1)
+
+/* ---------------------------------------------------------------- measuring */
+
+typedef struct d8 {
+    __m256d low, high;
+} d8;
+
+#define D8_EACH(name, low_, high_) \
+    INLINE d8 name(d8 a, d8 b) \
+    { \
+        return (d8){low_, high_}; \
+    }
+
+D8_EACH(d8_add, _mm256_add_pd(a.low, b.low), _mm256_add_pd(a.high, b.high))
+D8_EACH(d8_sub, _mm256_sub_pd(a.low, b.low), _mm256_sub_pd(a.high, b.high))
+D8_EACH(d8_mul, _mm256_mul_pd(a.low, b.low), _mm256_mul_pd(a.high, b.high))
+D8_EACH(d8_max, _mm256_max_pd(a.low, b.low), _mm256_max_pd(a.high, b.high))
+D8_EACH(d8_andnot, _mm256_andnot_pd(a.low, b.low), _mm256_andnot_pd(a.high, b.high))
+
+INLINE d8 d8_abs(d8 x)
+{
+    return d8_andnot((d8){_mm256_set1_pd(-0.0), _mm256_set1_pd(-0.0)}, x);
+}
+
+INLINE d8 d8_distance(d8 a, d8 b)
+{
+    return d8_abs(d8_sub(a, b));
+}
+
+INLINE d8 d8_load(const double lane[8])
+{
+    return (d8){_mm256_loadu_pd(lane), _mm256_loadu_pd(lane + 4)};
+}
+
+INLINE void d8_store(double lane[8], d8 x)
+{
+    _mm256_storeu_pd(lane, x.low);
+    _mm256_storeu_pd(lane + 4, x.high);
+}
+
+INLINE d8 d8_join(__m256d low, __m256d high)
+{
+    return (d8){low, high};
+}
+
+INLINE d8 d8_of(__m256 x)
+{
+    return (d8){_mm256_cvtps_pd(_mm256_castps256_ps128(x)), _mm256_cvtps_pd(_mm256_extractf128_ps(x, 1))};
+}
+
+INLINE unsigned d8_signs(d8 x)
+{
+    return (unsigned)(_mm256_movemask_pd(x.low) | _mm256_movemask_pd(x.high) << 4);
+}
+
+INLINE unsigned d8_zeros(d8 x)
+{
+    const __m256d none = _mm256_setzero_pd();
+    return d8_signs((d8){_mm256_cmp_pd(x.low, none, _CMP_EQ_OQ), _mm256_cmp_pd(x.high, none, _CMP_EQ_OQ)});
+}
+
+#include "measure_template.h"
+
+MEASURE_KERNEL(s24_measure_avx2_f64, F64, 8, F64, 8)
+MEASURE_KERNEL(s24_measure_avx2_f32, F32, 4, F32, 4)
+MEASURE_KERNEL(s24_measure_avx2_f32_f16, F32, 4, F16, 2)
+MEASURE_KERNEL(s24_measure_avx2_f32_bf16, F32, 4, BF16, 2)
+MEASURE_KERNEL(s24_measure_avx2_f16, F16, 2, F16, 2)
+MEASURE_KERNEL(s24_measure_avx2_bf16, BF16, 2, BF16, 2)
+MEASURE_KERNEL(s24_measure_avx2_f8e4m3, F8E4M3, 1, F8E4M3, 1)
+MEASURE_KERNEL(s24_measure_avx2_f8e5m2, F8E5M2, 1, F8E5M2, 1)
+MEASURE_KERNEL(s24_measure_avx2_i8, I8, 1, I8, 1)
 
 VECTOR_END
 

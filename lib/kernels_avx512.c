@@ -1,4 +1,4 @@
-/* AVX-512 (F, BW, DQ, VL, VBMI, VBMI2: Ice Lake, Zen 4 and later): unpacking and compliance. */
+/* AVX-512 (F, BW, DQ, VL, VBMI, VBMI2: Ice Lake, Zen 4 and later): unpacking, compliance and measuring. */
 #include "kernels.h"
 
 #if S24_X86
@@ -10,20 +10,6 @@ VECTOR_BEGIN(VECTOR_AVX512)
 /* ---------------------------------------------------------------- unpacking */
 
 #include "unpack_template.h"
-
-/*
- * Keep nibbles from position nibbles, p0 the low two bits and p1 the high two, 16 groups at once: bit j is set where
- * p0 or p1 is j. p0 is never 3 and p1 never 0.
- */
-INLINE uint64_t keep_of(uint64_t p)
-{
-    const uint64_t inverse = ~p;
-    const uint64_t k0 = inverse & inverse >> 1 & EVERY_GROUP(1);
-    const uint64_t k1 = ((p << 1 & inverse) | (p >> 1 & inverse >> 2)) & EVERY_GROUP(2);
-    const uint64_t k2 = ((p << 1 & inverse << 2) | (p >> 1 & inverse)) & EVERY_GROUP(4);
-    const uint64_t k3 = p & p << 1 & EVERY_GROUP(8);
-    return k0 | k1 | k2 | k3;
-}
 
 /* The values of `from` that `mask` has, of eight, as f32. What it has not is not touched. */
 INLINE __m256i load_floats(s24_dtype from, const unsigned char *values, __mmask8 mask)
@@ -52,11 +38,24 @@ INLINE void expand_words(const unsigned char *values, uint64_t keep, unsigned ch
     _mm512_storeu_si512(dst + 64 * half, _mm512_maskz_expand_epi16(mask, _mm512_castsi256_si512(x)));
 }
 
+/* Two groups of f64. */
+INLINE void expand_doubles(const unsigned char *values, uint8_t keep, unsigned char *dst)
+{
+    const __m512i x = _mm512_castsi256_si512(load32(values));
+    _mm512_storeu_si512(dst, _mm512_maskz_expand_epi64(keep, x));
+}
+
 INLINE void expand64(s24_dtype from, s24_dtype to, const unsigned char *values, uint64_t positions, unsigned char *dst)
 {
     const unsigned bytes = from == S24_F32 ? 4 : 2;
     const uint64_t keep = keep_of(positions);
-    if (to == S24_F32) {
+    if (to == S24_F64) {
+        for (unsigned i = 0; i < 8; i++) {
+            expand_doubles(values + 32 * i, (uint8_t)(keep >> 8 * i), dst + 64 * i);
+        }
+    } else if (to == S24_I8) {
+        _mm512_storeu_si512(dst, _mm512_maskz_expand_epi8(keep, _mm512_castsi256_si512(load32(values))));
+    } else if (to == S24_F32) {
         expand_floats(from, bytes, values, keep, dst, 0);
         expand_floats(from, bytes, values, keep, dst, 1);
         expand_floats(from, bytes, values, keep, dst, 2);
@@ -70,7 +69,12 @@ INLINE void expand64(s24_dtype from, s24_dtype to, const unsigned char *values, 
 INLINE void expand8(s24_dtype from, s24_dtype to, const unsigned char *values, uint8_t position, unsigned char *dst)
 {
     const __mmask8 keep = (__mmask8)keep_of(position);
-    if (to == S24_F32) {
+    if (to == S24_F64) {
+        expand_doubles(values, keep, dst);
+    } else if (to == S24_I8) {
+        const __m128i x = _mm_maskz_loadu_epi8(0x0f, values);
+        _mm_storel_epi64((__m128i *)(void *)dst, _mm_maskz_expand_epi8(keep, x));
+    } else if (to == S24_F32) {
         const __m256i x = load_floats(from, values, 0x0f);
         _mm256_storeu_si256((__m256i *)(void *)dst, _mm256_maskz_expand_epi32(keep, x));
     } else {
@@ -79,6 +83,8 @@ INLINE void expand8(s24_dtype from, s24_dtype to, const unsigned char *values, u
     }
 }
 
+UNPACK_KERNEL(s24_unpack_avx512_f64, F64, 8, F64, 8)
+UNPACK_KERNEL(s24_unpack_avx512_8, I8, 1, I8, 1)
 UNPACK_KERNEL(s24_unpack_avx512_f32, F32, 4, F32, 4)
 UNPACK_KERNEL(s24_unpack_avx512_f16, F16, 2, F16, 2)
 UNPACK_KERNEL(s24_unpack_avx512_bf16, BF16, 2, BF16, 2)
@@ -99,6 +105,54 @@ COMPLY_KERNEL(s24_comply_avx512_f32, F32, 4)
 COMPLY_KERNEL(s24_comply_avx512_f16, F16, 2)
 COMPLY_KERNEL(s24_comply_avx512_f8, F8E4M3, 1)
 COMPLY_KERNEL(s24_comply_avx512_i8, I8, 1)
+ZEROS_KERNEL(s24_zeros_avx512_f64, F64, 8)
+ZEROS_KERNEL(s24_zeros_avx512_f32, F32, 4)
+ZEROS_KERNEL(s24_zeros_avx512_f16, F16, 2)
+ZEROS_KERNEL(s24_zeros_avx512_f8, F8E4M3, 1)
+ZEROS_KERNEL(s24_zeros_avx512_i8, I8, 1)
+
+/* ---------------------------------------------------------------- measuring */
+
+typedef __m512d d8;
+#define d8_add _mm512_add_pd
+#define d8_mul _mm512_mul_pd
+#define d8_max _mm512_max_pd
+#define d8_abs _mm512_abs_pd
+#define d8_load _mm512_loadu_pd
+#define d8_store _mm512_storeu_pd
+#define d8_of _mm512_cvtps_pd
+
+INLINE d8 d8_join(__m256d low, __m256d high)
+{
+    return _mm512_insertf64x4(_mm512_castpd256_pd512(low), high, 1);
+}
+
+INLINE d8 d8_distance(d8 a, d8 b)
+{
+    return _mm512_abs_pd(_mm512_sub_pd(a, b));
+}
+
+INLINE unsigned d8_signs(d8 x)
+{
+    return _mm512_movepi64_mask(_mm512_castpd_si512(x));
+}
+
+INLINE unsigned d8_zeros(d8 x)
+{
+    return _mm512_cmp_pd_mask(x, _mm512_setzero_pd(), _CMP_EQ_OQ);
+}
+
+#include "measure_template.h"
+
+MEASURE_KERNEL(s24_measure_avx512_f64, F64, 8, F64, 8)
+MEASURE_KERNEL(s24_measure_avx512_f32, F32, 4, F32, 4)
+MEASURE_KERNEL(s24_measure_avx512_f32_f16, F32, 4, F16, 2)
+MEASURE_KERNEL(s24_measure_avx512_f32_bf16, F32, 4, BF16, 2)
+MEASURE_KERNEL(s24_measure_avx512_f16, F16, 2, F16, 2)
+MEASURE_KERNEL(s24_measure_avx512_bf16, BF16, 2, BF16, 2)
+MEASURE_KERNEL(s24_measure_avx512_f8e4m3, F8E4M3, 1, F8E4M3, 1)
+MEASURE_KERNEL(s24_measure_avx512_f8e5m2, F8E5M2, 1, F8E5M2, 1)
+MEASURE_KERNEL(s24_measure_avx512_i8, I8, 1, I8, 1)
 
 VECTOR_END
 

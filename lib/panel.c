@@ -309,44 +309,75 @@ bool s24_prune_panel(const s24_pruner *pruner, const s24_panel *panel, s24_sums 
     return ok;
 }
 
-bool s24_measure_panel(const s24_dtype_info *from, const s24_dtype_info *to, const s24_panel *panel, s24_sums *sums,
-                       s24_fault *fault)
+/* ---------------------------------------------------------------- measuring */
+
+s24_measurer s24_measurer_of(s24_dtype from, s24_dtype to, s24_isa isa)
 {
-    const size_t groups = (panel->cols + 3) / 4;
-    s24_lanes lanes = {0};
-    counts n = {0};
-    for (size_t r = 0; r < panel->rows; r++) {
-        const void *src = row_of(panel->dense, r, panel->cols, from->bytes);
-        const void *values = row_of(panel->values, r, 2 * groups, to->bytes);
+    return (s24_measurer){.from = s24_info(from), .to = s24_info(to), .kernel = s24_find_measure_kernel(isa, from, to)};
+}
+
+/* Group g of a row; false: its positions are invalid. */
+static bool measure_group(const s24_measurer *m, const void *src, size_t cols, size_t g, const void *values,
+                          const uint8_t *positions, s24_lanes *lanes, counts *n)
+{
+    const group q = load_group(m->from, src, cols, g);
+    const unsigned nibble = nibble_get(positions, g), bytes = m->to->bytes;
+    const uint64_t stored[2] = {s24_load(values, bytes, 2 * g), s24_load(values, bytes, 2 * g + 1)};
+    if (nibble_valid(nibble)) {
+        add_group(m->from, m->to, &q, g, nibble, stored, lanes, n);
+        return true;
+    }
+    return false;
+}
+
+/* Rows as in prune_rows. */
+static bool measure_rows(const s24_measurer *m, s24_measure_kernel *kernel, const s24_panel *panel, s24_lanes *lanes,
+                         counts *n, s24_fault *fault)
+{
+    const bool joined = panel->cols % 16 == 0;
+    const size_t rows = joined ? 1 : panel->rows;
+    const size_t cols = joined ? panel->rows * panel->cols : panel->cols;
+    const size_t groups = (cols + 3) / 4;
+    for (size_t r = 0; r < rows; r++) {
+        const void *src = row_of(panel->dense, r, cols, m->from->bytes);
+        const void *values = row_of(panel->values, r, 2 * groups, m->to->bytes);
         const uint8_t *positions = panel->positions + r * ((groups + 1) / 2);
-        for (size_t g = 0; g < groups; g++) {
-            const group q = load_group(from, src, panel->cols, g);
-            const unsigned nibble = nibble_get(positions, g);
-            const uint64_t stored[2] = {s24_load(values, to->bytes, 2 * g), s24_load(values, to->bytes, 2 * g + 1)};
-            if (!nibble_valid(nibble)) {
-                *fault = (s24_fault){.kind = S24_FAULT_POSITIONS, .row = r, .col = 4 * g};
+        size_t g = kernel ? kernel(src, cols / 4, values, positions, lanes) : 0;
+        for (; g < groups; g++) {
+            if (!measure_group(m, src, cols, g, values, positions, lanes, n)) {
+                *fault = (s24_fault){.kind = S24_FAULT_POSITIONS, .row = joined ? 4 * g / panel->cols : r,
+                                     .col = joined ? 4 * g % panel->cols : 4 * g};
                 return false;
             }
-            add_group(from, to, &q, g, nibble, stored, &lanes, &n);
         }
     }
-    *sums = fold_lanes(&lanes, &n, panel->rows, panel->cols);
     return true;
 }
 
-uint64_t s24_count_zeros(const s24_dtype_info *info, const void *data, size_t n)
+bool s24_measure_panel(const s24_measurer *measurer, const s24_panel *panel, s24_sums *sums, s24_fault *fault)
 {
-    uint64_t zeros = 0;
-#define COUNT(width) \
-    for (size_t i = 0; i < n; i++) zeros += s24_key(info, s24_load(data, width, i)) == 0; \
-    break
-    switch (info->bytes) { /* a constant width and no call inside: a loop that compilers make vectors of */
-    case 1: COUNT(1);
-    case 2: COUNT(2);
-    case 4: COUNT(4);
-    default: COUNT(8);
+    s24_lanes lanes = {0};
+    counts n = {0};
+    *fault = (s24_fault){.kind = S24_FAULT_NONE};
+    bool ok = measure_rows(measurer, measurer->kernel, panel, &lanes, &n, fault);
+    if (ok && lanes.redo) {
+        lanes = (s24_lanes){0};
+        n = (counts){0};
+        ok = measure_rows(measurer, NULL, panel, &lanes, &n, fault);
     }
-#undef COUNT
+    if (ok) {
+        *sums = fold_lanes(&lanes, &n, panel->rows, panel->cols);
+    }
+    return ok;
+}
+
+uint64_t s24_count_zeros(const s24_dtype_info *info, s24_isa isa, const void *data, size_t n)
+{
+    s24_zeros_kernel *kernel = s24_find_zeros_kernel(isa, info->id);
+    uint64_t zeros = 0;
+    for (size_t i = kernel ? kernel(data, n, &zeros) : 0; i < n; i++) {
+        zeros += s24_key(info, s24_load(data, info->bytes, i)) == 0;
+    }
     return zeros;
 }
 

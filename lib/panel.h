@@ -106,11 +106,16 @@ s24_pruner s24_pruner_of(const s24_method *method, s24_dtype from, s24_dtype to,
 bool s24_prune_panel(const s24_pruner *pruner, const s24_panel *panel, s24_sums *sums, s24_fault *fault);
 
 /* The sums that pruning `panel->dense` (from) to `values` and `positions` (to) gives. */
-bool s24_measure_panel(const s24_dtype_info *from, const s24_dtype_info *to, const s24_panel *panel, s24_sums *sums,
-                       s24_fault *fault);
+typedef struct s24_measurer {
+    const s24_dtype_info *from, *to;
+    s24_measure_kernel *kernel; /* NULL: generic */
+} s24_measurer;
+
+s24_measurer s24_measurer_of(s24_dtype from, s24_dtype to, s24_isa isa);
+bool s24_measure_panel(const s24_measurer *measurer, const s24_panel *panel, s24_sums *sums, s24_fault *fault);
 
 /* How many of n elements are equal to zero, -0.0 included. */
-uint64_t s24_count_zeros(const s24_dtype_info *info, const void *data, size_t n);
+uint64_t s24_count_zeros(const s24_dtype_info *info, s24_isa isa, const void *data, size_t n);
 
 /* Compliance: how many groups of a dense panel have three or more elements unequal to zero (-0.0 is zero, NaN is not). */
 typedef struct s24_complier {

@@ -28,6 +28,7 @@
 
 #if S24_X86
 
+#include "split.h"
 #include "vector.h"
 
 VECTOR_BEGIN(VECTOR_AVX2)
@@ -175,21 +176,6 @@ typedef struct extremes {
     __m256d min_f64, max_f64; /* where elements are f64 */
 } extremes;
 
-/* ---------------------------------------------------------------- the shuffles */
-
-/* By keep byte: where each lane comes from. A word is two bytes, and an f64 two lanes of 32 bits. */
-#define SPLIT(L, b) \
-    {L(FIRST(LOW(b))), L(SECOND(LOW(b))), L(4 + FIRST(HIGH(b))), L(4 + SECOND(HIGH(b))), \
-     L(FIRST(15 - LOW(b))), L(SECOND(15 - LOW(b))), L(4 + FIRST(15 - HIGH(b))), L(4 + SECOND(15 - HIGH(b)))},
-#define SPLIT_LANES(b) SPLIT(SINGLE, b)
-#define SPLIT_WORDS(b) SPLIT(PAIR, b)
-#define SPLIT_DOUBLES(n) {PAIR(FIRST(n)), PAIR(SECOND(n)), PAIR(FIRST(15 - (n))), PAIR(SECOND(15 - (n)))},
-
-/* 6 KiB for each instruction set, of which the 36 rows with two bits in each nibble are ever used, 0.9 KiB. */
-static const uint8_t split_lanes[256][8] = {BYTES256(SPLIT_LANES)};
-static const uint8_t split_words[256][16] = {BYTES256(SPLIT_WORDS)};
-static const uint8_t split_doubles[16][8] = {BYTES16(SPLIT_DOUBLES, 0)}; /* of one group */
-
 /* ---------------------------------------------------------------- splitting */
 
 INLINE __m256 without_sign(__m256 x)
@@ -232,12 +218,6 @@ INLINE __m256 store_narrowed(s24_dtype to, __m256 kept, unsigned char *values)
     return without_sign(_mm256_sub_ps(kept, v));
 }
 
-INLINE __m256 split_pair(const unsigned char *src, uint8_t keep)
-{
-    const __m256i order = _mm256_cvtepu8_epi32(load8(split_lanes[keep]));
-    return _mm256_castsi256_ps(_mm256_permutevar8x32_epi32(load32(src), order));
-}
-
 /* Hands on |w| of a quad. */
 INLINE void split_done(__m256 kept, __m256 pruned, block *b, size_t quad, extremes *e)
 {
@@ -272,8 +252,8 @@ INLINE __m256 widen_words(s24_dtype from, __m128i x)
 INLINE void split_16(s24_dtype from, const unsigned char *src, unsigned char *values, block *b, size_t quad,
                      extremes *e)
 {
-    const __m128i left = _mm_shuffle_epi8(load16(src), load16(split_words[b->keep[quad][0]]));
-    const __m128i right = _mm_shuffle_epi8(load16(src + 16), load16(split_words[b->keep[quad][1]]));
+    const __m128i left = split_eight_words(src, b->keep[quad][0]);
+    const __m128i right = split_eight_words(src + 16, b->keep[quad][1]);
     const __m128i kept = _mm_unpacklo_epi64(left, right), pruned = _mm_unpackhi_epi64(left, right);
     _mm_storeu_si128((__m128i *)(void *)values, kept);
     split_done(widen_words(from, kept), widen_words(from, pruned), b, quad, e);
@@ -303,17 +283,11 @@ INLINE __m256 widen_bytes(s24_dtype from, __m128i x)
 INLINE void split_8(s24_dtype from, const unsigned char *src, unsigned char *values, block *b, size_t quad,
                     extremes *e)
 {
-    const __m128i left = _mm_shuffle_epi8(load8(src), load8(split_lanes[b->keep[quad][0]]));
-    const __m128i right = _mm_shuffle_epi8(load8(src + 8), load8(split_lanes[b->keep[quad][1]]));
+    const __m128i left = split_eight_bytes(src, b->keep[quad][0]);
+    const __m128i right = split_eight_bytes(src + 8, b->keep[quad][1]);
     const __m128i kept = _mm_unpacklo_epi32(left, right), pruned = _mm_unpackhi_epi64(kept, kept);
     _mm_storel_epi64((__m128i *)(void *)values, kept);
     split_done(widen_bytes(from, kept), widen_bytes(from, pruned), b, quad, e);
-}
-
-INLINE __m256d split_group(const unsigned char *src, unsigned keep)
-{
-    const __m256i order = _mm256_cvtepu8_epi32(load8(split_doubles[keep]));
-    return _mm256_castsi256_pd(_mm256_permutevar8x32_epi32(load32(src), order));
 }
 
 /* Two groups: half a quad, which starts at lane `lane`. */
@@ -561,7 +535,7 @@ INLINE void select_block(s24_dtype from, unsigned in, const unsigned char *src, 
 {
     size_t i = 0;
     for (; quads - i >= 4; i += 4) {
-        prefetch_ahead(src + 16 * in * i, 64 * in);
+        prefetch_ahead(src + 16 * in * i, 32 * in); /* half: bursts of all would find too few buffers */
         const uint64_t keep = select_keep(from, src + 16 * in * i, 4);
         const uint64_t nibbles = positions_of(keep);
         memcpy(b->keep[i], &keep, 8);
@@ -584,6 +558,9 @@ INLINE void prune_block(s24_dtype from, unsigned in, s24_dtype to, unsigned out,
     e->min = _mm256_set1_ps(FLT_MAX);
     e->min_f64 = _mm256_set1_pd(DBL_MAX);
     for (size_t i = 0; i < quads; i++) {
+        if (i % 4 == 0) {
+            prefetch_ahead(src + 16 * in * i + 32 * in, 32 * in);
+        }
         split_quad(from, to, src + 16 * in * i, values + 8 * out * i, &b, i, e);
     }
     if (from == S24_F64 ? any_zero_f64(e->min_f64) : any_at_most(e->min, stored_as_zero(from, to))) {
@@ -598,6 +575,20 @@ INLINE void prune_block(s24_dtype from, unsigned in, s24_dtype to, unsigned out,
     } else {
         add_block(lanes, &b, quads);
     }
+}
+
+/* One to three groups at the end of a row: a quad with zeros behind them, of which only zeros are counted, and taken back. */
+INLINE void prune_rest(s24_dtype from, unsigned in, s24_dtype to, unsigned out, const unsigned char *src, size_t groups,
+                       unsigned char *values, uint8_t *positions, extremes *e, s24_lanes *lanes)
+{
+    unsigned char padded[64 * 8] = {0}, stored[8 * 8]; /* a chunk: that much is asked for ahead */
+    uint8_t nibbles[2];
+    memcpy(padded, src, 4 * groups * in);
+    prune_block(from, in, to, out, padded, 1, stored, nibbles, e, lanes);
+    lanes->kept_zeros -= 2 * (4 - groups);
+    memcpy(values, stored, 2 * groups * out);
+    nibbles[groups / 2] &= 15; /* of an odd number the pad nibble is 0; of two, this is not copied */
+    memcpy(positions, nibbles, (groups + 1) / 2);
 }
 
 /* What is left to do at the end of a call. Non-finite elements are kept before others, so that this sum has them. */
@@ -625,8 +616,12 @@ INLINE size_t prune(s24_dtype from, unsigned in, s24_dtype to, unsigned out, con
         const size_t n = quads - i < BLOCK_QUADS ? quads - i : BLOCK_QUADS;
         prune_block(from, in, to, out, src + 16 * in * i, n, values + 8 * out * i, positions + 2 * i, &e, lanes);
     }
+    if (groups % 4) {
+        prune_rest(from, in, to, out, src + 16 * in * quads, groups % 4, values + 8 * out * quads, positions + 2 * quads,
+                   &e, lanes);
+    }
     lanes_end(lanes, &e);
-    return 4 * quads;
+    return groups;
 }
 
 #define PRUNE_KERNEL(name, from, in, to, out) \

@@ -149,6 +149,7 @@ typedef struct panel_job {
     row_view original, aux;
     bool has_aux, measure;
     s24_pruner pruner;
+    s24_measurer measurer;
     unsigned char **buffers;  /* two a slot: gathered originals, gathered aux; NULL where views are contiguous */
     s24_sums *sums;           /* one a slot */
     s24_sums total;
@@ -171,7 +172,7 @@ static s24_status job_work(void *ctx, unsigned slot, size_t index, s24_error *er
         .positions = t->positions + place.row * g->row_positions + place.group / 2,
     };
     const bool ok = job->measure
-        ? s24_measure_panel(job->pruner.from, job->pruner.to, &panel, &job->sums[slot], &fault)
+        ? s24_measure_panel(&job->measurer, &panel, &job->sums[slot], &fault)
         : s24_prune_panel(&job->pruner, &panel, &job->sums[slot], &fault);
     if (!ok) {
         return s24_fault_report(&fault, &place, t->rank, t->shape, t->axis, job->pruner.to->name, err);
@@ -292,7 +293,8 @@ s24_status s24_compute_metrics(const s24_dense *original, const s24_tensor *tens
     panel_job job = {.tensor = (s24_tensor *)tensor, /* only read when measuring */
                      .measure = true,
                      .original = row_view_of(original, tensor->axis),
-                     .pruner = {.from = s24_info(original->dtype), .to = s24_info(tensor->dtype)}};
+                     .pruner = {.to = s24_info(tensor->dtype)},
+                     .measurer = s24_measurer_of(original->dtype, tensor->dtype, S24_ISA_BEST)};
     const s24_status status = job_run(&job, threads, err);
     if (status == S24_OK) {
         *metrics = s24_metrics_from_sums(&job.total);

@@ -19,18 +19,6 @@ INLINE __m256i widen_bf16(__m128i x)
     return _mm256_slli_epi32(_mm256_cvtepu16_epi32(quiet), 16);
 }
 
-/*
- * Whether p0 < p1 in every group of `positions`; `groups` has a 1 for each group that there is. Numbers of two bits
- * are compared as one does with digits: the higher decides, and where it is equal the lower.
- */
-INLINE bool positions_valid(uint64_t positions, uint64_t groups)
-{
-    const uint64_t less = ~positions & positions >> 2;
-    const uint64_t not_greater = ~positions | positions >> 2;
-    const uint64_t ascending = less | (not_greater & less << 1);
-    return (ascending >> 1 & groups) == groups;
-}
-
 INLINE size_t unpack(s24_dtype from, unsigned in, s24_dtype to, unsigned out, const void *kept,
                      const uint8_t *positions, size_t groups, void *dense)
 {

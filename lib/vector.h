@@ -82,6 +82,32 @@ INLINE uint64_t positions_of(uint64_t keep)
 }
 
 /*
+ * Keep nibbles from position nibbles, p0 the low two bits and p1 the high two, 16 groups at once: bit j is set where
+ * p0 or p1 is j. p0 is never 3 and p1 never 0.
+ */
+INLINE uint64_t keep_of(uint64_t p)
+{
+    const uint64_t inverse = ~p;
+    const uint64_t k0 = inverse & inverse >> 1 & EVERY_GROUP(1);
+    const uint64_t k1 = ((p << 1 & inverse) | (p >> 1 & inverse >> 2)) & EVERY_GROUP(2);
+    const uint64_t k2 = ((p << 1 & inverse << 2) | (p >> 1 & inverse)) & EVERY_GROUP(4);
+    const uint64_t k3 = p & p << 1 & EVERY_GROUP(8);
+    return k0 | k1 | k2 | k3;
+}
+
+/*
+ * Whether p0 < p1 in every group of `positions`; `groups` has a 1 for each group that there is. Numbers of two bits
+ * are compared as one does with digits: the higher decides, and where it is equal the lower.
+ */
+INLINE bool positions_valid(uint64_t positions, uint64_t groups)
+{
+    const uint64_t less = ~positions & positions >> 2;
+    const uint64_t not_greater = ~positions | positions >> 2;
+    const uint64_t ascending = less | (not_greater & less << 1);
+    return (ascending >> 1 & groups) == groups;
+}
+
+/*
  * Tables of shuffles, a row for each value of a byte: the two groups of its nibbles. An entry says which lane goes
  * there, or as PAIR, for lanes twice as wide as what is shuffled, which two.
  */

@@ -37,16 +37,15 @@ typedef struct row {
 #define PRUNE_ROW(isa, from, to, function) ROW(PRUNE, isa, from, to)
 #define UNPACK_ROW(isa, from, to, function) ROW(UNPACK, isa, from, to)
 #define COMPLY_ROW(isa, dtype, function) ROW(COMPLY, isa, dtype, dtype)
+#define ZEROS_ROW(isa, dtype, function) ROW(ZEROS, isa, dtype, dtype)
 #define MEASURE_ROW(isa, from, to, function) ROW(MEASURE, isa, from, to)
 static const row rows[] = {
     S24_PRUNE_KERNELS(PRUNE_ROW)
     S24_UNPACK_KERNELS(UNPACK_ROW)
     S24_COMPLY_KERNELS(COMPLY_ROW)
+    S24_MEASURE_KERNELS(MEASURE_ROW)
     ROW(MEASURE, GENERIC, F32, F16)
-    ROW(ZEROS, GENERIC, F64, F64)
-    ROW(ZEROS, GENERIC, F32, F32)
-    ROW(ZEROS, GENERIC, F16, F16)
-    ROW(ZEROS, GENERIC, I8, I8)
+    S24_ZEROS_KERNELS(ZEROS_ROW)
 };
 
 /* Dense elements of `from`, packed ones of `to` (a panel's values, then its positions), and room for dense ones. */
@@ -97,6 +96,7 @@ typedef struct task {
     s24_pruner pruner;
     s24_unpacker unpacker;
     s24_complier complier;
+    s24_measurer measurer;
     bool checked; /* the checksum of what was written is part of it */
 } task;
 
@@ -104,7 +104,8 @@ static task task_of(const row *r)
 {
     const s24_method *method = &s24_methods[S24_METHOD_MAGNITUDE];
     return (task){.r = *r, .pruner = s24_pruner_of(method, r->from, r->to, r->from, false, r->isa),
-                  .unpacker = s24_unpacker_of(r->from, r->to, r->isa), .complier = s24_complier_of(r->from, r->isa)};
+                  .unpacker = s24_unpacker_of(r->from, r->to, r->isa), .complier = s24_complier_of(r->from, r->isa),
+                  .measurer = s24_measurer_of(r->from, r->to, r->isa)};
 }
 
 /* Bytes of the dense elements, and of the values of `n` of them. */
@@ -133,8 +134,8 @@ static void run_panel(const task *t, size_t panel_rows, size_t cols, unsigned ch
         break;
     case UNPACK: ok = s24_unpack_panel(&t->unpacker, panel_rows, cols, planes, panel.positions, to, &fault); break;
     case COMPLY: sink += s24_broken_groups(&t->complier, panel_rows, cols, from); break;
-    case MEASURE: ok = s24_measure_panel(t->pruner.from, t->pruner.to, &panel, &sums, &fault); break;
-    default: sink += s24_count_zeros(t->pruner.from, from, n); break;
+    case MEASURE: ok = s24_measure_panel(&t->measurer, &panel, &sums, &fault); break;
+    default: sink += s24_count_zeros(t->pruner.from, t->r.isa, from, n); break;
     }
     if (!ok) {
         fprintf(stderr, "kernels: refused\n");

@@ -1,7 +1,7 @@
 /*
- * Every vector kernel against the generic code, which is the specification: the rows of S24_PRUNE_KERNELS,
- * S24_UNPACK_KERNELS and S24_COMPLY_KERNELS are expanded here, so that a new row is a tested row. Compared are the bytes
- * of both planes, the sums and counts, and what is refused and why.
+ * Every vector kernel against the generic code, which is the specification: all lists of kernels.h are expanded here, so
+ * that a new row is a tested row. Compared are the bytes of both planes, the sums and counts, and what is refused and
+ * why.
  *
  * Buffers end at a page that nobody may touch, or a few bytes before it; the bytes around them are checked.
  */
@@ -39,13 +39,30 @@ typedef struct comply_case {
     const char *name;
 } comply_case;
 
+typedef struct measure_case {
+    s24_isa isa;
+    s24_dtype from, to;
+    s24_measure_kernel *function;
+    const char *name;
+} measure_case;
+
 #define CASE(isa, from, to, function) {S24_ISA_##isa, S24_##from, S24_##to, function, #function},
 static const prune_case prune_cases[] = {S24_PRUNE_KERNELS(CASE){.name = NULL}};
 static const unpack_case unpack_cases[] = {S24_UNPACK_KERNELS(CASE){.name = NULL}};
 #define CASE_OF_ONE(isa, dtype, function) {S24_ISA_##isa, S24_##dtype, function, #function " " #dtype},
 static const comply_case comply_cases[] = {S24_COMPLY_KERNELS(CASE_OF_ONE){.name = NULL}};
+static const measure_case measure_cases[] = {S24_MEASURE_KERNELS(CASE){.name = NULL}};
+typedef struct zeros_case {
+    s24_isa isa;
+    s24_dtype dtype;
+    s24_zeros_kernel *function;
+    const char *name;
+} zeros_case;
+static const zeros_case zeros_cases[] = {S24_ZEROS_KERNELS(CASE_OF_ONE){.name = NULL}};
+#define ZEROS_CASES ((int)(sizeof zeros_cases / sizeof *zeros_cases) - 1)
 #define PRUNE_CASES ((int)(sizeof prune_cases / sizeof *prune_cases) - 1)
 #define UNPACK_CASES ((int)(sizeof unpack_cases / sizeof *unpack_cases) - 1)
+#define MEASURE_CASES ((int)(sizeof measure_cases / sizeof *measure_cases) - 1)
 #define COMPLY_CASES ((int)(sizeof comply_cases / sizeof *comply_cases) - 1)
 
 static bool have(s24_isa isa)
@@ -544,7 +561,7 @@ END_TEST
 
 /* ---------------------------------------------------------------- compliance */
 
-/* Broken groups of the panel in src_buffer by the kernel, which must be those of the generic code. */
+/* Broken groups, and zeros, of the panel in src_buffer by the kernels, which must be those of the generic code. */
 static uint64_t comply_both(const comply_case *c, size_t rows, size_t cols, const char *what)
 {
     const s24_complier fast = s24_complier_of(c->dtype, c->isa), generic = {.info = s24_info(c->dtype)};
@@ -553,6 +570,9 @@ static uint64_t comply_both(const comply_case *c, size_t rows, size_t cols, cons
     const uint64_t wanted = s24_broken_groups(&generic, rows, cols, src_buffer.data);
     ck_assert_msg(broken == wanted, "%s: %llu broken groups, not %llu", what, (unsigned long long)broken,
                   (unsigned long long)wanted);
+    const size_t n = rows * cols;
+    const uint64_t zeros = s24_count_zeros(s24_info(c->dtype), c->isa, src_buffer.data, n);
+    ck_assert_uint_eq(zeros, s24_count_zeros(s24_info(c->dtype), S24_ISA_GENERIC, src_buffer.data, n));
     buffer_check(&src_buffer);
     return broken;
 }
@@ -616,6 +636,34 @@ START_TEST(comply_patterns)
 }
 END_TEST
 
+/* The zeros of each element of 256, alone and among others; all the blocks of 64 elements that there are are counted. */
+START_TEST(zeros_reach)
+{
+    const zeros_case *c = &zeros_cases[_i];
+    if (!have(c->isa)) {
+        return;
+    }
+    const s24_dtype_info *info = s24_info(c->dtype);
+    ck_assert_msg(s24_find_zeros_kernel(c->isa, c->dtype) == c->function, "%s is not what dispatch finds", c->name);
+    for (size_t n = 0; n < 256; n++) {
+        uint64_t count = 3;
+        unsigned char *src = buffer_place(&src_buffer, n * info->bytes, 0);
+        for (size_t i = 0; i < n; i++) {
+            s24_store(src, info->bytes, i, 1);
+        }
+        ck_assert_uint_eq(c->function(src, n, &count), n / 64 * 64);
+        ck_assert_uint_eq(count, 3);
+        for (size_t i = 0; i < n / 64 * 64; i++) {
+            s24_store(src, info->bytes, i, i % 2 && info->kind != S24_KIND_INT ? info->magnitude_mask + 1 : 0);
+            c->function(src, n, &count);
+            ck_assert_uint_eq(count, 4);
+            count = 3;
+            s24_store(src, info->bytes, i, 1);
+        }
+    }
+}
+END_TEST
+
 /* The kernel itself does all the blocks of 16 groups that there are; nor does it miscount when all of many are broken. */
 START_TEST(comply_reach)
 {
@@ -629,6 +677,111 @@ START_TEST(comply_reach)
         memset(src, 1, src_buffer.size);
         ck_assert_uint_eq(c->function(src, groups, &broken), groups / 16 * 16);
         ck_assert_uint_eq(broken, 5 + groups / 16 * 16);
+    }
+}
+END_TEST
+
+/* ---------------------------------------------------------------- measuring */
+
+/* The panel in src_buffer against the planes in out_buffer[0] and positions_buffer[0]. Whether it was accepted. */
+static bool measure_both(const measure_case *c, size_t rows, size_t cols, const char *what)
+{
+    const s24_measurer fast = s24_measurer_of(c->from, c->to, c->isa), generic = {.from = fast.from, .to = fast.to};
+    const s24_panel panel = {.rows = rows, .cols = cols, .dense = src_buffer.data, .values = out_buffer[0].data,
+                             .positions = positions_buffer[0].data};
+    s24_sums sums[2];
+    s24_fault fault[2];
+    memset(sums, 0, sizeof sums);
+    ck_assert_msg(fast.kernel == c->function, "%s is not what dispatch finds", c->name);
+    const bool ok = s24_measure_panel(&fast, &panel, &sums[0], &fault[0]);
+    ck_assert_msg(ok == s24_measure_panel(&generic, &panel, &sums[1], &fault[1]), "%s: %s, which the generic code does not",
+                  what, ok ? "accepts" : "refuses");
+    if (!ok) {
+        assert_same_fault(&fault[0], &fault[1], what);
+        return false;
+    }
+    /* What has passed through NaN has an unspecified sign. */
+    for (double *x = &sums[0].kept_abs, *y = &sums[1].kept_abs; x <= &sums[0].max_abs_error; x++, y++) {
+        *x = isnan(*x) && isnan(*y) ? *y : *x;
+    }
+    ck_assert_msg(memcmp(&sums[0], &sums[1], sizeof sums[0]) == 0, "%s: sums differ", what);
+    return true;
+}
+
+static void place_random(buffer *b, const s24_dtype_info *info, input kind, size_t n)
+{
+    fill(kind, info, info, 1, n, buffer_place(b, n * info->bytes, random_gap()));
+}
+
+/* Valid positions; and of whole groups, so that a kernel finds no pad nibble where there is none. */
+static void place_positions(size_t rows, size_t groups)
+{
+    uint8_t *positions = buffer_place(&positions_buffer[0], rows * ((groups + 1) / 2), random_gap());
+    for (size_t i = 0; i < positions_buffer[0].size; i++) {
+        positions[i] = random_positions();
+        if (groups % 2 && (i + 1) % ((groups + 1) / 2) == 0) {
+            positions[i] &= 15;
+        }
+    }
+}
+
+/* Values that are the original's, and values of anything at all. */
+START_TEST(measure_random)
+{
+    const measure_case *c = &measure_cases[_i];
+    if (!have(c->isa)) {
+        return;
+    }
+    const s24_dtype_info *from = s24_info(c->from), *to = s24_info(c->to);
+    const prune_case p = {c->isa, c->from, c->to, s24_find_prune_kernel(c->isa, c->from, c->to), c->name};
+    for (size_t cols = 1; cols <= 130; cols++) {
+        for (int kind = 0; kind < INPUTS; kind++) {
+            const size_t rows = 1 + below(5), groups = (cols + 3) / 4;
+            char what[200];
+            snprintf(what, sizeof what, "%s, %zu x %zu, input %d", c->name, rows, cols, kind);
+            place_input(&p, (input)kind, rows, cols);
+            if (prune_both(&p, rows, cols, true, what)) {
+                ck_assert(measure_both(c, rows, cols, what));
+            }
+            place_random(&src_buffer, from, (input)kind, rows * cols);
+            place_random(&out_buffer[0], to, (input)below(INPUTS), rows * groups * 2);
+            place_positions(rows, groups);
+            ck_assert(measure_both(c, rows, cols, what));
+            positions_buffer[0].data[below(positions_buffer[0].size)] = (uint8_t)random_bits();
+            measure_both(c, rows, cols, what);
+        }
+    }
+}
+END_TEST
+
+/* The kernel itself does all that there is, up to invalid positions, and asks for the generic code where it must. */
+START_TEST(measure_reach)
+{
+    const measure_case *c = &measure_cases[_i];
+    if (!have(c->isa)) {
+        return;
+    }
+    const s24_dtype_info *from = s24_info(c->from), *to = s24_info(c->to);
+    for (size_t groups = 1; groups < 70; groups++) {
+        s24_lanes lanes = {0};
+        place_random(&src_buffer, from, IN_ORDINARY, 4 * groups);
+        place_random(&out_buffer[0], to, IN_ORDINARY, 2 * groups);
+        place_positions(1, groups);
+        unsigned char *src = src_buffer.data;
+        uint8_t *positions = positions_buffer[0].data;
+        ck_assert_uint_eq(c->function(src, groups, out_buffer[0].data, positions, &lanes), groups);
+        ck_assert(!lanes.redo);
+        for (size_t i = 0; i < 4 * groups && from->kind != S24_KIND_INT; i++) {
+            const uint64_t ordinary = s24_load(src, from->bytes, i);
+            s24_store(src, from->bytes, i, (one_in(2) ? from->nonfinite_key : from->magnitude_mask) | sign_bit(from));
+            lanes = (s24_lanes){0};
+            c->function(src, groups, out_buffer[0].data, positions, &lanes);
+            ck_assert_msg(lanes.redo, "%s: element %zu of %zu is let pass", c->name, i, 4 * groups);
+            s24_store(src, from->bytes, i, ordinary);
+        }
+        const size_t bad = below(groups);
+        positions[bad / 2] &= bad % 2 ? 0x0f : 0xf0;
+        ck_assert_uint_le(c->function(src, groups, out_buffer[0].data, positions, &lanes), bad);
     }
 }
 END_TEST
@@ -697,6 +850,11 @@ static void print_skipped(void)
             printf("test_kernels: skipped, not on this machine: %s\n", unpack_cases[i].name);
         }
     }
+    for (int i = 0; i < MEASURE_CASES; i++) {
+        if (!have(measure_cases[i].isa)) {
+            printf("test_kernels: skipped, not on this machine: %s\n", measure_cases[i].name);
+        }
+    }
     for (int i = 0; i < COMPLY_CASES; i++) {
         if (!have(comply_cases[i].isa)) {
             printf("test_kernels: skipped, not on this machine: %s\n", comply_cases[i].name);
@@ -713,6 +871,11 @@ int main(void)
 
     Suite *suite = suite_create("kernels");
     TCase *prune = tcase_create("prune"), *unpack = tcase_create("unpack"), *comply = tcase_create("comply");
+    TCase *measure = tcase_create("measure");
+    tcase_add_checked_fixture(measure, map_all, NULL);
+    tcase_set_timeout(measure, 300);
+    tcase_add_loop_test(measure, measure_random, 0, MEASURE_CASES);
+    tcase_add_loop_test(measure, measure_reach, 0, MEASURE_CASES);
     tcase_add_checked_fixture(prune, map_all, NULL);
     tcase_add_checked_fixture(unpack, map_all, NULL);
     tcase_add_checked_fixture(comply, map_all, NULL);
@@ -731,7 +894,9 @@ int main(void)
     tcase_add_loop_test(comply, comply_random, 0, COMPLY_CASES);
     tcase_add_loop_test(comply, comply_patterns, 0, COMPLY_CASES);
     tcase_add_loop_test(comply, comply_reach, 0, COMPLY_CASES);
+    tcase_add_loop_test(comply, zeros_reach, 0, ZEROS_CASES);
     suite_add_tcase(suite, comply);
+    suite_add_tcase(suite, measure);
     suite_add_tcase(suite, prune);
     suite_add_tcase(suite, unpack);
 
