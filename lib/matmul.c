@@ -492,18 +492,27 @@ static size_t turned_cols(const product *p)
     return p->n == 1 ? p->a->geometry.cols / 4 * 4 : p->a->geometry.cols;
 }
 
+/* Up to 16 rows of B, within a chunk: a cache line of each column at a time. */
+static void turn_rows(const product *p, size_t k, size_t rows)
+{
+    const float *b = p->b + k * p->ldb;
+    float *column = turned_chunk(p, k / DOT_ELEMENTS * DOT_GROUPS) + k % DOT_ELEMENTS;
+    for (size_t j = 0; j < p->n; j++, column += DOT_ELEMENTS) {
+        for (size_t r = 0; r < rows; r++) {
+            column[r] = b[r * p->ldb + j];
+        }
+    }
+}
+
 static void turn_b(const product *p)
 {
     const size_t cols = turned_cols(p), rest = p->a->geometry.cols % DOT_ELEMENTS ? cols % DOT_ELEMENTS : DOT_ELEMENTS;
-    const bool contiguous = p->n == 1 && p->ldb == 1;
-    if (contiguous) {
+    const size_t begin = p->n == 1 && p->ldb == 1 ? cols : 0;
+    if (begin) {
         memcpy(p->turned, p->b, cols * sizeof *p->b);
     }
-    for (size_t k = contiguous ? cols : 0; k < cols; k++) {
-        float *chunk = turned_chunk(p, k / DOT_ELEMENTS * DOT_GROUPS) + k % DOT_ELEMENTS;
-        for (size_t j = 0; j < p->n; j++) {
-            chunk[j * DOT_ELEMENTS] = p->b[k * p->ldb + j];
-        }
+    for (size_t k = begin; k < cols; k += 16) {
+        turn_rows(p, k, min_size(16, cols - k));
     }
     for (size_t j = 0; j < p->n; j++) {
         float *column = turned_chunk(p, (p->a->geometry.cols - 1) / DOT_ELEMENTS * DOT_GROUPS) + j * DOT_ELEMENTS;
