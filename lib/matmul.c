@@ -20,8 +20,8 @@
  *
  * Sums are f32. A chain of additions is short: a tile's, 32 to 384 k, is started at 0 and added to the panel, and the
  * panel's, of 4096 k, to C; a chunk's, 512 k in 16 lanes, to C; for N = 1 there are 16 to 64 lanes. (Without the second
- * level the error was 2.3 times sgemm's at K = 16384; with it, half.) Where the cuts are depends on K, N and the kernels,
- * never on threads: the bytes are the same.
+ * level the error was 2.3 times sgemm's at K = 16384; with it, half.) Where the cuts are depends on K, N and the
+ * kernels, never on threads: the bytes are the same.
  */
 #include "matmul_kernels.h"
 
@@ -391,8 +391,8 @@ INLINE void prefetch_tile(const product *p, const tile *t, size_t from, size_t t
 }
 
 /*
- * Asks for the batch that is decoded two batches after row r: of this tile's k, or of the next one's. A whole tile's time
- * ahead, or spread over all panels, is no better for many columns, and 0.8 times as fast for 32.
+ * Asks for the batch that is decoded two batches after row r: of this tile's k, or of the next one's. A whole tile's
+ * time ahead, or spread over all panels, is no better for many columns, and 0.8 times as fast for 32.
  */
 INLINE void prefetch_rows(const product *p, const block *at, const tile *t, size_t r)
 {
@@ -405,8 +405,8 @@ INLINE void prefetch_rows(const product *p, const block *at, const tile *t, size
 }
 
 /*
- * One tile of B: all rows of the block past it, a batch at a time, while the next tile and the next batches are fetched.
- * The first panel decodes, and the others find what it left.
+ * One tile of B: all rows of the block past it, a batch at a time, while the next tile and the next batches are
+ * fetched. The first panel decodes, and the others find what it left.
  */
 static void multiply_tile(const product *p, scratch *s, const block *at, const tile *t, bool first)
 {

@@ -196,8 +196,8 @@ INLINE void dot(const unsigned cols, const s24_chunk *chunk, size_t steps, const
 
 /*
  * Rows side by side: each table of x serves all of them, and more of the matrix is on its way from memory. Asked for
- * are the next rows at the same place, since hardware prefetchers stop at the end of a page, and where rows are short
- * at least so much ahead. Measured on Sapphire Rapids, over only reading f16 weights from memory: one row, 16 KiB ahead,
+ * are the next rows at the same place, since hardware prefetchers stop at the end of a page, and where rows are short,
+ * at least so much ahead. Measured on Sapphire Rapids, over only reading f16 weights from memory: one row 16 KiB ahead,
  * as was best on Zen 4, 0.77; four rows 0.90.
  */
 #define AHEAD_VALUES 4096
