@@ -20,8 +20,8 @@
  *
  * Sums are f32. A chain of additions is short: a tile's, 32 to 384 k, is started at 0 and added to the panel, and the
  * panel's, of 4096 k, to C; a chunk's, 512 k in 16 lanes, to C; for N = 1 there are 16 to 64 lanes. (Without the second
- * level the error was 2.3 times sgemm's at K = 16384; with it, half.) Where the cuts are depends on K, N and the kernels,
- * never on threads: the bytes are the same.
+ * level the error was 2.3 times sgemm's at K = 16384; with it, half.) Where the cuts are depends on K, N and the
+ * kernels, never on threads: the bytes are the same.
  */
 #include "matmul_kernels.h"
 
@@ -392,8 +392,8 @@ INLINE void prefetch_tile(const product *p, const tile *t, size_t from, size_t t
 }
 
 /*
- * Asks for the batch that is decoded two batches after row r: of this tile's k, or of the next one's. A whole tile's time
- * ahead, or spread over all panels, is no better for many columns, and 0.8 times as fast for 32.
+ * Asks for the batch that is decoded two batches after row r: of this tile's k, or of the next one's. A whole tile's
+ * time ahead, or spread over all panels, is no better for many columns, and 0.8 times as fast for 32.
  */
 INLINE void prefetch_rows(const product *p, const block *at, const tile *t, size_t r)
 {
@@ -406,8 +406,8 @@ INLINE void prefetch_rows(const product *p, const block *at, const tile *t, size
 }
 
 /*
- * One tile of B: all rows of the block past it, a batch at a time, while the next tile and the next batches are fetched.
- * The first panel decodes, and the others find what it left.
+ * One tile of B: all rows of the block past it, a batch at a time, while the next tile and the next batches are
+ * fetched. The first panel decodes, and the others find what it left.
  */
 static void multiply_tile(const product *p, scratch *s, const block *at, const tile *t, bool first)
 {
@@ -493,18 +493,27 @@ static size_t turned_cols(const product *p)
     return p->n == 1 ? p->a->geometry.cols / 4 * 4 : p->a->geometry.cols;
 }
 
+/* Up to 16 rows of B, within a chunk: a cache line of each column at a time. */
+static void turn_rows(const product *p, size_t k, size_t rows)
+{
+    const float *b = p->b + k * p->ldb;
+    float *column = turned_chunk(p, k / DOT_ELEMENTS * DOT_GROUPS) + k % DOT_ELEMENTS;
+    for (size_t j = 0; j < p->n; j++, column += DOT_ELEMENTS) {
+        for (size_t r = 0; r < rows; r++) {
+            column[r] = b[r * p->ldb + j];
+        }
+    }
+}
+
 static void turn_b(const product *p)
 {
     const size_t cols = turned_cols(p), rest = p->a->geometry.cols % DOT_ELEMENTS ? cols % DOT_ELEMENTS : DOT_ELEMENTS;
-    const bool contiguous = p->n == 1 && p->ldb == 1;
-    if (contiguous) {
+    const size_t begin = p->n == 1 && p->ldb == 1 ? cols : 0;
+    if (begin) {
         memcpy(p->turned, p->b, cols * sizeof *p->b);
     }
-    for (size_t k = contiguous ? cols : 0; k < cols; k++) {
-        float *chunk = turned_chunk(p, k / DOT_ELEMENTS * DOT_GROUPS) + k % DOT_ELEMENTS;
-        for (size_t j = 0; j < p->n; j++) {
-            chunk[j * DOT_ELEMENTS] = p->b[k * p->ldb + j];
-        }
+    for (size_t k = begin; k < cols; k += 16) {
+        turn_rows(p, k, min_size(16, cols - k));
     }
     for (size_t j = 0; j < p->n; j++) {
         float *column = turned_chunk(p, (p->a->geometry.cols - 1) / DOT_ELEMENTS * DOT_GROUPS) + j * DOT_ELEMENTS;
