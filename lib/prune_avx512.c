@@ -477,8 +477,8 @@ INLINE const uint64_t *order_of(const block *b, size_t chunk)
 }
 
 /*
- * One step of each of four chunks. `groups` of the chunks are real; others are padding, zeros, of which nothing is
- * counted.
+ * A round selects a chunk, splits the one a batch before, whose positions are known by then, and widens and adds the two
+ * before that. `groups` of the chunks are real; others are padding, zeros, of which nothing is counted.
  */
 INLINE void prune_block(s24_dtype from, unsigned in, s24_dtype to, unsigned out, const unsigned char *src, size_t groups,
                         unsigned char *values, uint8_t *positions, sums *s, s24_lanes *lanes)
@@ -489,6 +489,9 @@ INLINE void prune_block(s24_dtype from, unsigned in, s24_dtype to, unsigned out,
     for (size_t i = 0; i < chunks + BATCH + 2; i++) {
         if (i < chunks) {
             prefetch_ahead(src + CHUNK * in * i, CHUNK * in);
+            if (in >= 4) {
+                prefetch_page(src + CHUNK * in * i, CHUNK * in);
+            }
             b.keep[i] = select_keep(from, in, src + CHUNK * in * i);
         }
         if (i % BATCH == BATCH - 1 && i - (BATCH - 1) < chunks) {

@@ -53,7 +53,7 @@ VECTOR_END
 
 /*
  * Asks for what lies ahead of `bytes` at p: the hardware's own prefetching stops at the end of a page. From memory
- * 16-bit values come 1.3 to 1.5 times as fast with it; wider ones do not need it, and are not slowed down.
+ * pruning is 1.3 to 1.5 times as fast with it. The buffers for lines on their way are few: calls are best spread evenly.
  */
 #define PREFETCH_BYTES 2048
 
@@ -61,6 +61,20 @@ INLINE void prefetch_ahead(const void *p, unsigned bytes)
 {
     for (unsigned i = 0; i < bytes; i += 64) {
         _mm_prefetch((const char *)((uintptr_t)p + PREFETCH_BYTES + i), _MM_HINT_T0);
+    }
+}
+
+/*
+ * Where a page begins in the `bytes` at p, the first lines of the page after the next one: its address is translated by
+ * then, and the hardware's prefetching on its way. Pruning f32 from memory to a cache is 1.04 times as fast with it, and
+ * 16-bit elements, of which a page lasts longer, are not.
+ */
+INLINE void prefetch_page(const void *p, unsigned bytes)
+{
+    if (((uintptr_t)p & 4095) < bytes) {
+        for (unsigned i = 0; i < 3; i++) {
+            _mm_prefetch((const char *)((uintptr_t)p + 8192 + 64 * i), _MM_HINT_T0);
+        }
     }
 }
 
