@@ -106,11 +106,6 @@ static s24_isa machine_isa(void)
     return S24_ISA_NEON; /* part of the architecture */
 }
 
-static bool machine_has_amx(void)
-{
-    return false;
-}
-
 #else
 
 static s24_isa machine_isa(void)
@@ -118,7 +113,16 @@ static s24_isa machine_isa(void)
     return S24_ISA_GENERIC;
 }
 
+#endif
+
+#if !S24_X86
+
 static bool machine_has_amx(void)
+{
+    return false;
+}
+
+bool s24_amx_permitted(void)
 {
     return false;
 }
