@@ -148,13 +148,17 @@ typedef struct s24_product {
     float *c;
     size_t ldb, n, ldc;
     s24_compute compute;
-    bool checked;          /* positions have been looked at before */
+    bool checked;                /* positions have been looked at before */
+    const unsigned char *packed; /* of s24_amx_pack, or NULL */
 } s24_product;
 
 /* S24_ERR_DATA when a position of these rows is none. */
 s24_status s24_check_rows(const s24_tensor *a, const s24_matmul_ops *ops, size_t row, size_t rows, s24_error *err);
 
 #if S24_X86
+/* A copy of A, whose positions are valid, in the order of its use: for `packed` above. Freed with free(). */
+s24_status s24_amx_pack(const s24_tensor *a, unsigned char **packed, size_t *bytes, s24_error *err);
+
 /*
  * The whole product on AMX, which the process must be permitted to use. *finite: every element of C is; otherwise C is
  * not valid: see the top of matmul_amx.c.

@@ -15,6 +15,15 @@ void *s24_calloc(size_t count, size_t size, s24_error *err)
     return p;
 }
 
+void *s24_malloc(size_t bytes, s24_error *err)
+{
+    void *p = malloc(bytes ? bytes : 1);
+    if (!p) {
+        s24_fail_memory(err, bytes);
+    }
+    return p;
+}
+
 void *s24_alloc(size_t bytes, s24_error *err)
 {
     void *p = NULL;

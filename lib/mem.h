@@ -22,6 +22,12 @@ static inline bool s24_add(size_t a, size_t b, size_t *out)
 /* count * size zeroed bytes (at least one), or NULL and the message of s24_fail_memory. Freed with free(). */
 void *s24_calloc(size_t count, size_t size, s24_error *err);
 
+/*
+ * `bytes` uninitialised bytes of any alignment. For large buffers that every call needs anew: glibc gives a freed one to
+ * the next call of malloc, but maps those of posix_memalign afresh each time, and every page of that costs a fault.
+ */
+void *s24_malloc(size_t bytes, s24_error *err);
+
 /* `bytes` uninitialised bytes at a multiple of 64 (a cache line, and a vector of AVX-512), the same otherwise. */
 void *s24_alloc(size_t bytes, s24_error *err);
 

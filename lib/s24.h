@@ -277,8 +277,9 @@ typedef struct s24_matmul_options {
 /*
  * sparse_matmul: C = A B with A the compressed tensor [M, K] (rank 2, pruned along axis 1; M = rows, K = cols),
  * B row-major f32 [K, N] with row stride ldb >= N, C row-major f32 [M, N] with row stride ldc >= N. Accumulates in f32;
- * A is never made dense. B and C must not overlap. options may be NULL: S24_MATMUL_OPTIONS_INIT. S24_ERR_USAGE: a tensor
- * that is not such a matrix, or an f64 one. S24_ERR_DATA: a position that is none.
+ * A is never made dense. B and C must not overlap. With AMX elements below 2^-126 may count as 0. options may be NULL:
+ * S24_MATMUL_OPTIONS_INIT. S24_ERR_USAGE: a tensor that is not such a matrix, or an f64 one. S24_ERR_DATA: a position that
+ * is none.
  */
 S24_API s24_status s24_sparse_matmul(const s24_tensor *a, const float *b, size_t ldb, size_t n, float *c, size_t ldc,
                                      const s24_matmul_options *options, s24_error *err);
