@@ -152,7 +152,12 @@ START_TEST(cut_off_before_it_is_seen)
     s24_input *in = open_input(&io);
     ck_assert_int_eq(s24_window_view(&w, in, 0, MIB, buffer, &data, NULL), S24_OK);
     ck_assert_int_eq(truncate(path, 3 * MIB), 0);
-    ck_assert_int_eq(s24_window_view(&w, in, 2 * MIB + 1, MIB, buffer, &data, &err), S24_ERR_DATA);
+    s24_status status = s24_window_view(&w, in, 2 * MIB + 1, MIB, buffer, &data, &err);
+    if (status == S24_OK) { /* some systems cannot tell before the byte is looked at */
+        ck_assert_uint_eq(((const volatile unsigned char *)data)[MIB - 1], 0);
+        status = s24_window_settle(&w, &err);
+    }
+    ck_assert_int_eq(status, S24_ERR_DATA);
     ck_assert_ptr_nonnull(strstr(err.message, "truncated"));
     ck_assert_int_eq(s24_window_view(&w, in, 5 * MIB, MIB, buffer, &data, &err), S24_ERR_DATA);
     ck_assert_int_eq(s24_window_settle(&w, NULL), S24_OK);
