@@ -230,7 +230,7 @@ static s24_status copy_commit(void *ctx, unsigned slot, size_t panel, s24_error 
     if (piece->damaged) {
         lose_piece(u, piece, at);
     }
-    const s24_status status = s24_target_write(u->target, u->index, panel, at, piece->data, piece->n, err);
+    const s24_status status = s24_target_write(u->target, u->index, at, piece->data, piece->n, err);
     return s24_fail_prefix(err, status, "%s: ", s24_target_name(u->target));
 }
 

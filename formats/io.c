@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #define SPOOL_MEMORY (64u << 20)  /* beyond this a spool is a file */
@@ -111,6 +112,28 @@ static s24_status write_all(const s24_io *io, int fd, uint64_t offset, const voi
 static void widen_pipe(int fd)
 {
     fcntl(fd, F_SETPIPE_SZ, PIPE_BYTES);
+}
+
+/* The same for two pieces behind one another in a regular file. */
+static s24_status write_two(const s24_io *io, int fd, uint64_t offset, const void *first, size_t n, const void *second,
+                            size_t m, s24_error *err)
+{
+    size_t done = 0;
+    while (done < n + m) {
+        const s24_status status = s24_io_stopped(io, err);
+        if (status != S24_OK) {
+            return status;
+        }
+        const size_t of_first = done < n ? done : n, of_second = done - of_first;
+        const struct iovec pieces[] = {{(char *)(uintptr_t)first + of_first, n - of_first},
+                                       {(char *)(uintptr_t)second + of_second, m - of_second}};
+        const ssize_t w = pwritev(fd, pieces, 2, (off_t)(offset + done));
+        if (w < 0 && errno != EINTR) {
+            return s24_fail_errno(err, errno, "cannot write");
+        }
+        done += w > 0 ? (size_t)w : 0;
+    }
+    return S24_OK;
 }
 
 /* ---------------------------------------------------------------- spool */
@@ -747,6 +770,61 @@ s24_status s24_output_write(s24_output *out, uint64_t offset, const void *data, 
     out->position += n;
     return write_all(out->io, out->fd, S24_UNKNOWN, data, n, err);
 }
+
+/* ---------------------------------------------------------------- appending */
+
+#define BLOCK_BYTES (64u << 10)
+
+s24_status s24_appender_flush(s24_appender *a, s24_error *err)
+{
+    const size_t held = a->held;
+    a->held = 0;
+    return held ? s24_output_write(a->out, a->next - held, a->block, held, err) : S24_OK;
+}
+
+s24_status s24_appender_move(s24_appender *a, uint64_t offset, s24_error *err)
+{
+    const s24_status status = s24_appender_flush(a, err);
+    a->next = offset;
+    return status;
+}
+
+s24_status s24_appender_add(s24_appender *a, const void *data, size_t n, s24_error *err)
+{
+    const unsigned char *from = data;
+    if (!a->block && !a->out->stream && !(a->block = s24_alloc(BLOCK_BYTES, err))) {
+        return S24_ERR_SYSTEM;
+    }
+    const uint64_t end = a->next + n, whole = a->out->stream ? end : end / BLOCK_BYTES * BLOCK_BYTES;
+    if (whole > a->next) {
+        const size_t part = (size_t)(whole - a->next), held = a->held;
+        const uint64_t offset = a->next - held;
+        const s24_status status = a->out->stream
+            ? s24_output_write(a->out, offset, from, part, err)
+            : write_two(a->out->io, a->out->fd, offset, a->block, held, from, part, err);
+        if (status != S24_OK) {
+            return status;
+        }
+        a->held = 0;
+        a->next = whole;
+        from += part;
+        n -= part;
+    }
+    if (n) {
+        memcpy(a->block + a->held, from, n);
+        a->held += n;
+        a->next += n;
+    }
+    return S24_OK;
+}
+
+void s24_appender_free(s24_appender *a)
+{
+    free(a->block);
+    a->block = NULL;
+}
+
+/* ---------------------------------------------------------------- the target appears */
 
 /* rename(), which without `replace` fails when the target has appeared meanwhile. */
 static int rename_into_place(const char *from, const char *to, bool replace)

@@ -122,7 +122,9 @@ s24_status s24_plain_end(s24_source *source, s24_error *err);
 typedef struct s24_plain_writer {
     s24_plain plain;
     s24_output *out;
-    s24_spool positions;     /* a stream: the positions of the tensor at hand */
+    s24_appender data;       /* values, or what is carried, of the tensor at hand; */
+    s24_appender positions;  /* and its positions, */
+    s24_spool waiting;       /* which a stream gets after the values */
 } s24_plain_writer;
 
 /* Takes over plain (contents, panel sizes, tool, container set) and out, also on failure. Writes the header. */
@@ -139,10 +141,9 @@ void s24_plain_writer_check(s24_plain_writer *writer, const s24_entry *entry, si
 s24_status s24_plain_writer_panel(s24_plain_writer *writer, const s24_entry *entry, size_t panel, const void *planes,
                                   s24_error *err);
 
-/* The same for a panel of a carried entry, n bytes. */
+/* The same for the n bytes of a panel of a carried entry. */
 void s24_plain_writer_check_carried(s24_plain_writer *writer, const s24_entry *entry, size_t panel, const void *data, size_t n);
-s24_status s24_plain_writer_carried(s24_plain_writer *writer, const s24_entry *entry, size_t panel, const void *data,
-                                    size_t n, s24_error *err);
+s24_status s24_plain_writer_carried(s24_plain_writer *writer, const void *data, size_t n, s24_error *err);
 s24_status s24_plain_writer_end(s24_plain_writer *writer, const s24_entry *entry, s24_error *err);
 
 /*

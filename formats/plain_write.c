@@ -7,7 +7,9 @@
 
 static void writer_free(s24_plain_writer *w)
 {
-    s24_spool_free(&w->positions);
+    s24_appender_free(&w->data);
+    s24_appender_free(&w->positions);
+    s24_spool_free(&w->waiting);
     s24_plain_free(&w->plain);
     free(w);
 }
@@ -31,7 +33,8 @@ s24_status s24_plain_writer_open(s24_plain_writer **writer, s24_plain *plain, s2
     w->plain = *plain;
     w->out = out;
     s24_plain_init(plain);
-    s24_spool_init(&w->positions, out->io);
+    w->data.out = w->positions.out = out;
+    s24_spool_init(&w->waiting, out->io);
     unsigned char head[S24_RECORD_BYTES];
     s24_status status = s24_plain_lay_out(&w->plain, err);
     status = status == S24_OK ? s24_output_write(out, 0, w->plain.header, w->plain.header_bytes, err) : status;
@@ -51,7 +54,8 @@ s24_status s24_plain_writer_begin(s24_plain_writer *w, const s24_entry *entry, s
 {
     free(w->plain.checks);
     w->plain.checks = s24_calloc((size_t)entry->checks_bytes, 1, err);
-    return w->plain.checks ? S24_OK : S24_ERR_SYSTEM;
+    const s24_status status = w->plain.checks ? s24_appender_move(&w->data, entry->offset, err) : S24_ERR_SYSTEM;
+    return status == S24_OK ? s24_appender_move(&w->positions, entry->positions, err) : status;
 }
 
 void s24_plain_writer_check(s24_plain_writer *w, const s24_entry *entry, size_t panel, const void *planes)
@@ -62,7 +66,6 @@ void s24_plain_writer_check(s24_plain_writer *w, const s24_entry *entry, size_t 
     w->plain.checks[panel] = s24_plain_check(&w->plain, p.values, planes, p.values_bytes + p.positions_bytes);
 }
 
-/* The positions of a stream wait for the last values. */
 s24_status s24_plain_writer_panel(s24_plain_writer *w, const s24_entry *entry, size_t panel, const void *planes,
                                   s24_error *err)
 {
@@ -70,12 +73,12 @@ s24_status s24_plain_writer_panel(s24_plain_writer *w, const s24_entry *entry, s
     const s24_panel_place place = s24_panel_at(&panels, panel);
     const s24_plain_place p = s24_plain_panel_place(entry, &place);
     const unsigned char *positions = (const unsigned char *)planes + p.values_bytes;
-    const s24_status status = s24_output_write(w->out, p.values, planes, p.values_bytes, err);
+    const s24_status status = s24_appender_add(&w->data, planes, p.values_bytes, err);
     if (status != S24_OK) {
         return status;
     }
-    return w->out->stream ? s24_spool_append(&w->positions, positions, p.positions_bytes, err)
-                          : s24_output_write(w->out, p.positions, positions, p.positions_bytes, err);
+    return w->out->stream ? s24_spool_append(&w->waiting, positions, p.positions_bytes, err)
+                          : s24_appender_add(&w->positions, positions, p.positions_bytes, err);
 }
 
 void s24_plain_writer_check_carried(s24_plain_writer *w, const s24_entry *entry, size_t panel, const void *data, size_t n)
@@ -84,10 +87,9 @@ void s24_plain_writer_check_carried(s24_plain_writer *w, const s24_entry *entry,
     w->plain.checks[panel] = s24_plain_check(&w->plain, offset, data, n);
 }
 
-s24_status s24_plain_writer_carried(s24_plain_writer *w, const s24_entry *entry, size_t panel, const void *data,
-                                    size_t n, s24_error *err)
+s24_status s24_plain_writer_carried(s24_plain_writer *w, const void *data, size_t n, s24_error *err)
 {
-    return s24_output_write(w->out, entry->offset + (uint64_t)panel * w->plain.panel_bytes, data, n, err);
+    return s24_appender_add(&w->data, data, n, err);
 }
 
 /* The positions that a stream has been waiting for. */
@@ -95,21 +97,23 @@ static s24_status send_positions(s24_plain_writer *w, const s24_entry *entry, s2
 {
     unsigned char *buffer = s24_alloc(COPY_BYTES, err);
     s24_status status = buffer ? S24_OK : S24_ERR_SYSTEM;
-    for (uint64_t at = 0; at < w->positions.length && status == S24_OK;) {
-        const uint64_t left = w->positions.length - at;
+    for (uint64_t at = 0; at < w->waiting.length && status == S24_OK;) {
+        const uint64_t left = w->waiting.length - at;
         const size_t n = left < COPY_BYTES ? (size_t)left : COPY_BYTES;
-        status = s24_spool_read(&w->positions, at, buffer, n, err);
+        status = s24_spool_read(&w->waiting, at, buffer, n, err);
         status = status == S24_OK ? s24_output_write(w->out, entry->positions + at, buffer, n, err) : status;
         at += n;
     }
     free(buffer);
-    s24_spool_free(&w->positions);
+    s24_spool_free(&w->waiting);
     return status;
 }
 
 s24_status s24_plain_writer_end(s24_plain_writer *w, const s24_entry *entry, s24_error *err)
 {
-    s24_status status = w->positions.length ? send_positions(w, entry, err) : S24_OK;
+    s24_status status = s24_appender_flush(&w->data, err);
+    status = status == S24_OK ? s24_appender_flush(&w->positions, err) : status;
+    status = status == S24_OK && w->waiting.length ? send_positions(w, entry, err) : status;
     if (status != S24_OK) {
         return status;
     }
@@ -143,7 +147,7 @@ static s24_status write_metrics(s24_plain_writer *w, s24_error *err)
         const size_t from = i * w->plain.panel_bytes, left = (size_t)m->bytes - from;
         const size_t n = left < w->plain.panel_bytes ? left : w->plain.panel_bytes;
         s24_plain_writer_check_carried(w, m, i, slots + from, n);
-        status = s24_plain_writer_carried(w, m, i, slots + from, n, err);
+        status = s24_plain_writer_carried(w, slots + from, n, err);
     }
     free(slots);
     return status == S24_OK ? s24_plain_writer_end(w, m, err) : status;

@@ -53,12 +53,11 @@ static s24_status read_step(const s24_entry *e, uint64_t at, size_t n, void *dat
     return S24_OK;
 }
 
-s24_status s24_target_write(s24_target *target, size_t index, size_t step, uint64_t at, const void *data, size_t n,
-                            s24_error *err)
+s24_status s24_target_write(s24_target *target, size_t index, uint64_t at, const void *data, size_t n, s24_error *err)
 {
     const s24_entry *e = s24_target_entry(target, index);
     if (target->writer) {
-        return s24_plain_writer_carried(target->writer, e, step, data, n, err);
+        return s24_plain_writer_carried(target->writer, data, n, err);
     }
     const unsigned bytes = s24_info(e->dtype)->bytes;
     if (target->sink->format->write && bytes) { /* what is no whole bytes only goes where bytes go as they are */
@@ -104,8 +103,8 @@ static s24_status carry_commit(void *ctx, unsigned slot, size_t step, s24_error 
 {
     carry_job *job = ctx;
     const s24_piece *piece = &job->pieces[slot];
-    const s24_status status = s24_target_write(job->target, job->index, step, (uint64_t)step * job->step_bytes, piece->data,
-                                               piece->n, err);
+    const s24_status status = s24_target_write(job->target, job->index, (uint64_t)step * job->step_bytes, piece->data, piece->n,
+                                               err);
     return s24_fail_prefix(err, status, "%s: ", s24_target_name(job->target));
 }
 

@@ -27,11 +27,10 @@ s24_status s24_target_open(s24_target *target, const s24_target_settings *settin
                            s24_error *err);
 
 /*
- * Writes n bytes of a carried entry, from byte `at` on, as its step-th piece; whole elements, where they have bytes. In order.
- * (In a .s24 its check is the caller's to make.)
+ * Writes n bytes of a carried entry, from byte `at` on; whole elements, where they have bytes. In order. (In a .s24 the check
+ * of each piece is the caller's to make.)
  */
-s24_status s24_target_write(s24_target *target, size_t index, size_t step, uint64_t at, const void *data, size_t n,
-                            s24_error *err);
+s24_status s24_target_write(s24_target *target, size_t index, uint64_t at, const void *data, size_t n, s24_error *err);
 
 /* Carries an entry unchanged, as number `index`. */
 s24_status s24_target_carry(s24_target *target, const s24_entry *from, size_t index, s24_error *err);

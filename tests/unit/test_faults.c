@@ -19,6 +19,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
 #include <unistd.h>
 #include <zlib.h>
 
@@ -96,6 +97,13 @@ ssize_t pwrite(int fd, const void *data, size_t n, off_t offset)
 {
     REAL(pwrite, "pwrite64")
     return fails(true) ? -1 : real(fd, data, at_most(n), offset);
+}
+
+ssize_t pwritev(int fd, const struct iovec *pieces, int count, off_t offset)
+{
+    REAL(pwritev, "pwritev64")
+    const struct iovec some = {pieces->iov_base, at_most(pieces->iov_len)};
+    return fails(true) ? -1 : armed && most && pieces->iov_len ? real(fd, &some, 1, offset) : real(fd, pieces, count, offset);
 }
 
 ssize_t read(int fd, void *data, size_t n)
