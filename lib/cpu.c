@@ -69,9 +69,9 @@ static bool machine_has_amx(void)
 {
 #ifdef __clang__
     unsigned a, b, c, d = 0;
-    return __get_cpuid_count(7, 0, &a, &b, &c, &d) && d >> 22 & d >> 24 & 1 && kernel_has_tiles();
+    return __get_cpuid_count(7, 0, &a, &b, &c, &d) && d >> 22 & d >> 24 & d >> 25 & 1 && kernel_has_tiles();
 #else
-    return HAS("amx-tile") && HAS("amx-bf16") && kernel_has_tiles();
+    return HAS("amx-tile") && HAS("amx-bf16") && HAS("amx-int8") && kernel_has_tiles();
 #endif
 }
 #else

@@ -54,7 +54,13 @@ struct s24_i8_kernel {
     X(GENERIC, s24_i8_generic_dot) \
     X(GENERIC, s24_i8_generic)
 
+#if S24_X86
+#define S24_I8_KERNELS(X) \
+    S24_I8_GENERIC(X) \
+    X(AMX, s24_i8_amx)
+#else
 #define S24_I8_KERNELS(X) S24_I8_GENERIC(X)
+#endif
 
 #define S24_DECLARE_I8(isa, kernel) extern const s24_i8_kernel kernel;
 S24_I8_KERNELS(S24_DECLARE_I8)

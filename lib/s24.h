@@ -98,7 +98,7 @@ S24_API s24_status s24_dtype_convert(s24_dtype from, const void *src, s24_dtype 
 /* What a kernel may use. Caps the choice; what the machine lacks is never used. Results do not depend on it. */
 typedef enum s24_isa {
     S24_ISA_BEST, S24_ISA_GENERIC, S24_ISA_NEON, S24_ISA_AVX2, S24_ISA_AVX512,
-    S24_ISA_AMX,             /* AVX-512 and AMX-BF16: products only */
+    S24_ISA_AMX,             /* AVX-512, AMX-BF16 and AMX-INT8: products only */
     S24_ISAS
 } s24_isa;
 
