@@ -94,7 +94,7 @@ static s24_isa machine_isa(void)
         return S24_ISA_GENERIC;
     }
     return HAS("avx512f") && HAS("avx512bw") && HAS("avx512dq") && HAS("avx512vl") && HAS("avx512vbmi") &&
-                   HAS("avx512vbmi2")
+                   HAS("avx512vbmi2") && HAS("avx512vnni")
                ? S24_ISA_AVX512
                : S24_ISA_AVX2;
 }

@@ -74,12 +74,6 @@ INLINE void generic_row(const size_t width, const s24_i8_product *x, size_t row,
     }
 }
 
-static size_t no_scratch(const s24_i8_product *x)
-{
-    (void)x;
-    return 0;
-}
-
 #define GENERIC(name, width_, least_) \
     static void pack_##name(const float *b, size_t ldb, size_t rows, size_t cols, const float *divisors, \
                             unsigned char *to) \
@@ -96,7 +90,7 @@ static size_t no_scratch(const s24_i8_product *x)
         } \
     } \
     const s24_i8_kernel s24_i8_##name = { \
-        .width = width_, .least = least_, .job_rows = 16, .scratch_bytes = no_scratch, \
+        .width = width_, .least = least_, .job_rows = 16, \
         .measure = generic_measure, .pack = pack_##name, .multiply = multiply_##name, \
     };
 
@@ -230,7 +224,7 @@ static s24_status alloc_buffers(product *o, unsigned threads, s24_error *err)
 {
     const size_t cols = o->x.blocks * o->x.kernel->width;
     size_t bytes, all;
-    o->scratch_bytes = ceil_div(o->x.kernel->scratch_bytes(&o->x), 64) * 64;
+    o->scratch_bytes = o->x.kernel->scratch_bytes ? ceil_div(o->x.kernel->scratch_bytes(&o->x), 64) * 64 : 0;
     if (!s24_mul(cols, o->x.depth, &bytes) || !s24_mul(threads, o->scratch_bytes, &all) ||
         !s24_add(all, bytes, &all) || !s24_add(all, 63, &all)) {
         return s24_fail(err, S24_ERR_USAGE, "a product over %zu elements is too long", o->x.depth);

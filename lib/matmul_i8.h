@@ -37,7 +37,7 @@ struct s24_i8_kernel {
     size_t width;
     size_t least;       /* how many columns it takes to be faster than the rows above it in the list */
     size_t job_rows;
-    size_t (*scratch_bytes)(const s24_i8_product *x);
+    size_t (*scratch_bytes)(const s24_i8_product *x); /* NULL: none */
 
     /* most[j] = the largest of itself and the bits without the sign of column j, over these rows of B. */
     void (*measure)(const float *b, size_t ldb, size_t rows, size_t cols, uint32_t *most);
@@ -57,6 +57,7 @@ struct s24_i8_kernel {
 #if S24_X86
 #define S24_I8_KERNELS(X) \
     S24_I8_GENERIC(X) \
+    X(AVX512, s24_i8_avx512) \
     X(AMX, s24_i8_amx)
 #else
 #define S24_I8_KERNELS(X) S24_I8_GENERIC(X)

@@ -16,6 +16,7 @@
 #if S24_X86
 
 #include "amx.h"
+#include "matmul_i8_avx512.h"
 
 #define STRIP_ROWS 32
 #define STEP_K 64
@@ -91,34 +92,6 @@ static a_strip find_strip(const s24_i8_product *x, const places *s, size_t row)
 VECTOR_BEGIN(VECTOR_AVX512 ",amx-tile,amx-int8")
 
 /* ---------------------------------------------------------------- B */
-
-static void measure(const float *b, size_t ldb, size_t rows, size_t cols, uint32_t *most)
-{
-    const __m512i sign = _mm512_set1_epi32(INT32_MIN);
-    for (size_t k = 0; k < rows; k++, b += ldb) {
-        for (size_t j = 0; j < cols; j += 16) {
-            const __mmask16 there = (__mmask16)(cols - j < 16 ? (1u << (cols - j)) - 1 : 0xffff);
-            const __m512i x = _mm512_andnot_si512(sign, _mm512_maskz_loadu_epi32(there, b + j));
-            const __m512i larger = _mm512_max_epu32(x, _mm512_maskz_loadu_epi32(there, most + j));
-            _mm512_mask_storeu_epi32(most + j, there, larger);
-        }
-    }
-}
-
-/*
- * The quotients by multiplication, which is faster. Their error is below 2^-15; where one is as near as that to a tie, or is
- * no number since its reciprocal is none, it is a division after all.
- */
-INLINE __m512i quantize(__m512 x, __m512 divisor, __m512 reciprocal)
-{
-    __m512 q = _mm512_mul_ps(x, reciprocal);
-    const __m512 rest = _mm512_abs_ps(_mm512_sub_ps(q, _mm512_roundscale_ps(q, 0)));
-    if (__builtin_expect(_mm512_cmp_ps_mask(rest, _mm512_set1_ps(0.4999f), _CMP_NLE_UQ) != 0, 0)) {
-        q = _mm512_div_ps(x, divisor);
-    }
-    q = _mm512_max_ps(_mm512_min_ps(q, _mm512_set1_ps(127)), _mm512_set1_ps(-127));
-    return _mm512_cvtps_epi32(q);
-}
 
 /* Four rows to a row of a tile: 0xca is a ? b : c. */
 INLINE __m512i join(const __m512i q[4])
@@ -396,9 +369,10 @@ static void multiply(const s24_i8_product *x, const s24_i8_job *job, unsigned ch
 
 VECTOR_END
 
+/* 4096 x 4096 on Sapphire Rapids: 5 columns take the time of AVX-512 VNNI, 6 the same, 8 0.78 of it, 16 0.39. */
 const s24_i8_kernel s24_i8_amx = {
-    .width = TILE_ROWS, .least = 4, .job_rows = BLOCK_ROWS, .scratch_bytes = scratch_bytes,
-    .measure = measure, .pack = pack, .multiply = multiply,
+    .width = TILE_ROWS, .least = 6, .job_rows = BLOCK_ROWS, .scratch_bytes = scratch_bytes,
+    .measure = s24_i8_measure_avx512, .pack = pack, .multiply = multiply,
 };
 
 #endif
