@@ -133,23 +133,44 @@ static void piece_masks(const a_strip *a, size_t piece)
     }
 }
 
-/* Half a line of a strip: [2 steps][2 tiles], of 16 rows one of the two. Rows that are not there keep nothing. */
+/* 64 kept values of a row to both steps of a line. */
+INLINE void expand_row(__m256i low, __m256i high, const uint32_t masks[4], unsigned char *row)
+{
+    uint64_t keep[2];
+    memcpy(keep, masks, sizeof keep);
+    _mm512_store_si512(row, _mm512_maskz_expand_epi8(keep[0], _mm512_castsi256_si512(low)));
+    _mm512_store_si512(row + STRIP_STEP, _mm512_maskz_expand_epi8(keep[1], _mm512_castsi256_si512(high)));
+}
+
+/* At the edges of A. Rows that are not there keep nothing. */
+static void expand_edge(const a_strip *a, size_t line, const unsigned char *values, size_t from, unsigned char *tiles)
+{
+    const size_t left = a->count - line * 64;
+    const __mmask32 low = left < 32 ? (1u << left) - 1 : UINT32_MAX;
+    const __mmask32 high = left <= 32 ? 0 : left < 64 ? (1u << (left - 32)) - 1 : UINT32_MAX;
+    for (size_t r = from; r < from + TILE_ROWS; r++) {
+        const unsigned char *row = values + min_size(r, a->rows - 1) * a->value_pitch;
+        expand_row(_mm256_maskz_loadu_epi8(low, row), _mm256_maskz_loadu_epi8(high, row + 32),
+                   a->masks[r] + line % PIECE_LINES * 4, tiles + 64 * r);
+    }
+}
+
+/* A line of a strip, [2 steps][2 tiles]: of 16 rows one of the two. */
 INLINE void expand_half(const a_strip *a, size_t line, size_t half, unsigned char *tiles)
 {
-    const size_t at = line / PIECE_LINES * a->value_piece + line % PIECE_LINES * a->value_line, left = a->count - line * 64;
-    const __mmask32 first = left < 32 ? (1u << left) - 1 : UINT32_MAX;
-    const __mmask32 second = left <= 32 ? 0 : left < 64 ? (1u << (left - 32)) - 1 : UINT32_MAX;
+    const size_t from = half * TILE_ROWS, pitch = a->value_pitch;
     const size_t ahead = a->ahead + (line * 64 + a->ahead < a->count ? 0 : a->wrap);
-    for (size_t r = half * TILE_ROWS; r < (half + 1) * TILE_ROWS; r++) {
-        const unsigned char *values = a->values + min_size(r, a->rows - 1) * a->value_pitch + at;
-        const uint32_t *masks = a->masks[r] + line % PIECE_LINES * 4;
-        uint64_t keep[2];
-        memcpy(keep, masks, sizeof keep);
+    const unsigned char *values = a->values + line / PIECE_LINES * a->value_piece + line % PIECE_LINES * a->value_line;
+    if (a->rows < STRIP_ROWS || a->count - line * 64 < 64) {
+        expand_edge(a, line, values, from, tiles);
+        return;
+    }
+    const uint32_t *masks = a->masks[from] + line % PIECE_LINES * 4;
+    values += from * pitch;
+    tiles += 64 * from;
+    for (size_t r = 0; r < TILE_ROWS; r++, values += pitch, masks += 16, tiles += 64) {
         _mm_prefetch((const char *)((uintptr_t)values + ahead), _MM_HINT_T1);
-        const __m512i low = _mm512_castsi256_si512(_mm256_maskz_loadu_epi8(first, values));
-        const __m512i high = _mm512_castsi256_si512(_mm256_maskz_loadu_epi8(second, values + 32));
-        _mm512_store_si512(tiles + 64 * r, _mm512_maskz_expand_epi8(keep[0], low));
-        _mm512_store_si512(tiles + STRIP_STEP + 64 * r, _mm512_maskz_expand_epi8(keep[1], high));
+        expand_row(load32(values), load32(values + 32), masks, tiles);
     }
 }
 
