@@ -8,7 +8,7 @@
 #include "table.h"
 #include "text.h"
 
-const char *const bench_computes[] = {[S24_COMPUTE_F32] = "f32", [S24_COMPUTE_BF16] = "bf16", NULL};
+const char *const bench_computes[] = {[S24_COMPUTE_F32] = "f32", [S24_COMPUTE_BF16] = "bf16", [S24_COMPUTE_I8] = "i8", NULL};
 
 /* ---------------------------------------------------------------- figures */
 
@@ -19,10 +19,13 @@ static bool has_bf16(const bench_report *b, size_t side)
 
 /*
  * Side 0 is the sparse one. The operations are those of the dense product: sparse leaves out half, and may reach 2 (and
- * more, where f32 is made of several products in bf16).
+ * more, where f32 is made of several products in bf16). Of i8 no peak is measured.
  */
 static double share_of_peak(const bench_report *b, size_t side, const s24_bench_figures *f)
 {
+    if (side == 0 && b->run->compute == S24_COMPUTE_I8) {
+        return NAN;
+    }
     const s24_ceilings *c = b->ceilings;
     return f->gflops / (has_bf16(b, side) && c->bf16_gflops > 0 ? c->bf16_gflops : c->f32_gflops);
 }
@@ -109,7 +112,7 @@ static void add(table *t, const char *format, double x)
 {
     char text[TEXT_SIZE];
     snprintf(text, sizeof text, format, x);
-    table_add(t, text);
+    table_add(t, isnan(x) ? "-" : text);
 }
 
 static void add_result(table *t, const bench_report *b, size_t n, size_t side, const s24_bench_figures *f)
@@ -130,9 +133,11 @@ static void add_result(table *t, const bench_report *b, size_t n, size_t side, c
 /* One line about what was measured: of the text, and under the title of the drawing. */
 static void describe(char *line, size_t size, const bench_report *b)
 {
+    static const char *const made[] = {[S24_COMPUTE_F32] = "", [S24_COMPUTE_BF16] = " rounded to bf16",
+                                       [S24_COMPUTE_I8] = " quantized to i8"};
     const s24_geometry *g = &b->tensor->geometry;
     snprintf(line, size, "%zu x %zu weights of %s times k x n of f32%s, %s, %u thread%s; medians of %u", g->rows,
-             g->cols, s24_dtype_name(b->tensor->dtype), b->run->compute == S24_COMPUTE_BF16 ? " rounded to bf16" : "",
+             g->cols, s24_dtype_name(b->tensor->dtype), made[b->run->compute],
              s24_isa_name(s24_isa_detect(b->run->isa)), b->run->threads, b->run->threads == 1 ? "" : "s", b->run->reps);
 }
 

@@ -93,7 +93,8 @@ static const args_option bench_rows[] = {
     {.name = "baseline", .value = "WHICH", .set = args_set_word, .offset = BENCH(no_baseline), .words = baseline_words,
      .help = "The dense products to compare with: auto, OpenBLAS and oneDNN where they are installed, or none."},
     {.name = "compute", .value = "TYPE", .set = args_set_word, .offset = BENCH(compute), .words = bench_computes,
-     .help = "Multiply in f32, the default, or round the dense matrix to bf16 first: faster with AMX, less accurate."},
+     .help = "Multiply in f32, the default; round the dense matrix to bf16 first: faster with AMX, less accurate; or, for "
+             "weights of i8, quantize its columns to i8."},
     {.name = "ceilings", .set = args_set_flag, .offset = BENCH(ceilings),
      .help = "Measure what this machine can read and compute at most, and tell what share of that is reached."},
     {.name = "svg", .value = "FILE", .set = args_set_string, .offset = BENCH(svg), .file = true,

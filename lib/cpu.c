@@ -69,9 +69,9 @@ static bool machine_has_amx(void)
 {
 #ifdef __clang__
     unsigned a, b, c, d = 0;
-    return __get_cpuid_count(7, 0, &a, &b, &c, &d) && d >> 22 & d >> 24 & 1 && kernel_has_tiles();
+    return __get_cpuid_count(7, 0, &a, &b, &c, &d) && d >> 22 & d >> 24 & d >> 25 & 1 && kernel_has_tiles();
 #else
-    return HAS("amx-tile") && HAS("amx-bf16") && kernel_has_tiles();
+    return HAS("amx-tile") && HAS("amx-bf16") && HAS("amx-int8") && kernel_has_tiles();
 #endif
 }
 #else
@@ -94,7 +94,7 @@ static s24_isa machine_isa(void)
         return S24_ISA_GENERIC;
     }
     return HAS("avx512f") && HAS("avx512bw") && HAS("avx512dq") && HAS("avx512vl") && HAS("avx512vbmi") &&
-                   HAS("avx512vbmi2")
+                   HAS("avx512vbmi2") && HAS("avx512vnni")
                ? S24_ISA_AVX512
                : S24_ISA_AVX2;
 }

@@ -23,7 +23,7 @@
  * level the error was 2.3 times sgemm's at K = 16384; with it, half.) Where the cuts are depends on K, N and the
  * kernels, never on threads: the bytes are the same.
  */
-#include "matmul_kernels.h"
+#include "matmul_i8.h"
 
 #include <string.h>
 #include <unistd.h>
@@ -812,7 +812,7 @@ static s24_status plan_init(s24_matmul_plan *plan, const s24_tensor *a, const s2
                         "pruned along axis %d", a->rank, a->axis);
     }
     plan->amx = s24_isa_detect(plan->options.isa) == S24_ISA_AMX && s24_amx_permitted();
-    return S24_OK;
+    return plan->options.compute == S24_COMPUTE_I8 ? s24_i8_check(a, err) : S24_OK;
 }
 
 s24_status s24_matmul_plan_new(const s24_tensor *a, const s24_matmul_options *options, s24_matmul_plan **plan,
@@ -870,6 +870,11 @@ static s24_status dispatch(const s24_matmul_plan *plan, const s24_product *io, s
                  .bytes = s24_info(plan->a->dtype)->bytes, .b = io->b, .c = io->c, .ldb = io->ldb, .n = io->n,
                  .ldc = io->ldc, .checked = io->checked};
     const unsigned threads = worthwhile_threads(&p, plan->options.threads);
+    if (io->compute == S24_COMPUTE_I8) {
+        const s24_isa isa = s24_isa_detect(plan->options.isa);
+        const s24_isa permitted = isa == S24_ISA_AMX && !plan->amx ? S24_ISA_AVX512 : isa;
+        return s24_i8_multiply(io, s24_find_i8_kernel(permitted, io->n), p.ops, threads, err);
+    }
 #if S24_X86
     if (plan->amx && amx_suits(io)) {
         bool finite;

@@ -25,8 +25,7 @@
 
 #if S24_X86
 
-#include <stdatomic.h>
-
+#include "amx.h"
 #include "dtype.h"
 #include "error.h"
 #include "load_avx512.h"
@@ -34,8 +33,6 @@
 #include "threads.h"
 
 /* The order of tiles: rows and columns of a strip and a panel, and bytes. */
-#define TILE_ROWS 16
-#define TILE_BYTES 1024
 #define STRIP_ROWS 32
 #define PANEL_COLS 32
 #define STEP_K 32
@@ -107,22 +104,6 @@ typedef struct amx_kernel {
 VECTOR_BEGIN(VECTOR_AVX512 ",amx-tile,amx-bf16")
 
 /* ---------------------------------------------------------------- expanding A */
-
-/* Keep masks of the 32 elements of each step of a row, from the nibbles; none beyond `cols`. */
-INLINE void keep_masks(const uint8_t *positions, size_t cols, uint32_t masks[PIECE_STEPS])
-{
-    /* 1 << p0 | 1 << p1 for 4 8 9 C D E; whatever for the others, which are refused. */
-    const __m512i table = _mm512_broadcast_i32x4(_mm_setr_epi8(0, 0, 0, 0, 3, 0, 0, 0, 5, 6, 0, 0, 9, 10, 12, 0));
-    const __m512i high_table = _mm512_slli_epi16(table, 4), low = _mm512_set1_epi8(15);
-    const size_t bytes = cols >= 8 * 64 ? 64 : (cols + 7) / 8;
-    const __m512i x = _mm512_maskz_loadu_epi8(UINT64_MAX >> (64 - bytes), positions);
-    const __m512i lows = _mm512_shuffle_epi8(table, _mm512_and_si512(x, low));
-    const __m512i highs = _mm512_shuffle_epi8(high_table, _mm512_and_si512(_mm512_srli_epi16(x, 4), low));
-    _mm512_store_si512(masks, _mm512_or_si512(lows, highs));
-    if (cols < 8 * 64 && cols % 32) {
-        masks[cols / 32] &= (1u << cols % 32) - 1;
-    }
-}
 
 /* Expands 16 kept values into a row of the tile of each term. */
 INLINE void expand_bf16_row(const void *values, __mmask16 there, __mmask32 keep, unsigned char *row)
@@ -278,49 +259,7 @@ static void pack_step(const float *b, size_t ldb, size_t rows, size_t cols, unsi
 
 /* ---------------------------------------------------------------- tiles */
 
-static void configure_tiles(void)
-{
-    struct {
-        uint8_t palette, start, reserved[14];
-        uint16_t row_bytes[16];
-        uint8_t rows[16];
-    } config = {.palette = 1};
-    for (int i = 0; i < 8; i++) {
-        config.row_bytes[i] = 64;
-        config.rows[i] = TILE_ROWS;
-    }
-    atomic_signal_fence(memory_order_seq_cst); /* gcc 12 does not know that _tile_loadconfig reads memory */
-    _tile_loadconfig(&config);
-}
-
-static void release_tiles(void)
-{
-    _tile_release();
-}
-
-/* C: registers 0 1 2 3, A: 4 5, B: 6 7 (the intrinsics want constants). */
-static void load_c(const float *c, bool first)
-{
-    if (first) {
-        _tile_zero(0);
-        _tile_zero(1);
-        _tile_zero(2);
-        _tile_zero(3);
-        return;
-    }
-    _tile_loadd(0, c, 64);
-    _tile_loadd(1, c + 256, 64);
-    _tile_loadd(2, c + 512, 64);
-    _tile_loadd(3, c + 768, 64);
-}
-
-static void store_c(float *c)
-{
-    _tile_stored(0, c, 64);
-    _tile_stored(1, c + 256, 64);
-    _tile_stored(2, c + 512, 64);
-    _tile_stored(3, c + 768, 64);
-}
+/* C: registers 0 1 2 3, A: 4 5, B: 6 7. */
 
 /* One tile of columns: every second product goes to the registers that the other tile would have, for four chains. */
 INLINE void multiply_narrow(const unsigned i, const unsigned j, const unsigned char *b)

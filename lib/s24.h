@@ -15,7 +15,7 @@
  * two calls write to the same object. Functions with a `threads` option start and join their own threads.
  *
  * Determinism. The same input and options give the same bytes and the same figures whatever the instruction
- * set and the number of threads (products of s24_sparse_matmul: for one instruction set).
+ * set and the number of threads (products of s24_sparse_matmul: for one instruction set, but for S24_COMPUTE_I8).
  *
  * Files are in s24io.h.
  */
@@ -98,7 +98,7 @@ S24_API s24_status s24_dtype_convert(s24_dtype from, const void *src, s24_dtype 
 /* What a kernel may use. Caps the choice; what the machine lacks is never used. Results do not depend on it. */
 typedef enum s24_isa {
     S24_ISA_BEST, S24_ISA_GENERIC, S24_ISA_NEON, S24_ISA_AVX2, S24_ISA_AVX512,
-    S24_ISA_AMX,             /* AVX-512 and AMX-BF16: products only */
+    S24_ISA_AMX,             /* AVX-512, AMX-BF16 and AMX-INT8: products only */
     S24_ISAS
 } s24_isa;
 
@@ -263,7 +263,8 @@ S24_API s24_status s24_compute_metrics(const s24_dense *original, const s24_tens
 /* What a product computes with. */
 typedef enum s24_compute {
     S24_COMPUTE_F32,        /* the errors of f32 arithmetic */
-    S24_COMPUTE_BF16        /* B is rounded to bf16 first (nearest, ties to even): less accurate, faster with AMX */
+    S24_COMPUTE_BF16,       /* B is rounded to bf16 first (nearest, ties to even): less accurate, faster with AMX */
+    S24_COMPUTE_I8          /* B is quantized to i8 column by column, for weights of i8: see s24_sparse_matmul */
 } s24_compute;
 
 typedef struct s24_matmul_options {
@@ -280,6 +281,12 @@ typedef struct s24_matmul_options {
  * A is never made dense. B and C must not overlap. With AMX elements below 2^-126 may count as 0. options may be NULL:
  * S24_MATMUL_OPTIONS_INIT. S24_ERR_USAGE: a tensor that is not such a matrix, or an f64 one. S24_ERR_DATA: a position that
  * is none.
+ *
+ * S24_COMPUTE_I8 multiplies whole numbers. For every column j of B, in f32: s_j = max_k |b_kj| / 127; q_kj = b_kj / s_j
+ * rounded to nearest, ties to even, and held within -127..127 (0 where s_j is 0); C_ij = s_j * sum_k w_ik q_kj, the sum
+ * exact and rounded once to f32. Results are the same bytes for every instruction set and number of threads. S24_ERR_USAGE:
+ * weights that are not i8 (compute in f32 or bf16), or rows of more than 132104 kept ones, whose sums may exceed i32.
+ * S24_ERR_DATA: a column of B with an infinity or a NaN, which the message names.
  */
 S24_API s24_status s24_sparse_matmul(const s24_tensor *a, const float *b, size_t ldb, size_t n, float *c, size_t ldc,
                                      const s24_matmul_options *options, s24_error *err);

@@ -46,6 +46,19 @@ expect_stdout_has '"compute": "bf16"'
 if grep -q -e ceilings -e of_peak .stdout; then fail "expected no ceilings unasked"; fi
 run matmul-bench --compute f16
 expect_status 2
+run matmul-bench --m 64 --k 64 --n 1,20 --reps 1 -T 1 --baseline none --dtype i8 --compute i8
+expect_status 0
+expect_stdout_has 'f32 quantized to i8'
+run matmul-bench --m 64 --k 64 --n 1,20 --reps 1 -T 1 --baseline none --dtype i8 --compute i8 --ceilings --json
+expect_status 0
+expect_stdout_has '"dtype": "i8"'
+expect_stdout_has '"compute": "i8"'
+expect_stdout_has '"of_peak":null'
+tr ',' '\n' <.stdout | sed -n 's/.*"max_error"://p' >errors
+awk '$1 + 0 <= 0 || $1 + 0 > 3e-2 { exit 1 } END { exit NR != 2 }' errors || fail "$(cat errors)"
+run matmul-bench --m 64 --k 64 --n 2 --reps 1 -T 1 --baseline none --compute i8
+expect_status 2
+expect_error 'wants weights of i8, and these are f16; compute in f32 or bf16'
 
 # ceilings, as text and as JSON
 run matmul-bench --m 64 --k 64 --n 2 --reps 1 -T 1 --baseline none --ceilings

@@ -11,7 +11,7 @@
 #include <time.h>
 
 #include "dtype.h"
-#include "matmul_kernels.h"
+#include "matmul_i8.h"
 
 static const s24_dtype dtypes[] = {S24_F32, S24_F16, S24_BF16, S24_F8E4M3, S24_F8E5M2, S24_I8};
 static const uint8_t nibbles[] = {0x4, 0x8, 0x9, 0xc, 0xd, 0xe};
@@ -580,6 +580,198 @@ START_TEST(nonfinite_everywhere)
 }
 END_TEST
 
+/* ---------------------------------------------------------------- i8 */
+
+/* C by the formula of s24.h, shared with no kernel. */
+static void reference_i8(const s24_tensor *t, const float *b, size_t ldb, size_t n, float *c, size_t ldc)
+{
+    int *q = malloc((t->geometry.cols + 4) * sizeof *q);
+    for (size_t j = 0; j < n; j++) {
+        float most = 0;
+        for (size_t k = 0; k < t->geometry.cols; k++) {
+            most = fmaxf(most, fabsf(b[k * ldb + j]));
+        }
+        const float scale = most / 127;
+        memset(q, 0, (t->geometry.cols + 4) * sizeof *q);
+        for (size_t k = 0; k < t->geometry.cols && scale > 0; k++) {
+            q[k] = (int)fmaxf(-127, fminf(127, rintf(b[k * ldb + j] / scale)));
+        }
+        for (size_t r = 0; r < t->geometry.rows; r++) {
+            int64_t sum = 0;
+            for (size_t g = 0; g < t->geometry.groups; g++) {
+                const s24_block block = s24_tensor_block(t, r, g);
+                for (int i = 0; i < 2; i++) {
+                    sum += (int64_t)block.values[i] * q[4 * g + block.positions[i]];
+                }
+            }
+            c[r * ldc + j] = (float)sum * scale;
+        }
+    }
+    free(q);
+}
+
+static void require_same(const s24_tensor *t, size_t n, const float *c, const float *want, size_t ldc, const char *what)
+{
+    for (size_t r = 0; r < t->geometry.rows; r++) {
+        for (size_t j = 0; j < (r + 1 < t->geometry.rows ? ldc : n); j++) {
+            const float expected = j < n ? want[r * ldc + j] : GUARD;
+            REQUIRE(memcmp(&c[r * ldc + j], &expected, sizeof expected) == 0, "%s %zux%zu, n %zu: [%zu, %zu] is %g, not %g",
+                    what, t->geometry.rows, t->geometry.cols, n, r, j, (double)c[r * ldc + j], (double)expected);
+        }
+    }
+}
+
+/* What quantizing may stumble over: a column of zeros, of one sign, of ties, of subnormals, of the largest numbers. */
+static void spoil(float *b, size_t k, size_t n, size_t ldb)
+{
+    for (size_t j = 0; j < n; j++) {
+        const uint64_t what = next() % 8;
+        for (size_t i = 0; i < k; i++) {
+            float *x = &b[i * ldb + j];
+            *x = what == 0   ? copysignf(0, *x)
+                 : what == 1 ? fabsf(*x)
+                 : what == 2 ? (i == 0 ? 127.0f : (float)((int)(next() % 254) - 127) + 0.5f)
+                 : what == 3 ? (float)((double)*x * 300 * 0x1p-149)
+                 : what == 4 ? *x * FLT_MAX
+                             : *x;
+        }
+    }
+}
+
+/* Every row of the list that this machine has, at any number of columns. */
+static void one_i8(size_t m, size_t k, size_t n, size_t ldb, size_t ldc, unsigned threads)
+{
+    static const struct {
+        s24_isa isa;
+        const s24_i8_kernel *kernel;
+        const char *name;
+    } rows[] = {
+#define X(isa_, kernel_) {S24_ISA_##isa_, &kernel_, #kernel_},
+        S24_I8_KERNELS(X)
+#undef X
+    };
+    s24_tensor *t = random_tensor(S24_I8, m, k);
+    float *b = random_matrix(k, n, ldb, NAN), *want = random_matrix(m, n, ldc, GUARD);
+    spoil(b, k, n, ldb);
+    if (m > 1) { /* the largest sums that there are */
+        memset(t->values, INT8_MIN, t->geometry.row_values);
+    }
+    reference_i8(t, b, ldb, n, want, ldc);
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        if (s24_isa_detect(rows[i].isa) != rows[i].isa || (rows[i].isa == S24_ISA_AMX && !s24_amx_permitted())) {
+            continue;
+        }
+        float *c = random_matrix(m, n, ldc, GUARD);
+        const s24_product p = {.a = t, .b = b, .c = c, .ldb = ldb, .n = n, .ldc = ldc};
+        s24_error err = {.status = S24_OK};
+        const s24_matmul_ops *ops = s24_find_matmul_kernel(rows[i].isa, S24_I8)->ops;
+        REQUIRE(s24_i8_multiply(&p, rows[i].kernel, ops, threads, &err) == S24_OK, "%s", err.message);
+        require_same(t, n, c, want, ldc, rows[i].name);
+        free(c);
+    }
+    free(want);
+    free(b);
+    free_tensor(t);
+}
+
+START_TEST(i8_kernels)
+{
+    static const size_t ks[] = {1, 3, 4, 31, 63, 64, 65, 127, 128, 129, 191, 257, 511, 513, 700, 1025};
+    static const size_t ms[] = {1, 2, 5, 15, 16, 17, 31, 32, 33, 70};
+    static const size_t ns[] = {1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 32, 33, 47, 48, 64, 65, 100};
+    for (size_t i = 0; i < COUNT(ks) * COUNT(ns); i++) {
+        const size_t n = ns[i / COUNT(ks)];
+        one_i8(ms[next() % COUNT(ms)], ks[i % COUNT(ks)], n, n + i % 3, n + i % 5, 1 + (unsigned)i % 3);
+    }
+    one_i8(600, 130, 70, 70, 70, 1);    /* more rows than a block */
+    one_i8(40, 8300, 40, 40, 41, 2);    /* more than one chunk of K */
+    one_i8(33, 12288, 3, 4, 3, 1);
+    one_i8(9, 300, 1100, 1100, 1100, 5);
+    one_i8(3, 264208, 2, 2, 2, 1);      /* the longest row */
+}
+END_TEST
+
+static void multiply_i8(const s24_tensor *t, const float *b, size_t n, float *c, s24_isa isa, unsigned threads)
+{
+    const s24_matmul_options options = {.threads = threads, .isa = isa, .compute = S24_COMPUTE_I8};
+    s24_error err = {.status = S24_OK};
+    REQUIRE(s24_sparse_matmul(t, b, n, n, c, n, &options, &err) == S24_OK, "%s", err.message);
+}
+
+/* One shot and by a plan, on any number of threads and instruction set. */
+START_TEST(i8_products)
+{
+    const s24_isa isa = (s24_isa)_i;
+    if (s24_isa_detect(isa) != isa) {
+        return; /* not on this machine */
+    }
+    static const size_t sizes[][3] = {{1203, 1100, 1}, {501, 1027, 3}, {301, 1027, 9}, {700, 601, 64}, {9, 3001, 500},
+                                      {129, 513, 33}, {900, 132, 120}, {45, 4700, 20}};
+    for (size_t i = 0; i < COUNT(sizes); i++) {
+        const size_t m = sizes[i][0], k = sizes[i][1], n = sizes[i][2];
+        s24_tensor *t = random_tensor(S24_I8, m, k);
+        float *b = random_matrix(k, n, n, 0), *c = random_matrix(m, n, n, 0), *want = random_matrix(m, n, n, 0);
+        const s24_matmul_options options = {.threads = 2, .isa = isa, .compute = S24_COMPUTE_I8};
+        s24_matmul_plan *plan;
+        s24_error err;
+        reference_i8(t, b, n, n, want, n);
+        for (unsigned threads = 0; threads <= 4; threads += 1 + threads) {
+            memset(c, 0xff, m * n * sizeof *c);
+            multiply_i8(t, b, n, c, isa, threads);
+            require_same(t, n, c, want, n, s24_isa_name(isa));
+        }
+        memset(c, 0xff, m * n * sizeof *c);
+        REQUIRE(s24_matmul_plan_new(t, &options, &plan, &err) == S24_OK, "%s", err.message);
+        REQUIRE(s24_matmul_plan_multiply(plan, b, n, n, c, n, &err) == S24_OK, "%s", err.message);
+        require_same(t, n, c, want, n, "plan");
+        s24_matmul_plan_free(plan);
+        free(want);
+        free(c);
+        free(b);
+        free_tensor(t);
+    }
+}
+END_TEST
+
+START_TEST(i8_refused)
+{
+    const s24_isa isa = (s24_isa)_i;
+    if (s24_isa_detect(isa) != isa) {
+        return; /* not on this machine */
+    }
+    const s24_matmul_options options = {.threads = 1, .isa = isa, .compute = S24_COMPUTE_I8};
+    static const float bad[] = {NAN, -NAN, INFINITY, -INFINITY};
+    const size_t m = 20, k = 72;
+    s24_tensor *t = random_tensor(S24_I8, m, k), *f16 = random_tensor(S24_F16, m, k);
+    s24_tensor *deep = random_tensor(S24_I8, 1, 264212);
+    s24_matmul_plan *plan;
+    s24_error err;
+    for (size_t n = 1; n < 70; n += 11) {
+        float *b = random_matrix(k, n, n, 0), *c = random_matrix(m, n, n, 0);
+        const size_t at = next() % (k * n);
+        char want[32];
+        snprintf(want, sizeof want, "column %zu ", at % n);
+        b[at] = bad[n % COUNT(bad)];
+        ck_assert_int_eq(s24_sparse_matmul(t, b, n, n, c, n, &options, &err), S24_ERR_DATA);
+        ck_assert_msg(strncmp(err.message, want, strlen(want)) == 0, "%s, not %s", err.message, want);
+        b[at] = 0;
+        t->positions[17 * t->geometry.row_positions] = 0x44 & 0xf1; /* not ascending */
+        ck_assert_int_eq(s24_sparse_matmul(t, b, n, n, c, n, &options, &err), S24_ERR_DATA);
+        ck_assert_msg(strncmp(err.message, "row 17, group 0:", 16) == 0, "%s", err.message);
+        t->positions[17 * t->geometry.row_positions] = 0x44;
+        free(c);
+        free(b);
+    }
+    ck_assert_int_eq(s24_matmul_plan_new(f16, &options, &plan, &err), S24_ERR_USAGE);
+    ck_assert_msg(strstr(err.message, "f16") && strstr(err.message, "compute in f32"), "%s", err.message);
+    ck_assert_int_eq(s24_matmul_plan_new(deep, &options, &plan, &err), S24_ERR_USAGE);
+    ck_assert_msg(strstr(err.message, "132106") && strstr(err.message, "132104"), "%s", err.message);
+    free_tensor(deep);
+    free_tensor(f16);
+    free_tensor(t);
+}
+END_TEST
+
 START_TEST(usage)
 {
     const size_t shape[3] = {4, 8, 2};
@@ -788,7 +980,7 @@ int main(void)
                  {same_for_all_threads, "threads"}, {plans, "plans"}, {empty, "empty"}, {bad_positions_are_refused, "positions"},
                  {unused_nibble_is_ignored, "nibble"}, {padding_is_absent, "padding"}, {nonfinite_b, "nonfinite"},
                  {tile_edges, "edges"}, {nonfinite_everywhere, "nonfinite2"}, {error_and_bench, "error"},
-                 {ceilings, "ceilings"}};
+                 {ceilings, "ceilings"}, {i8_products, "i8"}, {i8_refused, "i8 refused"}};
     if (s24_isa_detect(S24_ISA_AMX) != S24_ISA_AMX) {
         printf("test_matmul: no AMX on this machine: its tests are left out\n");
     }
@@ -806,6 +998,9 @@ int main(void)
     }
     TCase *tcase = tcase_create("others");
     tcase_add_test(tcase, usage);
+    tcase_add_test(tcase, i8_kernels);
+    tcase_set_timeout(tcase, 300);
+    tcase_add_checked_fixture(tcase, begin, NULL);
     tcase_add_test(tcase, bench_data);
     suite_add_tcase(suite, tcase);
     SRunner *runner = srunner_create(suite);
