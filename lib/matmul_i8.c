@@ -243,7 +243,8 @@ static s24_status alloc_buffers(product *o, unsigned threads, s24_error *err)
 
 static s24_status run(product *o, unsigned threads, s24_error *err)
 {
-    static const s24_stages measure = {.work = measure_job}, pack = {.work = pack_job}, multiply = {.work = multiply_job};
+    static const s24_stages measure = {.work = measure_job}, pack = {.work = pack_job};
+    static const s24_stages multiply = {.work = multiply_job};
     /* Measuring and packing a few columns takes less time than starting a thread. */
     const unsigned some = o->x.p->n < 256 ? 1 : threads;
     s24_status status = s24_run(&measure, o, ceil_div(o->x.p->n, o->measured_cols), some, err);
@@ -255,12 +256,12 @@ static s24_status run(product *o, unsigned threads, s24_error *err)
 s24_status s24_i8_check(const s24_tensor *a, s24_error *err)
 {
     if (a->dtype != S24_I8) {
-        return s24_fail(err, S24_ERR_USAGE, "a product in i8 wants weights of i8, and these are %s; compute in f32 or bf16",
-                        s24_dtype_name(a->dtype));
+        return s24_fail(err, S24_ERR_USAGE, "a product in i8 wants weights of i8, and these are %s; compute in f32 or "
+                        "bf16", s24_dtype_name(a->dtype));
     }
     if (a->geometry.row_values > S24_I8_MOST) {
-        return s24_fail(err, S24_ERR_USAGE, "a row keeps %zu weights, and their sum in i8 is exact up to %zu; compute in f32",
-                        a->geometry.row_values, S24_I8_MOST);
+        return s24_fail(err, S24_ERR_USAGE, "a row keeps %zu weights, and their sum in i8 is exact up to %zu; compute in "
+                        "f32", a->geometry.row_values, S24_I8_MOST);
     }
     return S24_OK;
 }

@@ -18,7 +18,7 @@
 
 #define STEP_VALUES 64
 #define STEP_POSITIONS 16
-#define COLS 4       /* at a time: their registers, and 16 KiB of B for 4096 k */
+#define COLS 8       /* at a time, at most: their registers, and 32 KiB of B for 4096 k */
 
 VECTOR_BEGIN(VECTOR_AVX512)
 
@@ -77,7 +77,11 @@ INLINE void add_step(const unsigned cols, __m512i weights, __m128i positions, co
 INLINE void dot_row(const unsigned cols, const unsigned char *values, const uint8_t *positions, size_t groups,
                     const unsigned char *q, size_t pitch, int32_t dots[COLS])
 {
-    __m512i weight_sum = _mm512_setzero_si512(), sums[COLS] = {weight_sum, weight_sum, weight_sum, weight_sum};
+    __m512i weight_sum = _mm512_setzero_si512(), sums[COLS];
+    S24_UNROLL
+    for (unsigned j = 0; j < cols; j++) {
+        sums[j] = weight_sum;
+    }
     for (; groups >= STEP_VALUES / 2; groups -= STEP_VALUES / 2) {
         prefetch_ahead(values, 64);
         prefetch_ahead(positions, STEP_POSITIONS);
@@ -91,6 +95,7 @@ INLINE void dot_row(const unsigned cols, const unsigned char *values, const uint
         const __mmask16 there = (__mmask16)((1u << (groups + 1) / 2) - 1);
         add_step(cols, weights, _mm_maskz_loadu_epi8(there, positions), q, pitch, &weight_sum, sums);
     }
+    S24_UNROLL
     for (unsigned j = 0; j < cols; j++) {
         dots[j] = _mm512_reduce_add_epi32(_mm512_sub_epi32(sums[j], weight_sum));
     }
@@ -112,11 +117,14 @@ INLINE void multiply_rows(const unsigned cols, const s24_i8_product *x, const s2
 static void multiply(const s24_i8_product *x, const s24_i8_job *job, unsigned char *scratch)
 {
     (void)scratch;
-    for (size_t col = job->block; col < job->end; col += COLS) {
-        switch (job->end - col) {
+    for (size_t col = job->block, cols; col < job->end; col += cols) {
+        const size_t left = job->end - col;
+        cols = left >= COLS ? COLS : left > 4 ? 4 : left;
+        switch (cols) {
         case 1: multiply_rows(1, x, job, col); break;
         case 2: multiply_rows(2, x, job, col); break;
         case 3: multiply_rows(3, x, job, col); break;
+        case 4: multiply_rows(4, x, job, col); break;
         default: multiply_rows(COLS, x, job, col);
         }
     }

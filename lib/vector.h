@@ -27,7 +27,8 @@
 
 /* What lib/cpu.c asks for before it says S24_ISA_AVX2 and S24_ISA_AVX512; keep them equal. */
 #define VECTOR_AVX2 "avx2,bmi,bmi2,f16c,fma,popcnt"
-#define VECTOR_AVX512 "avx2,bmi,bmi2,f16c,fma,popcnt,avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vbmi2,avx512vnni"
+#define VECTOR_AVX512 \
+    "avx2,bmi,bmi2,f16c,fma,popcnt,avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vbmi2,avx512vnni"
 
 /* The pieces of a kernel are always inlined: their dtype arguments are then constants, and branches on them vanish. */
 #define INLINE static inline __attribute__((always_inline))
