@@ -42,9 +42,9 @@
 #define TERMS 3           /* of f32 */
 
 /*
- * The order of A. A line is 64 bytes of values of each row of a strip, 1, 2 or 4 steps of 4, 2 or 1 bytes an element, and
- * behind them keep masks of 32 bits, [row][step]. A group is the lines of 4 steps, a block [group][strip][line]: what a job
- * reads is one stream, although all its strips go past the B of a group before that of the next.
+ * The order of A. A line is 64 bytes of values of each row of a strip, 1, 2 or 4 steps of 4, 2 or 1 bytes an element,
+ * and behind them keep masks of 32 bits, [row][step]. A group is the lines of 4 steps, a block [group][strip][line]: what
+ * a job reads is one stream, although all its strips go past the B of a group before that of the next.
  */
 #define LINE_BYTES 64
 #define GROUP_STEPS 4
@@ -56,7 +56,7 @@
  * Sizes. A block of A is 256 rows by CHUNK_STEPS / terms, 1 MiB expanded, and lies in the L2 cache (2 MiB wherever
  * there is AMX) while the panels go past it, in pieces that the L1 cache (48 KiB) holds beside a strip. More rows would
  * read B less often, more steps C; 384 by 48 and 512 by 32 were no faster. As many columns of B are packed at a time as
- * make PACK_BYTES. Of A, what lies AHEAD is asked for: a quarter and twice to eight times the distance made no difference.
+ * make PACK_BYTES. Of A, what lies AHEAD is asked for: a quarter and two to eight times of it made no difference.
  */
 #define BLOCK_STRIPS 8
 #define CHUNK_STEPS 64
@@ -66,8 +66,17 @@
 #define AHEAD 8192
 #define AHEAD_STORED 1024
 
-/* Expands a line of A: [step][term][2 tiles]. */
-typedef void expand_kernel(const unsigned char *line, unsigned char *tiles);
+/*
+ * A line of A. Without a plan, values that are all there are read where the tensor has them: to pack them, too, took
+ * 1.2 times as long in all. `ahead`: how far from those of each row the ones to ask for are.
+ */
+typedef struct a_line {
+    const unsigned char *values, *masks;
+    size_t pitch, ahead;
+} a_line;
+
+/* Expands a line: [step][term][2 tiles]. */
+typedef void expand_kernel(const a_line *from, unsigned char *tiles);
 
 /*
  * A strip [step][term of A][2 tiles] times a panel [step][term of B][1 or 2 tiles], added to the registers of C; at
@@ -77,8 +86,7 @@ typedef void multiply_kernel(const unsigned char *a, const unsigned char *b, siz
                              size_t lines);
 
 /* The same for the steps of a line, while another is expanded. */
-typedef void fuse_kernel(const unsigned char *a, const unsigned char *b, const unsigned char *line,
-                         unsigned char *tiles);
+typedef void fuse_kernel(const unsigned char *a, const unsigned char *b, const a_line *from, unsigned char *tiles);
 
 typedef struct amx_kernel {
     unsigned terms, bytes;        /* of an element of A */
@@ -120,9 +128,10 @@ static void clip_masks(unsigned char *keep, size_t steps, size_t cols)
 }
 
 /*
- * A line from where a tensor stores it; zeros beyond its rows and columns.
+ * A line from where a tensor stores it; zeros beyond its rows and columns. Without values only its masks.
  */
-static void pack_line(const s24_tensor *a, unsigned bytes, size_t row, size_t step, unsigned char *line)
+static void pack_line(const s24_tensor *a, unsigned bytes, size_t row, size_t step, bool with_values,
+                      unsigned char *line)
 {
     const s24_geometry *g = &a->geometry;
     const size_t steps = LINE_STEPS(bytes), rows = g->rows - row < STRIP_ROWS ? g->rows - row : STRIP_ROWS;
@@ -136,7 +145,7 @@ static void pack_line(const s24_tensor *a, unsigned bytes, size_t row, size_t st
         const __m128i x = _mm_maskz_loadu_epi8((__mmask16)((1u << some) - 1), positions + r * g->row_positions);
         _mm_mask_storeu_epi8(keep + 4 * steps * r, (__mmask16)((1u << 4 * steps) - 1), x);
     }
-    for (size_t r = 0; r < STRIP_ROWS; r++) {
+    for (size_t r = 0; with_values && r < STRIP_ROWS; r++) {
         _mm_prefetch((const char *)((uintptr_t)values + AHEAD_STORED), _MM_HINT_T1);
         _mm512_store_si512(line + LINE_BYTES * r, load_bytes(values, r < rows ? there : 0));
         values += r + 1 < rows ? pitch : 0;
@@ -166,43 +175,44 @@ INLINE void expand_f32_row(const unsigned terms, __m512 x, __mmask32 keep, unsig
 }
 
 /*
- * Rows [from, to) of a line, at most `most` of them: that number is a constant before all else is, and compilers unroll
- * the loops around only then. What is AHEAD is asked for, the masks evenly among the rows: all with the first rows,
+ * Rows [first, to) of a line, at most `most` of them: that number is a constant before all else is, and only then do
+ * compilers unroll the loops around. What is AHEAD is asked for, the masks evenly among the rows: all with the first rows,
  * products of 16 columns took 1.07 times as long.
  */
-typedef void expand_rows_function(unsigned from, unsigned to, unsigned most, const unsigned char *line,
+typedef void expand_rows_function(unsigned first, unsigned to, unsigned most, const a_line *from,
                                   unsigned char *tiles);
 
 #define EXPAND(name, terms, bytes, expand_row) \
-    INLINE void expand_row_##name(unsigned r, const unsigned char *line, unsigned char *tiles) \
+    INLINE void expand_row_##name(unsigned r, const a_line *from, unsigned char *tiles) \
     { \
         const unsigned mask_rows = 16 / LINE_STEPS(bytes); /* whose masks share 64 bytes */ \
-        const char *ahead = (const char *)((uintptr_t)line + AHEAD); \
-        _mm_prefetch(ahead + LINE_BYTES * r, _MM_HINT_T1); \
+        const unsigned char *values = from->values + from->pitch * r; \
+        const unsigned char *masks = from->masks + 4 * LINE_STEPS(bytes) * r; \
+        _mm_prefetch((const char *)((uintptr_t)values + from->ahead), _MM_HINT_T1); \
         if (r % mask_rows == mask_rows / 2) { \
-            _mm_prefetch(ahead + MASKS_AT + LINE_BYTES * (r / mask_rows), _MM_HINT_T1); \
+            _mm_prefetch((const char *)((uintptr_t)from->masks + 64 * (r / mask_rows) + AHEAD), _MM_HINT_T1); \
         } \
         S24_UNROLL \
         for (unsigned i = 0; i < LINE_STEPS(bytes); i++) { \
-            expand_row(terms, line + LINE_BYTES * r + 16 * bytes * i, \
-                       *(const uint32_t *)(const void *)(line + MASKS_AT + 4 * (LINE_STEPS(bytes) * r + i)), \
+            expand_row(terms, values + 16 * bytes * i, ((const uint32_t *)(const void *)masks)[i], \
                        tiles + 64 * r + 2 * terms * TILE_BYTES * i); \
         } \
     } \
-    INLINE void expand_rows_##name(unsigned from, unsigned to, unsigned most, const unsigned char *line, \
+    INLINE void expand_rows_##name(unsigned first, unsigned to, unsigned most, const a_line *from, \
                                    unsigned char *tiles) \
     { \
         S24_UNROLL \
         for (unsigned i = 0; i < most; i++) { \
-            if (from + i < to) { \
-                expand_row_##name(from + i, line, tiles); \
+            if (first + i < to) { \
+                expand_row_##name(first + i, from, tiles); \
             } \
         } \
     } \
-    static void expand_##name(const unsigned char *line, unsigned char *tiles) \
+    static void expand_##name(const a_line *from, unsigned char *tiles) \
     { \
+        const a_line own = *from; \
         for (unsigned r = 0; r < STRIP_ROWS; r++) { \
-            expand_row_##name(r, line, tiles); \
+            expand_row_##name(r, &own, tiles); \
         } \
     }
 
@@ -366,8 +376,9 @@ INLINE void multiply_steps(const unsigned a_terms, const unsigned b_terms, const
 /* The same for `count` steps, a line of A, while another is expanded: its rows spread evenly. */
 INLINE void fuse_steps(const unsigned a_terms, const unsigned b_terms, const unsigned cols, const unsigned count,
                        const unsigned char *a, const unsigned char *b, expand_rows_function *expand,
-                       const unsigned char *line, unsigned char *tiles)
+                       const a_line *from, unsigned char *tiles)
 {
+    const a_line own = *from; /* stores to tiles cannot change it */
     const unsigned products = b_terms == 1 ? a_terms : a_terms == 1 ? 3 : a_terms == 2 ? 5 : 6;
     const unsigned parts = count * products * cols, most = (STRIP_ROWS + parts - 1) / parts;
     unsigned part = 0;
@@ -384,11 +395,11 @@ INLINE void fuse_steps(const unsigned a_terms, const unsigned b_terms, const uns
                     multiply_narrow(i, j, step);
                 } else {
                     multiply_left(step);
-                    expand(STRIP_ROWS * part / parts, STRIP_ROWS * (part + 1) / parts, most, line, tiles);
+                    expand(STRIP_ROWS * part / parts, STRIP_ROWS * (part + 1) / parts, most, &own, tiles);
                     part++;
                     multiply_right(step);
                 }
-                expand(STRIP_ROWS * part / parts, STRIP_ROWS * (part + 1) / parts, most, line, tiles);
+                expand(STRIP_ROWS * part / parts, STRIP_ROWS * (part + 1) / parts, most, &own, tiles);
             }
         }
     }
@@ -396,9 +407,9 @@ INLINE void fuse_steps(const unsigned a_terms, const unsigned b_terms, const uns
 
 #define FUSE(name, terms, bytes, b_terms, cols) \
     static void fuse_##name##_##b_terms##cols(const unsigned char *a, const unsigned char *b, \
-                                              const unsigned char *line, unsigned char *tiles) \
+                                              const a_line *from, unsigned char *tiles) \
     { \
-        fuse_steps(terms, b_terms, cols, LINE_STEPS(bytes), a, b, expand_rows_##name, line, tiles); \
+        fuse_steps(terms, b_terms, cols, LINE_STEPS(bytes), a, b, expand_rows_##name, from, tiles); \
     }
 #define FUSE_ALL(name, terms, bytes) \
     FUSE(name, terms, bytes, 1, 1) \
@@ -566,16 +577,31 @@ static size_t line_count(const amx_kernel *kernel, size_t steps)
     return ceil_div(steps, LINE_STEPS(kernel->bytes));
 }
 
-/* A block, strip by strip: many rows at once would be more pages than the TLB and the prefetchers follow. */
-static void pack_block(const s24_tensor *a, const amx_kernel *kernel, const block_place *at, unsigned char *to)
+/* Whether a tensor has all values of a line. */
+static bool is_whole(const s24_tensor *a, const amx_kernel *kernel, size_t row, size_t step)
 {
-    const size_t line_steps = LINE_STEPS(kernel->bytes), strips = ceil_div(at->rows, STRIP_ROWS);
-    for (size_t strip = 0; strip < strips; strip++) {
-        for (size_t step = 0; step < at->steps; step += line_steps) {
-            const size_t group = step / GROUP_STEPS * GROUP_STEPS, steps = min_size(GROUP_STEPS, at->steps - group);
-            const size_t line = line_count(kernel, group) * strips + line_count(kernel, steps) * strip +
-                                (step - group) / line_steps;
-            pack_line(a, kernel->bytes, at->row + strip * STRIP_ROWS, at->step + step, to + line * line_bytes(kernel));
+    return row + STRIP_ROWS <= a->geometry.rows && 16 * (step + LINE_STEPS(kernel->bytes)) <= a->geometry.row_values;
+}
+
+/* Where in a block a line of the job is, in bytes: [group][strip][line]. */
+static size_t line_place(const amx_kernel *kernel, const block_place *at, size_t strip, size_t step)
+{
+    const unsigned shift = kernel->bytes / 2; /* lines of a group: 1, 2, 4 */
+    const size_t group = step / GROUP_STEPS, left = at->steps - group * GROUP_STEPS;
+    const size_t count = ceil_div(min_size(GROUP_STEPS, left) << shift, GROUP_STEPS);
+    const size_t line = (step % GROUP_STEPS << shift) / GROUP_STEPS;
+    return ((group * at->strips << shift) + (at->skip + strip) * count + line) * line_bytes(kernel);
+}
+
+/* A block, strip by strip: many rows at once would be more pages than the TLB and the prefetchers follow. */
+static void pack_block(const s24_tensor *a, const amx_kernel *kernel, const block_place *at, bool with_values,
+                       unsigned char *to)
+{
+    for (size_t strip = 0; strip < at->strips; strip++) {
+        const size_t row = at->row + strip * STRIP_ROWS;
+        for (size_t s = 0; s < at->steps; s += LINE_STEPS(kernel->bytes)) {
+            const bool values = with_values || !is_whole(a, kernel, row, at->step + s);
+            pack_line(a, kernel->bytes, row, at->step + s, values, to + line_place(kernel, at, strip, s));
         }
     }
 }
@@ -592,18 +618,25 @@ static void find_lines(const amx_product *x, const scratch *s, block_place *at)
         at->lines = p->packed + (first * line_count(x->kernel, x->steps) +
                                  at->strips * line_count(x->kernel, at->step)) * line_bytes(x->kernel);
     } else {
-        pack_block(p->a, x->kernel, at, s->lines);
         at->strips = ceil_div(at->rows, STRIP_ROWS);
         at->skip = 0;
         at->lines = s->lines;
+        pack_block(p->a, x->kernel, at, false, s->lines);
     }
 }
 
-/* The lines of a group of the job, from a step on: [strip][line]. */
-static const unsigned char *group_lines(const amx_product *x, const block_place *at, size_t step)
+/* Stored values are asked for when the group before them is due, and that is all rows of the block before. */
+static a_line find_line(const amx_product *x, const block_place *at, size_t strip, size_t step)
 {
-    const size_t count = line_count(x->kernel, min_size(GROUP_STEPS, at->steps - step));
-    return at->lines + (line_count(x->kernel, step) * at->strips + at->skip * count) * line_bytes(x->kernel);
+    const unsigned char *line = at->lines + line_place(x->kernel, at, strip, step);
+    const s24_tensor *a = x->p->a;
+    const size_t row = at->row + strip * STRIP_ROWS, pitch = a->geometry.row_values * x->kernel->bytes;
+    const size_t step_bytes = 16 * x->kernel->bytes;
+    if (x->p->packed || !is_whole(a, x->kernel, row, at->step + step)) {
+        return (a_line){line, line + MASKS_AT, LINE_BYTES, AHEAD};
+    }
+    const unsigned char *values = (const unsigned char *)a->values + row * pitch + (at->step + step) * step_bytes;
+    return (a_line){values, line + MASKS_AT, pitch, GROUP_STEPS * step_bytes};
 }
 
 static float *c_place(const amx_product *x, const block_place *at, size_t row, size_t panel)
@@ -630,11 +663,10 @@ static void expand_block(const amx_product *x, const scratch *s, const block_pla
 {
     const size_t line_steps = LINE_STEPS(x->kernel->bytes), strips = ceil_div(at->rows, STRIP_ROWS);
     for (size_t group = 0; group < at->steps; group += GROUP_STEPS) {
-        const unsigned char *line = group_lines(x, at, group);
         for (size_t strip = 0; strip < strips; strip++) {
             for (size_t step = group; step < min_size(group + GROUP_STEPS, at->steps); step += line_steps) {
-                x->kernel->expand(line, s->a + (strip * x->chunk_steps + step) * a_step_bytes(x));
-                line += line_bytes(x->kernel);
+                const a_line line = find_line(x, at, strip, step);
+                x->kernel->expand(&line, s->a + (strip * x->chunk_steps + step) * a_step_bytes(x));
             }
         }
     }
@@ -666,8 +698,22 @@ static void multiply_panel(amx_product *x, const scratch *s, const block_place *
 
 /* ---------------------------------------------------------------- one panel */
 
+/* The line behind one, in the order of a block; behind the last any. */
+static a_line next_line(const amx_product *x, const block_place *at, size_t strip, size_t step)
+{
+    const size_t line_steps = LINE_STEPS(x->kernel->bytes), strips = ceil_div(at->rows, STRIP_ROWS);
+    const size_t group = step / GROUP_STEPS * GROUP_STEPS, end = min_size(group + GROUP_STEPS, at->steps);
+    if (step + line_steps < end) {
+        return find_line(x, at, strip, step + line_steps);
+    }
+    if (strip + 1 < strips) {
+        return find_line(x, at, strip + 1, group);
+    }
+    return find_line(x, at, 0, end < at->steps ? end : 0);
+}
+
 /*
- * Tiles of A are used once: a line is expanded while the one before it is multiplied, each to one of two places, so that
+ * Tiles of A are used once: a line is expanded while the one before it is multiplied, to one of two places, so that
  * they and the B of a group, which all strips go past, stay in the L1 cache. The sums of the strips come and go.
  */
 static void multiply_group(amx_product *x, const scratch *s, const block_place *at, size_t group, unsigned *slot)
@@ -675,8 +721,7 @@ static void multiply_group(amx_product *x, const scratch *s, const block_place *
     const amx_kernel *kernel = x->kernel;
     const size_t line_steps = LINE_STEPS(kernel->bytes), steps = min_size(GROUP_STEPS, at->steps - group);
     const size_t slot_bytes = line_steps * a_step_bytes(x), strips = ceil_div(at->rows, STRIP_ROWS);
-    const unsigned char *b = packed_step(x, 0, at->step + group), *line = group_lines(x, at, group);
-    const unsigned char *after = group_lines(x, at, group + steps < at->steps ? group + steps : 0);
+    const unsigned char *b = packed_step(x, 0, at->step + group);
     fuse_kernel *fuse = kernel->fuse[x->b_terms > 1][panel_tiles(x, 0) - 1];
     for (size_t strip = 0; strip < strips; strip++) {
         float *c = s->c + strip * C_FLOATS;
@@ -684,12 +729,12 @@ static void multiply_group(amx_product *x, const scratch *s, const block_place *
         for (size_t step = 0; step < steps; step += line_steps, *slot ^= 1) {
             const unsigned char *from = s->a + *slot * slot_bytes, *b_line = b + step * b_step_bytes(x, 0);
             unsigned char *to = s->a + (*slot ^ 1) * slot_bytes;
-            line = strip + 1 == strips && step + line_steps >= steps ? after : line + line_bytes(kernel);
+            const a_line next = next_line(x, at, strip, group + step);
             if (step + line_steps <= steps) {
-                fuse(from, b_line, line, to);
+                fuse(from, b_line, &next, to);
             } else {
                 find_multiply(x, 0)(from, b_line, steps - step, b, 0);
-                kernel->expand(line, to);
+                kernel->expand(&next, to);
             }
         }
         store_c(c);
@@ -702,7 +747,8 @@ static void multiply_group(amx_product *x, const scratch *s, const block_place *
 static void multiply_strips(amx_product *x, const scratch *s, const block_place *at)
 {
     unsigned slot = 0;
-    x->kernel->expand(group_lines(x, at, 0), s->a);
+    const a_line line = find_line(x, at, 0, 0);
+    x->kernel->expand(&line, s->a);
     for (size_t group = 0; group < at->steps; group += GROUP_STEPS) {
         multiply_group(x, s, at, group, &slot);
     }
@@ -826,8 +872,9 @@ s24_status s24_amx_pack(const s24_tensor *a, unsigned char **packed, size_t *byt
         return S24_ERR_SYSTEM;
     }
     for (size_t strip = 0; strip < strips; strip += BLOCK_STRIPS) {
-        const size_t row = strip * STRIP_ROWS, rows = min_size(BLOCK_STRIPS * STRIP_ROWS, a->geometry.rows - row);
-        pack_block(a, kernel, &(block_place){.row = row, .rows = rows, .steps = steps}, *packed + strip * strip_bytes);
+        const block_place at = {.row = strip * STRIP_ROWS, .steps = steps,
+                                .strips = min_size(BLOCK_STRIPS, strips - strip)};
+        pack_block(a, kernel, &at, true, *packed + strip * strip_bytes);
     }
     return S24_OK;
 }
