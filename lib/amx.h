@@ -11,17 +11,22 @@
 
 VECTOR_BEGIN(VECTOR_AVX512 ",amx-tile")
 
-/* Keep masks of 512 elements of a row, 32 a word, from the nibbles; none beyond `cols`. */
-INLINE void keep_masks(const uint8_t *positions, size_t cols, uint32_t masks[16])
+/* Positions to keep masks, a nibble for a nibble. */
+INLINE __m512i masks_of(__m512i positions)
 {
     /* 1 << p0 | 1 << p1 for 4 8 9 C D E; whatever for the others, which are refused. */
     const __m512i table = _mm512_broadcast_i32x4(_mm_setr_epi8(0, 0, 0, 0, 3, 0, 0, 0, 5, 6, 0, 0, 9, 10, 12, 0));
     const __m512i high_table = _mm512_slli_epi16(table, 4), low = _mm512_set1_epi8(15);
+    const __m512i lows = _mm512_shuffle_epi8(table, _mm512_and_si512(positions, low));
+    const __m512i highs = _mm512_shuffle_epi8(high_table, _mm512_and_si512(_mm512_srli_epi16(positions, 4), low));
+    return _mm512_or_si512(lows, highs);
+}
+
+/* Keep masks of 512 elements of a row, 32 a word, from the nibbles; none beyond `cols`. */
+INLINE void keep_masks(const uint8_t *positions, size_t cols, uint32_t masks[16])
+{
     const size_t bytes = cols >= 8 * 64 ? 64 : (cols + 7) / 8;
-    const __m512i x = _mm512_maskz_loadu_epi8(UINT64_MAX >> (64 - bytes), positions);
-    const __m512i lows = _mm512_shuffle_epi8(table, _mm512_and_si512(x, low));
-    const __m512i highs = _mm512_shuffle_epi8(high_table, _mm512_and_si512(_mm512_srli_epi16(x, 4), low));
-    _mm512_store_si512(masks, _mm512_or_si512(lows, highs));
+    _mm512_store_si512(masks, masks_of(_mm512_maskz_loadu_epi8(UINT64_MAX >> (64 - bytes), positions)));
     if (cols < 8 * 64 && cols % 32) {
         masks[cols / 32] &= (1u << cols % 32) - 1;
     }

@@ -37,45 +37,43 @@
 #define PANEL_COLS 32
 #define STEP_K 32
 #define TERMS 3           /* of f32 */
-#define PIECE_STEPS 16    /* 512 k: a register of positions */
 
-#define LINE_BYTES 64     /* of values of a row: 1, 2 or 4 steps */
-#define LINE_STEPS 4      /* at most */
+/*
+ * The order of A. A line is 64 bytes of values of each row of a strip, 1, 2 or 4 steps of 4, 2 or 1 bytes an element,
+ * and behind them keep masks of 32 bits, [row][step]. A group is the lines of 4 steps, a block [group][strip][line]: what
+ * a job reads is one stream, although all its strips go past the B of a group before that of the next.
+ */
+#define LINE_BYTES 64
+#define GROUP_STEPS 4
+#define LINE_STEPS(bytes) (LINE_BYTES / 16 / (bytes))
+#define MASKS_AT (STRIP_ROWS * LINE_BYTES)
 #define C_FLOATS 1024     /* of a strip by a panel */
 
 /*
- * Sizes. A block of A is BLOCK_ROWS by CHUNK_STEPS / terms, 1 MiB expanded, and lies in the L2 cache (2 MiB wherever
+ * Sizes. A block of A is 256 rows by CHUNK_STEPS / terms, 1 MiB expanded, and lies in the L2 cache (2 MiB wherever
  * there is AMX) while the panels go past it, in pieces that the L1 cache (48 KiB) holds beside a strip. More rows would
  * read B less often, more steps C; 384 by 48 and 512 by 32 were no faster. As many columns of B are packed at a time as
- * make PACK_BYTES. Of A, the line so many bytes on is asked for: half or twice the distance made no difference.
+ * make PACK_BYTES. Of A, what lies AHEAD is asked for: a quarter and two to eight times of it made no difference.
  */
-#define BLOCK_ROWS 256
+#define BLOCK_STRIPS 8
 #define CHUNK_STEPS 64
+#define PACK_STEPS 16     /* of B: a job's */
 #define PIECE_BYTES(terms) ((terms) == 1 ? 16 * 1024 : 24 * 1024)
 #define PACK_BYTES (24u << 20)
+#define AHEAD 8192
 #define AHEAD_STORED 1024
-#define AHEAD_PACKED 8192
 
 /*
- * A strip of A from some k on, a multiple of 512: as it is stored, or as a plan has packed it. Distances in bytes: from
- * row to row, from a line of values to the next, and from 16 steps to the next.
+ * A line of A. Without a plan, values that are all there are read where the tensor has them: to pack them, too, took
+ * 1.2 times as long in all. `ahead`: how far from those of each row the ones to ask for are.
  */
-typedef struct a_piece {
-    const unsigned char *values;
-    const uint8_t *positions;
-    size_t value_pitch, position_pitch;
-    size_t value_line, value_piece, position_piece;
-    size_t rows;                         /* at most STRIP_ROWS; the others are 0 */
-    size_t cols;                         /* of the row from here on; what is beyond is absent */
-    size_t count;                        /* values that may be read from here on */
-    size_t steps;                        /* that will be expanded before the next strip */
-    size_t ahead;                        /* bytes from a line to the one to ask for */
-    size_t wrap;                         /* more of them, where that is in the next strip */
-    uint32_t (*masks)[PIECE_STEPS];      /* [STRIP_ROWS]: of the steps that are being expanded */
-} a_piece;
+typedef struct a_line {
+    const unsigned char *values, *masks;
+    size_t pitch, ahead;
+} a_line;
 
-/* Writes steps [from, to) of a piece: [step][term][2 tiles]. */
-typedef void expand_kernel(const a_piece *piece, size_t from, size_t to, unsigned char *tiles);
+/* Expands a line: [step][term][2 tiles]. */
+typedef void expand_kernel(const a_line *from, unsigned char *tiles);
 
 /*
  * A strip [step][term of A][2 tiles] times a panel [step][term of B][1 or 2 tiles], added to the registers of C; at
@@ -84,16 +82,8 @@ typedef void expand_kernel(const a_piece *piece, size_t from, size_t to, unsigne
 typedef void multiply_kernel(const unsigned char *a, const unsigned char *b, size_t steps, const unsigned char *next,
                              size_t lines);
 
-/* A line of values of each row: 1, 2 or 4 steps. */
-typedef struct a_lines {
-    const unsigned char *values; /* of the next row */
-    size_t pitch, ahead;
-    const uint32_t *masks;
-    unsigned char *tiles;
-} a_lines;
-
-/* Those steps of a strip times a panel, added to the registers of C, and as many steps of the next strip expanded. */
-typedef void fuse_kernel(const unsigned char *a, const unsigned char *b, a_lines *lines);
+/* The same for the steps of a line, while another is expanded. */
+typedef void fuse_kernel(const unsigned char *a, const unsigned char *b, const a_line *from, unsigned char *tiles);
 
 typedef struct amx_kernel {
     unsigned terms, bytes;        /* of an element of A */
@@ -105,11 +95,59 @@ VECTOR_BEGIN(VECTOR_AVX512 ",amx-tile,amx-bf16")
 
 /* ---------------------------------------------------------------- expanding A */
 
-/* Expands 16 kept values into a row of the tile of each term. */
-INLINE void expand_bf16_row(const void *values, __mmask16 there, __mmask32 keep, unsigned char *row)
+/* `bytes` <= 64 of them and zeros. */
+INLINE __m512i load_bytes(const void *from, size_t bytes)
 {
-    const __m256i x = there == 0xffff ? _mm256_loadu_si256(values) : _mm256_maskz_loadu_epi16(there, values);
-    _mm512_store_si512(row, _mm512_maskz_expand_epi16(keep, _mm512_castsi256_si512(x)));
+    return _mm512_maskz_loadu_epi8(bytes ? UINT64_MAX >> (64 - bytes) : 0, from);
+}
+
+/* The last groups of a row are not all there, nor is what a line has beyond. */
+static void clip_masks(unsigned char *keep, size_t steps, size_t cols)
+{
+    for (size_t i = 0; i < STRIP_ROWS * steps; i++) {
+        const size_t before = i % steps * STEP_K, left = cols > before ? cols - before : 0;
+        uint32_t mask;
+        memcpy(&mask, keep + 4 * i, sizeof mask);
+        mask &= left < STEP_K ? (1u << left) - 1 : UINT32_MAX;
+        memcpy(keep + 4 * i, &mask, sizeof mask);
+    }
+}
+
+/*
+ * A line from where a tensor stores it; zeros beyond its rows and columns. Without values only its masks.
+ */
+static void pack_line(const s24_tensor *a, unsigned bytes, size_t row, size_t step, bool with_values,
+                      unsigned char *line)
+{
+    const s24_geometry *g = &a->geometry;
+    const size_t steps = LINE_STEPS(bytes), rows = g->rows - row < STRIP_ROWS ? g->rows - row : STRIP_ROWS;
+    const size_t pitch = g->row_values * bytes, left = pitch - 16 * step * bytes, tail = g->row_positions - 4 * step;
+    const size_t there = left < LINE_BYTES ? left : LINE_BYTES, some = tail < 4 * steps ? tail : 4 * steps;
+    const unsigned char *values = (const unsigned char *)a->values + row * pitch + 16 * step * bytes;
+    const uint8_t *positions = a->positions + row * g->row_positions + 4 * step;
+    unsigned char *keep = line + MASKS_AT;
+    memset(keep, 0, 4 * STRIP_ROWS * steps);
+    for (size_t r = 0; r < rows; r++) {
+        const __m128i x = _mm_maskz_loadu_epi8((__mmask16)((1u << some) - 1), positions + r * g->row_positions);
+        _mm_mask_storeu_epi8(keep + 4 * steps * r, (__mmask16)((1u << 4 * steps) - 1), x);
+    }
+    for (size_t r = 0; with_values && r < STRIP_ROWS; r++) {
+        _mm_prefetch((const char *)((uintptr_t)values + AHEAD_STORED), _MM_HINT_T1);
+        _mm512_store_si512(line + LINE_BYTES * r, load_bytes(values, r < rows ? there : 0));
+        values += r + 1 < rows ? pitch : 0;
+    }
+    for (size_t i = 0; i < 4 * STRIP_ROWS * steps; i += 64) {
+        _mm512_store_si512(keep + i, masks_of(_mm512_load_si512(keep + i)));
+    }
+    if (g->cols < (step + steps) * STEP_K) {
+        clip_masks(keep, steps, g->cols - step * STEP_K);
+    }
+}
+
+/* Expands 16 kept values into a row of the tile of each term. */
+INLINE void expand_bf16_row(const void *values, __mmask32 keep, unsigned char *row)
+{
+    _mm512_store_si512(row, _mm512_maskz_expand_epi16(keep, _mm512_castsi256_si512(_mm256_loadu_si256(values))));
 }
 
 INLINE void expand_f32_row(const unsigned terms, __m512 x, __mmask32 keep, unsigned char *row)
@@ -122,91 +160,54 @@ INLINE void expand_f32_row(const unsigned terms, __m512 x, __mmask32 keep, unsig
     }
 }
 
-/* The masks of steps [from, from + 16) of all rows. */
-static void piece_masks(const a_piece *p, size_t from)
-{
-    const size_t rows = p->rows, pitch = p->position_pitch;
-    const uint8_t *positions = p->positions + from / PIECE_STEPS * p->position_piece;
-    for (size_t r = 0; r < rows; r++, positions += pitch) {
-        _mm_prefetch((const char *)((uintptr_t)positions + p->position_piece), _MM_HINT_T1);
-        keep_masks(positions, p->cols - STEP_K * from, p->masks[r]);
-    }
-    for (size_t r = rows; r < STRIP_ROWS; r++) {
-        _mm512_store_si512(p->masks[r], _mm512_setzero_si512());
-    }
-}
-
-/* The lines of all rows that begin with step s. */
-static a_lines find_lines(const a_piece *p, size_t line_steps, size_t s, unsigned char *tiles)
-{
-    const bool here = s + p->ahead / LINE_BYTES * line_steps < p->steps;
-    return (a_lines){
-        .values = p->values + s / PIECE_STEPS * p->value_piece + s % PIECE_STEPS / line_steps * p->value_line,
-        .pitch = p->value_pitch,
-        .ahead = p->ahead + (here ? 0 : p->wrap),
-        .masks = p->masks[0] + s % PIECE_STEPS,
-        .tiles = tiles,
-    };
-}
-
-static bool whole_lines(const a_piece *p, size_t line_steps, size_t from, size_t to)
-{
-    return p->rows == STRIP_ROWS && from + line_steps <= to && 16 * (from + line_steps) <= p->count;
-}
-
 /*
- * Rows [from, to) of lines. The steps of a line are expanded together: rows a power of two apart share sets of the L1
- * cache, and a line would be gone when its second half's turn came.
+ * Rows [first, to) of a line, at most `most` of them: that number is a constant before all else is, and only then do
+ * compilers unroll the loops around. What is AHEAD is asked for, the masks evenly among the rows: all with the first rows,
+ * products of 16 columns took 1.07 times as long.
  */
-typedef void expand_rows_function(a_lines *lines, size_t from, size_t to);
+typedef void expand_rows_function(unsigned first, unsigned to, unsigned most, const a_line *from,
+                                  unsigned char *tiles);
 
 #define EXPAND(name, terms, bytes, expand_row) \
-    INLINE void expand_rows_##name(a_lines *x, size_t from, size_t to) \
+    INLINE void expand_row_##name(unsigned r, const a_line *from, unsigned char *tiles) \
     { \
-        for (size_t r = from; r < to; r++, x->values += x->pitch) { \
-            _mm_prefetch((const char *)((uintptr_t)x->values + x->ahead), _MM_HINT_T1); \
-            S24_UNROLL \
-            for (unsigned i = 0; i < 4 / bytes; i++) { \
-                expand_row(terms, x->values + 16 * bytes * i, 0xffff, x->masks[r * PIECE_STEPS + i], \
-                           x->tiles + 64 * r + 2 * terms * TILE_BYTES * i); \
+        const unsigned mask_rows = 16 / LINE_STEPS(bytes); /* whose masks share 64 bytes */ \
+        const unsigned char *values = from->values + from->pitch * r; \
+        const unsigned char *masks = from->masks + 4 * LINE_STEPS(bytes) * r; \
+        _mm_prefetch((const char *)((uintptr_t)values + from->ahead), _MM_HINT_T1); \
+        if (r % mask_rows == mask_rows / 2) { \
+            _mm_prefetch((const char *)((uintptr_t)from->masks + 64 * (r / mask_rows) + AHEAD), _MM_HINT_T1); \
+        } \
+        S24_UNROLL \
+        for (unsigned i = 0; i < LINE_STEPS(bytes); i++) { \
+            expand_row(terms, values + 16 * bytes * i, ((const uint32_t *)(const void *)masks)[i], \
+                       tiles + 64 * r + 2 * terms * TILE_BYTES * i); \
+        } \
+    } \
+    INLINE void expand_rows_##name(unsigned first, unsigned to, unsigned most, const a_line *from, \
+                                   unsigned char *tiles) \
+    { \
+        S24_UNROLL \
+        for (unsigned i = 0; i < most; i++) { \
+            if (first + i < to) { \
+                expand_row_##name(first + i, from, tiles); \
             } \
         } \
     } \
-    /* One step at the edges of A. */ \
-    static void expand_edge_##name(const a_piece *p, size_t s, unsigned char *tiles) \
+    static void expand_##name(const a_line *from, unsigned char *tiles) \
     { \
-        const a_lines x = find_lines(p, 4 / bytes, s, tiles); \
-        const unsigned char *values = x.values + s % (4 / bytes) * 16 * bytes; \
-        const size_t left = p->count - 16 * s; \
-        const __mmask16 there = (__mmask16)(left < 16 ? (1u << left) - 1 : 0xffff); \
-        for (size_t r = 0; r < STRIP_ROWS; r++) { \
-            expand_row(terms, values, there, x.masks[r * PIECE_STEPS], tiles + 64 * r); \
-            values += r + 1 < p->rows ? p->value_pitch : 0; \
-        } \
-    } \
-    static void expand_##name(const a_piece *p, size_t from, size_t to, unsigned char *tiles) \
-    { \
-        for (size_t s = from, count; s < to; s += count, tiles += 2 * terms * TILE_BYTES * count) { \
-            const bool whole = s % (4 / bytes) == 0 && whole_lines(p, 4 / bytes, s, to); \
-            count = whole ? 4 / bytes : 1; \
-            if (s % PIECE_STEPS == 0) { \
-                piece_masks(p, s); \
-            } \
-            if (whole) { \
-                a_lines lines = find_lines(p, 4 / bytes, s, tiles); \
-                expand_rows_##name(&lines, 0, STRIP_ROWS); \
-            } else { \
-                expand_edge_##name(p, s, tiles); \
-            } \
+        const a_line own = *from; \
+        for (unsigned r = 0; r < STRIP_ROWS; r++) { \
+            expand_row_##name(r, &own, tiles); \
         } \
     }
 
-#define ROW_BF16(terms, v, there, keep, row) expand_bf16_row(v, there, keep, row)
-#define ROW_F32(terms, v, there, keep, row) expand_f32_row(terms, load_f32(v, there), keep, row)
-#define ROW_F16(terms, v, there, keep, row) expand_f32_row(terms, load_f16(v, there), keep, row)
-#define ROW_F8E4M3(terms, v, there, keep, row) expand_f32_row(terms, load_f8e4m3(v, there), keep, row)
-#define ROW_F8E5M2(terms, v, there, keep, row) expand_f32_row(terms, load_f8e5m2(v, there), keep, row)
-#define ROW_I8(terms, v, there, keep, row) expand_f32_row(terms, load_i8(v, there), keep, row)
+#define ROW_BF16(terms, v, keep, row) expand_bf16_row(v, keep, row)
+#define ROW_F32(terms, v, keep, row) expand_f32_row(terms, load_f32(v, 0xffff), keep, row)
+#define ROW_F16(terms, v, keep, row) expand_f32_row(terms, load_f16(v, 0xffff), keep, row)
+#define ROW_F8E4M3(terms, v, keep, row) expand_f32_row(terms, load_f8e4m3(v, 0xffff), keep, row)
+#define ROW_F8E5M2(terms, v, keep, row) expand_f32_row(terms, load_f8e5m2(v, 0xffff), keep, row)
+#define ROW_I8(terms, v, keep, row) expand_f32_row(terms, load_i8(v, 0xffff), keep, row)
 
 EXPAND(f32, 3, 4, ROW_F32)
 EXPAND(f16, 2, 2, ROW_F16)
@@ -316,35 +317,43 @@ INLINE void multiply_steps(const unsigned a_terms, const unsigned b_terms, const
     }
 }
 
-/* The same for `count` steps, a line of A, while a line of each row further on is expanded: the rows spread evenly. */
+/* The same for `count` steps, a line of A, while another is expanded: its rows spread evenly. */
 INLINE void fuse_steps(const unsigned a_terms, const unsigned b_terms, const unsigned cols, const unsigned count,
-                       const unsigned char *a, const unsigned char *b, expand_rows_function *expand, a_lines *lines)
+                       const unsigned char *a, const unsigned char *b, expand_rows_function *expand,
+                       const a_line *from, unsigned char *tiles)
 {
+    const a_line own = *from; /* stores to tiles cannot change it */
     const unsigned products = b_terms == 1 ? a_terms : a_terms == 1 ? 3 : a_terms == 2 ? 5 : 6;
-    const unsigned parts = count * products * cols;
+    const unsigned parts = count * products * cols, most = (STRIP_ROWS + parts - 1) / parts;
     unsigned part = 0;
-    for (unsigned s = 0; s < count; s++, a += 2 * a_terms * TILE_BYTES, b += cols * b_terms * TILE_BYTES) {
+    S24_UNROLL
+    for (unsigned s = 0; s < count; s++) {
+        S24_UNROLL
         for (unsigned i = 0; i < a_terms; i++) {
-            load_a(a + 2 * i * TILE_BYTES);
-            for (unsigned j = 0; j < b_terms && i + j < TERMS; j++, part++) {
+            const unsigned end = b_terms < TERMS - i ? b_terms : TERMS - i;
+            load_a(a + 2 * (s * a_terms + i) * TILE_BYTES);
+            S24_UNROLL
+            for (unsigned j = 0; j < end; j++, part++) {
+                const unsigned char *step = b + cols * (s * b_terms + j) * TILE_BYTES;
                 if (cols == 1) {
-                    multiply_narrow(i, j, b + j * TILE_BYTES);
+                    multiply_narrow(i, j, step);
                 } else {
-                    multiply_left(b + 2 * j * TILE_BYTES);
-                    expand(lines, STRIP_ROWS * part / parts, STRIP_ROWS * (part + 1) / parts);
+                    multiply_left(step);
+                    expand(STRIP_ROWS * part / parts, STRIP_ROWS * (part + 1) / parts, most, &own, tiles);
                     part++;
-                    multiply_right(b + 2 * j * TILE_BYTES);
+                    multiply_right(step);
                 }
-                expand(lines, STRIP_ROWS * part / parts, STRIP_ROWS * (part + 1) / parts);
+                expand(STRIP_ROWS * part / parts, STRIP_ROWS * (part + 1) / parts, most, &own, tiles);
             }
         }
     }
 }
 
 #define FUSE(name, terms, bytes, b_terms, cols) \
-    static void fuse_##name##_##b_terms##cols(const unsigned char *a, const unsigned char *b, a_lines *lines) \
+    static void fuse_##name##_##b_terms##cols(const unsigned char *a, const unsigned char *b, \
+                                              const a_line *from, unsigned char *tiles) \
     { \
-        fuse_steps(terms, b_terms, cols, 4 / bytes, a, b, expand_rows_##name, lines); \
+        fuse_steps(terms, b_terms, cols, LINE_STEPS(bytes), a, b, expand_rows_##name, from, tiles); \
     }
 #define FUSE_ALL(name, terms, bytes) \
     FUSE(name, terms, bytes, 1, 1) \
@@ -418,9 +427,9 @@ VECTOR_END
 /* ---------------------------------------------------------------- one product */
 
 typedef struct scratch {
-    unsigned char *a; /* a block: [strip][step][term][2 tiles]; of one panel a ring of steps */
-    float *c;         /* [strip][2][2 tiles] of one panel */
-    uint32_t (*masks)[PIECE_STEPS];
+    unsigned char *lines; /* of a block of A, where no plan has packed them */
+    unsigned char *a;     /* a block expanded: [strip][step][term][2 tiles]; for one panel two lines */
+    float *c;             /* [strip][2][2 tiles] of one panel */
 } scratch;
 
 typedef struct amx_product {
@@ -431,15 +440,17 @@ typedef struct amx_product {
     size_t steps, chunk_steps;          /* of a row; of a block of A */
     size_t col, cols, panels;           /* the columns that are packed */
     unsigned char *b;                   /* [chunk][panel][step][term][2 tiles, 1 in a last narrow panel] */
-    size_t block_rows, row_jobs;        /* job = part of the panels * row_jobs + row / block_rows */
+    size_t job_strips, row_jobs;        /* job = part of the panels * row_jobs + strip / job_strips */
     size_t job_panels, panel_jobs;
     scratch *scratches;                 /* [threads] */
     atomic_bool nonfinite;              /* somewhere in C */
 } amx_product;
 
-/* A block of A: rows of a job by steps of a chunk. */
+/* A block of A: rows of a job by steps of a chunk. And its lines: those of the strips of the job, among others. */
 typedef struct block_place {
     size_t row, rows, step, steps;
+    const unsigned char *lines;
+    size_t strips, skip;                /* that a group has, and before those of the job */
 } block_place;
 
 static size_t ceil_div(size_t a, size_t b)
@@ -487,9 +498,9 @@ static s24_status pack_job(void *ctx, unsigned worker, size_t job, s24_error *er
 {
     const amx_product *x = ctx;
     const s24_product *p = x->p;
-    const size_t to = min_size((job + 1) * PIECE_STEPS, x->steps);
+    const size_t to = min_size((job + 1) * PACK_STEPS, x->steps);
     (void)worker, (void)err;
-    for (size_t step = job * PIECE_STEPS; step < to; step++) {
+    for (size_t step = job * PACK_STEPS; step < to; step++) {
         const size_t k = step * STEP_K;
         for (size_t panel = 0; panel < x->panels; panel++) {
             pack_step(p->b + k * p->ldb + x->col + panel * PANEL_COLS, p->ldb,
@@ -500,68 +511,76 @@ static s24_status pack_job(void *ctx, unsigned worker, size_t job, s24_error *er
     return S24_OK;
 }
 
-/* Bytes of 16 steps of a strip as they are packed, fewer where the row ends: positions, then lines of values. */
-static size_t packed_bytes(const amx_kernel *kernel, size_t steps)
+static size_t line_bytes(const amx_kernel *kernel)
 {
-    const size_t line_steps = 4 / kernel->bytes;
-    return (1 + ceil_div(min_size(steps, PIECE_STEPS), line_steps)) * STRIP_ROWS * 64;
+    return STRIP_ROWS * (LINE_BYTES + 4 * LINE_STEPS(kernel->bytes));
 }
 
-static size_t packed_strip_bytes(const amx_kernel *kernel, size_t steps)
+static size_t line_count(const amx_kernel *kernel, size_t steps)
 {
-    const size_t rest = steps % PIECE_STEPS;
-    return steps / PIECE_STEPS * packed_bytes(kernel, PIECE_STEPS) + (rest ? packed_bytes(kernel, rest) : 0);
+    return ceil_div(steps, LINE_STEPS(kernel->bytes));
 }
 
-static a_piece stored_piece(const s24_tensor *a, const amx_kernel *kernel, size_t row, size_t step)
+/* Whether a tensor has all values of a line. */
+static bool is_whole(const s24_tensor *a, const amx_kernel *kernel, size_t row, size_t step)
 {
-    const size_t value_pitch = a->geometry.row_values * kernel->bytes, cols = a->geometry.cols - step * STEP_K;
-    return (a_piece){
-        .values = (const unsigned char *)a->values + row * value_pitch + step * 16 * kernel->bytes,
-        .positions = a->positions + row * a->geometry.row_positions + step * 4,
-        .value_pitch = value_pitch,
-        .position_pitch = a->geometry.row_positions,
-        .value_line = LINE_BYTES,
-        .value_piece = 16 * PIECE_STEPS * kernel->bytes,
-        .position_piece = 4 * PIECE_STEPS,
-        .rows = min_size(a->geometry.rows - row, STRIP_ROWS),
-        .cols = cols,
-        .count = 2 * ceil_div(cols, 4),
-        .ahead = AHEAD_STORED,
-    };
+    return row + STRIP_ROWS <= a->geometry.rows && 16 * (step + LINE_STEPS(kernel->bytes)) <= a->geometry.row_values;
 }
 
-/* [strip][16 steps]: positions of a row behind one another, 64 bytes; then lines of values the same. */
-static a_piece packed_piece(const s24_tensor *a, const amx_kernel *kernel, const unsigned char *packed, size_t row,
-                            size_t step)
+/* Where in a block a line of the job is, in bytes: [group][strip][line]. */
+static size_t line_place(const amx_kernel *kernel, const block_place *at, size_t strip, size_t step)
 {
-    const size_t piece_bytes = packed_bytes(kernel, PIECE_STEPS), cols = a->geometry.cols - step * STEP_K;
-    const unsigned char *strip =
-        packed + row / STRIP_ROWS * packed_strip_bytes(kernel, ceil_div(a->geometry.cols, STEP_K));
-    return (a_piece){
-        .values = strip + step / PIECE_STEPS * piece_bytes + STRIP_ROWS * 64,
-        .positions = strip + step / PIECE_STEPS * piece_bytes,
-        .value_pitch = 64,
-        .position_pitch = 64,
-        .value_line = STRIP_ROWS * 64,
-        .value_piece = piece_bytes,
-        .position_piece = piece_bytes,
-        .rows = STRIP_ROWS,
-        .cols = cols,
-        .count = SIZE_MAX,
-        .ahead = AHEAD_PACKED,
-    };
+    const unsigned shift = kernel->bytes / 2; /* lines of a group: 1, 2, 4 */
+    const size_t group = step / GROUP_STEPS, left = at->steps - group * GROUP_STEPS;
+    const size_t count = ceil_div(min_size(GROUP_STEPS, left) << shift, GROUP_STEPS);
+    const size_t line = (step % GROUP_STEPS << shift) / GROUP_STEPS;
+    return ((group * at->strips << shift) + (at->skip + strip) * count + line) * line_bytes(kernel);
 }
 
-static a_piece strip_piece(const amx_product *x, const scratch *s, const block_place *at, size_t row)
+/* A block, strip by strip: many rows at once would be more pages than the TLB and the prefetchers follow. */
+static void pack_block(const s24_tensor *a, const amx_kernel *kernel, const block_place *at, bool with_values,
+                       unsigned char *to)
+{
+    for (size_t strip = 0; strip < at->strips; strip++) {
+        const size_t row = at->row + strip * STRIP_ROWS;
+        for (size_t s = 0; s < at->steps; s += LINE_STEPS(kernel->bytes)) {
+            const bool values = with_values || !is_whole(a, kernel, row, at->step + s);
+            pack_line(a, kernel->bytes, row, at->step + s, values, to + line_place(kernel, at, strip, s));
+        }
+    }
+}
+
+/* Where the lines of a block are: in the plan, or, now packed, in scratch. */
+static void find_lines(const amx_product *x, const scratch *s, block_place *at)
 {
     const s24_product *p = x->p;
-    a_piece piece = p->packed ? packed_piece(p->a, x->kernel, p->packed, at->row + row, at->step)
-                              : stored_piece(p->a, x->kernel, at->row + row, at->step);
-    piece.steps = at->steps;
-    piece.wrap = p->packed ? 0 : STRIP_ROWS * piece.value_pitch - at->steps * 16 * x->kernel->bytes;
-    piece.masks = s->masks;
-    return piece;
+    const size_t strip = at->row / STRIP_ROWS, first = strip / BLOCK_STRIPS * BLOCK_STRIPS;
+    const size_t strips = ceil_div(p->a->geometry.rows, STRIP_ROWS);
+    if (p->packed) {
+        at->strips = min_size(BLOCK_STRIPS, strips - first);
+        at->skip = strip - first;
+        at->lines = p->packed + (first * line_count(x->kernel, x->steps) +
+                                 at->strips * line_count(x->kernel, at->step)) * line_bytes(x->kernel);
+    } else {
+        at->strips = ceil_div(at->rows, STRIP_ROWS);
+        at->skip = 0;
+        at->lines = s->lines;
+        pack_block(p->a, x->kernel, at, false, s->lines);
+    }
+}
+
+/* Stored values are asked for when the group before them is due, and that is all rows of the block before. */
+static a_line find_line(const amx_product *x, const block_place *at, size_t strip, size_t step)
+{
+    const unsigned char *line = at->lines + line_place(x->kernel, at, strip, step);
+    const s24_tensor *a = x->p->a;
+    const size_t row = at->row + strip * STRIP_ROWS, pitch = a->geometry.row_values * x->kernel->bytes;
+    const size_t step_bytes = 16 * x->kernel->bytes;
+    if (x->p->packed || !is_whole(a, x->kernel, row, at->step + step)) {
+        return (a_line){line, line + MASKS_AT, LINE_BYTES, AHEAD};
+    }
+    const unsigned char *values = (const unsigned char *)a->values + row * pitch + (at->step + step) * step_bytes;
+    return (a_line){values, line + MASKS_AT, pitch, GROUP_STEPS * step_bytes};
 }
 
 static float *c_place(const amx_product *x, const block_place *at, size_t row, size_t panel)
@@ -586,9 +605,14 @@ static multiply_kernel *find_multiply(const amx_product *x, size_t panel)
 
 static void expand_block(const amx_product *x, const scratch *s, const block_place *at)
 {
-    for (size_t r = 0; r < at->rows; r += STRIP_ROWS) {
-        const a_piece piece = strip_piece(x, s, at, r);
-        x->kernel->expand(&piece, 0, at->steps, s->a + r / STRIP_ROWS * x->chunk_steps * a_step_bytes(x));
+    const size_t line_steps = LINE_STEPS(x->kernel->bytes), strips = ceil_div(at->rows, STRIP_ROWS);
+    for (size_t group = 0; group < at->steps; group += GROUP_STEPS) {
+        for (size_t strip = 0; strip < strips; strip++) {
+            for (size_t step = group; step < min_size(group + GROUP_STEPS, at->steps); step += line_steps) {
+                const a_line line = find_line(x, at, strip, step);
+                x->kernel->expand(&line, s->a + (strip * x->chunk_steps + step) * a_step_bytes(x));
+            }
+        }
     }
 }
 
@@ -618,77 +642,59 @@ static void multiply_panel(amx_product *x, const scratch *s, const block_place *
 
 /* ---------------------------------------------------------------- one panel */
 
+/* The line behind one, in the order of a block; behind the last any. */
+static a_line next_line(const amx_product *x, const block_place *at, size_t strip, size_t step)
+{
+    const size_t line_steps = LINE_STEPS(x->kernel->bytes), strips = ceil_div(at->rows, STRIP_ROWS);
+    const size_t group = step / GROUP_STEPS * GROUP_STEPS, end = min_size(group + GROUP_STEPS, at->steps);
+    if (step + line_steps < end) {
+        return find_line(x, at, strip, step + line_steps);
+    }
+    if (strip + 1 < strips) {
+        return find_line(x, at, strip + 1, group);
+    }
+    return find_line(x, at, 0, end < at->steps ? end : 0);
+}
+
 /*
- * Tiles of A are used once, so that they stay in the L1 cache, in a ring: they are expanded half a ring before they are
- * multiplied, since a tile load that meets its stores on their way would wait. Both are cursors over (strip, step);
- * strips are padded to whole lines.
+ * Tiles of A are used once: a line is expanded while the one before it is multiplied, to one of two places, so that
+ * they and the B of a group, which all strips go past, stay in the L1 cache. The sums of the strips come and go.
  */
-typedef struct cursor {
-    size_t row, step, slot; /* slot: of the ring, in steps */
-} cursor;
-
-static size_t ring_steps(const amx_product *x)
+static void multiply_group(amx_product *x, const scratch *s, const block_place *at, size_t group, unsigned *slot)
 {
-    return x->kernel->terms == 1 ? 2 * LINE_STEPS : LINE_STEPS;
-}
-
-static void advance(const amx_product *x, const block_place *at, cursor *c, size_t steps)
-{
-    c->slot = (c->slot + steps) % ring_steps(x);
-    c->step += steps;
-    if (c->step >= at->steps && c->step % LINE_STEPS == 0) {
-        c->step = 0;
-        c->row += STRIP_ROWS;
-    }
-}
-
-/* A line of steps multiplied (`here`) and one expanded (`ahead`), either of which may be NULL. */
-static void do_line(const amx_product *x, const scratch *s, const block_place *at, const cursor *here,
-                    const cursor *ahead, const a_piece *piece)
-{
-    const size_t line = 4 / x->kernel->bytes;
-    const unsigned char *b = packed_step(x, 0, at->step + (here ? here->step : 0));
-    unsigned char *from = s->a + (here ? here->slot : 0) * a_step_bytes(x);
-    unsigned char *to = s->a + (ahead ? ahead->slot : 0) * a_step_bytes(x);
-    if (here && ahead && here->step + line <= at->steps && whole_lines(piece, line, ahead->step, at->steps)) {
-        if (ahead->step % PIECE_STEPS == 0) {
-            piece_masks(piece, ahead->step);
+    const amx_kernel *kernel = x->kernel;
+    const size_t line_steps = LINE_STEPS(kernel->bytes), steps = min_size(GROUP_STEPS, at->steps - group);
+    const size_t slot_bytes = line_steps * a_step_bytes(x), strips = ceil_div(at->rows, STRIP_ROWS);
+    const unsigned char *b = packed_step(x, 0, at->step + group);
+    fuse_kernel *fuse = kernel->fuse[x->b_terms > 1][panel_tiles(x, 0) - 1];
+    for (size_t strip = 0; strip < strips; strip++) {
+        float *c = s->c + strip * C_FLOATS;
+        load_c(c, group == 0);
+        for (size_t step = 0; step < steps; step += line_steps, *slot ^= 1) {
+            const unsigned char *from = s->a + *slot * slot_bytes, *b_line = b + step * b_step_bytes(x, 0);
+            unsigned char *to = s->a + (*slot ^ 1) * slot_bytes;
+            const a_line next = next_line(x, at, strip, group + step);
+            if (step + line_steps <= steps) {
+                fuse(from, b_line, &next, to);
+            } else {
+                find_multiply(x, 0)(from, b_line, steps - step, b, 0);
+                kernel->expand(&next, to);
+            }
         }
-        a_lines lines = find_lines(piece, line, ahead->step, to);
-        x->kernel->fuse[x->b_terms > 1][panel_tiles(x, 0) - 1](from, b, &lines);
-        return;
-    }
-    if (here) {
-        find_multiply(x, 0)(from, b, min_size(line, at->steps - here->step), b, 0);
-    }
-    if (ahead) {
-        x->kernel->expand(piece, ahead->step, min_size(ahead->step + line, at->steps), to);
+        store_c(c);
+        if (group + steps == at->steps) {
+            flush(x, at, c, strip * STRIP_ROWS, 0);
+        }
     }
 }
 
 static void multiply_strips(amx_product *x, const scratch *s, const block_place *at)
 {
-    const size_t line = 4 / x->kernel->bytes, distance = ring_steps(x) / 2;
-    cursor ahead = {0}, here = {0};
-    a_piece piece = strip_piece(x, s, at, 0);
-    for (size_t done = 0; here.row < at->rows; done += line) {
-        const bool expands = ahead.row < at->rows && ahead.step < at->steps;
-        const bool multiplies = done >= distance && here.step < at->steps;
-        if (expands && ahead.step == 0) {
-            piece = strip_piece(x, s, at, ahead.row);
-        }
-        if (multiplies && here.step == 0) {
-            load_c(s->c, true);
-        }
-        do_line(x, s, at, multiplies ? &here : NULL, expands ? &ahead : NULL, &piece);
-        if (multiplies && here.step + line >= at->steps) {
-            store_c(s->c);
-            flush(x, at, s->c, here.row, 0);
-        }
-        advance(x, at, &ahead, line);
-        if (done >= distance) {
-            advance(x, at, &here, line);
-        }
+    unsigned slot = 0;
+    const a_line line = find_line(x, at, 0, 0);
+    x->kernel->expand(&line, s->a);
+    for (size_t group = 0; group < at->steps; group += GROUP_STEPS) {
+        multiply_group(x, s, at, group, &slot);
     }
 }
 
@@ -698,8 +704,8 @@ static s24_status multiply_job(void *ctx, unsigned worker, size_t job, s24_error
 {
     amx_product *x = ctx;
     const scratch *s = &x->scratches[worker];
-    const size_t first = job / x->row_jobs * x->job_panels, row = job % x->row_jobs * x->block_rows;
-    block_place at = {.row = row, .rows = min_size(x->block_rows, x->p->a->geometry.rows - row)};
+    const size_t first = job / x->row_jobs * x->job_panels, row = job % x->row_jobs * x->job_strips * STRIP_ROWS;
+    block_place at = {.row = row, .rows = min_size(x->job_strips * STRIP_ROWS, x->p->a->geometry.rows - row)};
     if (first == 0 && x->col == 0 && !x->p->checked) {
         const s24_status status = s24_check_rows(x->p->a, x->ops, row, at.rows, err);
         if (status != S24_OK) {
@@ -712,6 +718,7 @@ static s24_status multiply_job(void *ctx, unsigned worker, size_t job, s24_error
         if (atomic_load_explicit(&x->nonfinite, memory_order_relaxed)) {
             break; /* it will all be done again */
         }
+        find_lines(x, s, &at);
         if (x->panels == 1) {
             multiply_strips(x, s, &at);
             continue;
@@ -725,10 +732,10 @@ static s24_status multiply_job(void *ctx, unsigned worker, size_t job, s24_error
     return S24_OK;
 }
 
-/* Whole pieces, and as many as make a block of one size. One panel needs no block. */
+/* Whole groups, and as many as make a block of one size. One panel needs no block. */
 static size_t chunk_steps(unsigned terms, size_t cols)
 {
-    return cols <= PANEL_COLS || terms == 1 ? CHUNK_STEPS : CHUNK_STEPS / terms / PIECE_STEPS * PIECE_STEPS;
+    return cols <= PANEL_COLS || terms == 1 ? CHUNK_STEPS : CHUNK_STEPS / terms / PACK_STEPS * PACK_STEPS;
 }
 
 /* Columns at a time: what PACK_BYTES hold, in even parts of whole panels. */
@@ -738,13 +745,24 @@ static size_t packed_cols(const amx_product *x)
     return ceil_div(panels, ceil_div(panels, most ? most : 1)) * PANEL_COLS;
 }
 
+/* The power of two, up to BLOCK_STRIPS, that is not below `strips` otherwise. */
+static size_t part_strips(size_t strips)
+{
+    size_t part = 1;
+    while (part < strips && part < BLOCK_STRIPS) {
+        part *= 2;
+    }
+    return part;
+}
+
 /* Cuts the work into jobs, small enough for threads to stay busy; results do not depend on where. */
 static void plan_jobs(amx_product *x, unsigned threads)
 {
     const size_t strips = ceil_div(x->p->a->geometry.rows, STRIP_ROWS), wanted = threads > 1 ? 4 * (size_t)threads : 1;
-    const size_t job_strips = min_size(BLOCK_ROWS / STRIP_ROWS, ceil_div(strips, wanted));
-    x->block_rows = job_strips * STRIP_ROWS;
-    x->row_jobs = ceil_div(strips, job_strips);
+    const size_t blocks = ceil_div(strips, BLOCK_STRIPS);
+    /* Whole blocks, or even parts of each: a job has lines of one block. */
+    x->job_strips = blocks >= wanted ? BLOCK_STRIPS : part_strips(ceil_div(strips, wanted));
+    x->row_jobs = ceil_div(strips, x->job_strips);
     x->panels = ceil_div(x->cols, PANEL_COLS);
     x->job_panels = ceil_div(x->panels, min_size(x->panels, ceil_div(wanted, x->row_jobs)));
     x->panel_jobs = ceil_div(x->panels, x->job_panels);
@@ -752,14 +770,15 @@ static void plan_jobs(amx_product *x, unsigned threads)
 
 static s24_status alloc_scratches(amx_product *x, unsigned threads, s24_error *err)
 {
-    const size_t strips = x->block_rows / STRIP_ROWS;
-    const size_t block = strips * x->chunk_steps, steps = block > ring_steps(x) ? block : ring_steps(x);
+    const size_t block = x->panels > 1 ? x->job_strips * x->chunk_steps : 0;
+    const size_t steps = block > 2 * GROUP_STEPS ? block : 2 * GROUP_STEPS;
+    const size_t lines = x->p->packed ? 1 : x->job_strips * line_count(x->kernel, x->chunk_steps);
     x->scratches = s24_calloc(threads, sizeof *x->scratches, err);
     for (unsigned i = 0; i < threads; i++) {
         scratch *s = &x->scratches[i];
         if (!x->scratches || !(s->a = s24_alloc(steps * a_step_bytes(x), err)) ||
-            !(s->c = s24_alloc(strips * C_FLOATS * sizeof *s->c, err)) ||
-            !(s->masks = s24_alloc(STRIP_ROWS * sizeof *s->masks, err))) {
+            !(s->c = s24_alloc(x->job_strips * C_FLOATS * sizeof *s->c, err)) ||
+            !(s->lines = s24_alloc(lines * line_bytes(x->kernel), err))) {
             return S24_ERR_SYSTEM;
         }
     }
@@ -771,7 +790,7 @@ static void free_scratches(amx_product *x, unsigned threads)
     for (unsigned i = 0; x->scratches && i < threads; i++) {
         free(x->scratches[i].a);
         free(x->scratches[i].c);
-        free(x->scratches[i].masks);
+        free(x->scratches[i].lines);
     }
     free(x->scratches);
 }
@@ -780,43 +799,26 @@ static s24_status multiply_columns(amx_product *x, unsigned threads, s24_error *
 {
     static const s24_stages pack = {.work = pack_job}, multiply = {.work = multiply_job};
     /* Packing a few panels takes less time than starting a thread. */
-    const s24_status status = s24_run(&pack, x, ceil_div(x->steps, PIECE_STEPS), x->panels < 8 ? 1 : threads, err);
+    const s24_status status = s24_run(&pack, x, ceil_div(x->steps, PACK_STEPS), x->panels < 8 ? 1 : threads, err);
     return status == S24_OK ? s24_run(&multiply, x, x->row_jobs * x->panel_jobs, threads, err) : status;
-}
-
-/* 16 steps of a strip, fewer at the end of a row, in the order of packed_piece. */
-static void pack_piece(const s24_tensor *a, const amx_kernel *kernel, size_t row, size_t step, unsigned char *to)
-{
-    const a_piece from = stored_piece(a, kernel, row, step);
-    const size_t bytes = min_size(from.count, 16 * PIECE_STEPS) * kernel->bytes;
-    for (size_t r = 0; r < from.rows; r++) {
-        memcpy(to + 64 * r, from.positions + r * from.position_pitch, min_size(64, ceil_div(from.cols, 8)));
-    }
-    for (size_t at = 0; at < bytes; at += LINE_BYTES) {
-        to += STRIP_ROWS * 64;
-        for (size_t r = 0; r < from.rows; r++) {
-            memcpy(to + 64 * r, from.values + r * from.value_pitch + at, min_size(LINE_BYTES, bytes - at));
-        }
-    }
 }
 
 s24_status s24_amx_pack(const s24_tensor *a, unsigned char **packed, size_t *bytes, s24_error *err)
 {
     const amx_kernel *kernel = &kernels[a->dtype];
-    const size_t steps = ceil_div(a->geometry.cols, STEP_K);
-    if (!s24_mul(ceil_div(a->geometry.rows, STRIP_ROWS), packed_strip_bytes(kernel, steps), bytes)) {
+    const size_t steps = ceil_div(a->geometry.cols, STEP_K), strips = ceil_div(a->geometry.rows, STRIP_ROWS);
+    const size_t strip_bytes = line_count(kernel, steps) * line_bytes(kernel);
+    if (!s24_mul(strips, strip_bytes, bytes)) {
         return s24_fail(err, S24_ERR_USAGE, "a matrix of %zu x %zu is too large", a->geometry.rows, a->geometry.cols);
     }
-    unsigned char *to = *packed = s24_alloc(*bytes, err);
-    if (!to) {
+    *packed = s24_alloc(*bytes, err);
+    if (!*packed) {
         return S24_ERR_SYSTEM;
     }
-    memset(to, 0, *bytes);
-    for (size_t row = 0; row < a->geometry.rows; row += STRIP_ROWS) {
-        for (size_t step = 0; step < steps; step += PIECE_STEPS) {
-            pack_piece(a, kernel, row, step, to);
-            to += packed_bytes(kernel, steps - step);
-        }
+    for (size_t strip = 0; strip < strips; strip += BLOCK_STRIPS) {
+        const block_place at = {.row = strip * STRIP_ROWS, .steps = steps,
+                                .strips = min_size(BLOCK_STRIPS, strips - strip)};
+        pack_block(a, kernel, &at, true, *packed + strip * strip_bytes);
     }
     return S24_OK;
 }
@@ -830,7 +832,7 @@ s24_status s24_amx_multiply(const s24_product *p, const s24_matmul_ops *ops, uns
                      .steps = ceil_div(p->a->geometry.cols, STEP_K)};
     const size_t most = packed_cols(&x);
     size_t bytes;
-    x.chunk_steps = min_size(chunk_steps(kernel->terms, most), x.steps);
+    x.chunk_steps = min_size(chunk_steps(kernel->terms, most), ceil_div(x.steps, GROUP_STEPS) * GROUP_STEPS);
     if (!s24_mul(most * x.b_terms * 2, x.steps * STEP_K, &bytes)) {
         return s24_fail(err, S24_ERR_USAGE, "a product over %zu elements is too long", p->a->geometry.cols);
     }

@@ -367,6 +367,38 @@ START_TEST(plans)
 }
 END_TEST
 
+/* A plan packs rows and steps in blocks: jobs of parts of one, and the last one of both, find theirs. */
+START_TEST(plans_of_many_jobs)
+{
+    const s24_isa isa = (s24_isa)_i;
+    if (s24_isa_detect(isa) != isa) {
+        return; /* not on this machine */
+    }
+    static const size_t sizes[][3] = {{300, 2500, 8}, {577, 2081, 32}, {270, 2177, 40}};
+    for (size_t i = 0; i < COUNT(dtypes) * COUNT(sizes); i++) {
+        const size_t *size = sizes[i % COUNT(sizes)], m = size[0], k = size[1], n = size[2];
+        s24_tensor *t = random_tensor(dtypes[i / COUNT(sizes)], m, k);
+        float *b = random_matrix(k, n, n, 0), *c = random_matrix(m, n, n, 0), *one = random_matrix(m, n, n, 0);
+        multiply(t, b, n, n, one, n, isa, 1);
+        check_product(t, b, n, n, one, n, isa, "one job");
+        for (unsigned threads = 1; threads <= 8; threads += 3) {
+            const s24_matmul_options options = {.threads = threads, .isa = isa};
+            s24_matmul_plan *plan;
+            s24_error err = {.status = S24_OK};
+            REQUIRE(s24_matmul_plan_new(t, &options, &plan, &err) == S24_OK, "%s", err.message);
+            memset(c, 0xff, m * n * sizeof *c);
+            REQUIRE(s24_matmul_plan_multiply(plan, b, n, n, c, n, &err) == S24_OK, "%s", err.message);
+            REQUIRE(memcmp(c, one, m * n * sizeof *c) == 0, "%zu x %zu x %zu: %u threads", m, k, n, threads);
+            s24_matmul_plan_free(plan);
+        }
+        free(one);
+        free(c);
+        free(b);
+        free_tensor(t);
+    }
+}
+END_TEST
+
 START_TEST(empty)
 {
     const s24_isa isa = (s24_isa)_i;
@@ -977,7 +1009,8 @@ int main(void)
         const char *name;
     } tests[] = {{small_sizes, "small"}, {large_sizes, "large"}, {all_values, "values"},
                  {one_column, "column"}, {one_column_of_any_rows, "rows"},
-                 {same_for_all_threads, "threads"}, {plans, "plans"}, {empty, "empty"}, {bad_positions_are_refused, "positions"},
+                 {same_for_all_threads, "threads"}, {plans, "plans"},
+                 {plans_of_many_jobs, "jobs of plans"}, {empty, "empty"}, {bad_positions_are_refused, "positions"},
                  {unused_nibble_is_ignored, "nibble"}, {padding_is_absent, "padding"}, {nonfinite_b, "nonfinite"},
                  {tile_edges, "edges"}, {nonfinite_everywhere, "nonfinite2"}, {error_and_bench, "error"},
                  {ceilings, "ceilings"}, {i8_products, "i8"}, {i8_refused, "i8 refused"}};
