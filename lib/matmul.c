@@ -828,7 +828,8 @@ s24_status s24_matmul_plan_new(const s24_tensor *a, const s24_matmul_options *op
     }
 #if S24_X86
     if (status == S24_OK && made->amx && a->num_elements > 0) {
-        status = s24_amx_pack(a, &made->packed, &made->packed_bytes, err);
+        s24_pack *pack = made->options.compute == S24_COMPUTE_I8 ? s24_i8_pack : s24_amx_pack;
+        status = pack(a, &made->packed, &made->packed_bytes, err);
     }
 #endif
     if (status != S24_OK) {

@@ -16,7 +16,9 @@
 #if S24_X86
 
 #include "amx.h"
+#include "error.h"
 #include "matmul_i8_avx512.h"
+#include "mem.h"
 
 #define STRIP_ROWS 32
 #define STEP_K 64
@@ -33,7 +35,7 @@
 #define AHEAD_STORED 1024
 #define AHEAD_PACKED 8192
 
-/* A strip of A as it is stored, or as a plan has packed it (matmul_amx.c). Distances in bytes. */
+/* A strip of A as it is stored, or as a plan has packed it. Distances in bytes. */
 typedef struct a_strip {
     const unsigned char *values;
     const uint8_t *positions;
@@ -80,6 +82,43 @@ static a_strip packed_strip(const s24_tensor *a, const unsigned char *packed, si
         .value_piece = (1 + PIECE_LINES) * STRIP_ROWS * 64, .position_piece = (1 + PIECE_LINES) * STRIP_ROWS * 64,
         .rows = STRIP_ROWS, .cols = a->geometry.cols, .count = lines * 64, .ahead = AHEAD_PACKED,
     };
+}
+
+/* 512 k of a strip, fewer at the end of a row, in that order. */
+static void pack_piece(const a_strip *from, size_t piece, unsigned char *to)
+{
+    const size_t first = piece * 64 * PIECE_LINES, values = min_size(from->count - first, 64 * PIECE_LINES);
+    const size_t positions = min_size(from->position_pitch - 64 * piece, 64);
+    for (size_t r = 0; r < from->rows; r++) {
+        memcpy(to + 64 * r, from->positions + r * from->position_pitch + 64 * piece, positions);
+    }
+    for (size_t at = 0; at < values; at += 64) {
+        to += STRIP_ROWS * 64;
+        for (size_t r = 0; r < from->rows; r++) {
+            memcpy(to + 64 * r, from->values + r * from->value_pitch + first + at, min_size(64, values - at));
+        }
+    }
+}
+
+s24_status s24_i8_pack(const s24_tensor *a, unsigned char **packed, size_t *bytes, s24_error *err)
+{
+    const size_t lines = (a->geometry.cols + LINE_K - 1) / LINE_K, pieces = (lines + PIECE_LINES - 1) / PIECE_LINES;
+    const size_t strips = (a->geometry.rows + STRIP_ROWS - 1) / STRIP_ROWS;
+    if (!s24_mul(strips, (pieces + lines) * STRIP_ROWS * 64, bytes)) {
+        return s24_fail(err, S24_ERR_USAGE, "a matrix of %zu x %zu is too large", a->geometry.rows, a->geometry.cols);
+    }
+    *packed = s24_alloc(*bytes, err);
+    if (!*packed) {
+        return S24_ERR_SYSTEM;
+    }
+    memset(*packed, 0, *bytes);
+    for (size_t row = 0; row < a->geometry.rows; row += STRIP_ROWS) {
+        const a_strip from = stored_strip(a, row), to = packed_strip(a, *packed, row);
+        for (size_t piece = 0; piece < pieces; piece++) {
+            pack_piece(&from, piece, (unsigned char *)(uintptr_t)to.positions + piece * to.position_piece);
+        }
+    }
+    return S24_OK;
 }
 
 static a_strip find_strip(const s24_i8_product *x, const places *s, size_t row)

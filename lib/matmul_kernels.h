@@ -149,7 +149,7 @@ typedef struct s24_product {
     size_t ldb, n, ldc;
     s24_compute compute;
     bool checked;                /* positions have been looked at before */
-    const unsigned char *packed; /* of s24_amx_pack, or NULL */
+    const unsigned char *packed; /* of s24_amx_pack or, where whole numbers are computed with, s24_i8_pack; or NULL */
 } s24_product;
 
 /* S24_ERR_DATA when a position of these rows is none. */
@@ -157,7 +157,8 @@ s24_status s24_check_rows(const s24_tensor *a, const s24_matmul_ops *ops, size_t
 
 #if S24_X86
 /* A copy of A, whose positions are valid, in the order of its use: for `packed` above. Freed with free(). */
-s24_status s24_amx_pack(const s24_tensor *a, unsigned char **packed, size_t *bytes, s24_error *err);
+typedef s24_status s24_pack(const s24_tensor *a, unsigned char **packed, size_t *bytes, s24_error *err);
+s24_pack s24_amx_pack, s24_i8_pack;
 
 /*
  * The whole product on AMX, which the process must be permitted to use. *finite: every element of C is; otherwise C is
