@@ -797,6 +797,8 @@ struct s24_matmul_plan {
     size_t packed_bytes;
 };
 
+#define AMX_ROWS 16 /* fewer are faster without */
+
 static s24_status plan_init(s24_matmul_plan *plan, const s24_tensor *a, const s24_matmul_options *options,
                             s24_error *err)
 {
@@ -827,7 +829,7 @@ s24_status s24_matmul_plan_new(const s24_tensor *a, const s24_matmul_options *op
         status = s24_check_rows(a, made->kernel->ops, 0, a->geometry.rows, err);
     }
 #if S24_X86
-    if (status == S24_OK && made->amx && a->num_elements > 0) {
+    if (status == S24_OK && made->amx && a->geometry.rows >= AMX_ROWS && a->geometry.cols > 0) {
         s24_pack *pack = made->options.compute == S24_COMPUTE_I8 ? s24_i8_pack : s24_amx_pack;
         status = pack(a, &made->packed, &made->packed_bytes, err);
     }
@@ -854,6 +856,8 @@ void s24_matmul_plan_free(s24_matmul_plan *plan)
     free(plan);
 }
 
+#if S24_X86
+
 /*
  * AMX fills 32 rows and reads B once more. 4096 x 4096 on Sapphire Rapids: with 4 columns the time of the AVX-512
  * kernels is 0.95 (f32), 1.0 (f16), 1.15 (bf16), 1.2 (i8) of that of AMX, with 8 it is 1.3 and more.
@@ -861,8 +865,10 @@ void s24_matmul_plan_free(s24_matmul_plan *plan)
 static bool amx_suits(const s24_product *io)
 {
     const bool wide = io->a->dtype == S24_F32 || io->a->dtype == S24_F16;
-    return io->n >= (wide ? 5 : 4) && io->a->geometry.rows >= 16;
+    return io->n >= (wide ? 5 : 4) && io->a->geometry.rows >= AMX_ROWS;
 }
+
+#endif
 
 /* By the engine that suits; neither side is empty. */
 static s24_status dispatch(const s24_matmul_plan *plan, const s24_product *io, s24_error *err)
