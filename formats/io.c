@@ -1,5 +1,5 @@
 /* Inputs, outputs and spools: see io.h. */
-#define _GNU_SOURCE /* renameat2, O_TMPFILE, F_SETPIPE_SZ */
+#define _GNU_SOURCE /* renameat2, O_TMPFILE, F_SETPIPE_SZ, sync_file_range */
 #include "io.h"
 
 #include <errno.h>
@@ -14,6 +14,7 @@
 
 #define SPOOL_MEMORY (64u << 20)  /* beyond this a spool is a file */
 #define COPY_BYTES (1u << 20)
+#define BLOCK_BYTES (64u << 10)   /* of an appender */
 #define PIPE_BYTES (1 << 20)
 #define POLL_MS 200               /* how long a read of a pipe goes without a look at the cancel flag */
 
@@ -758,10 +759,23 @@ s24_status s24_output_open_shared(s24_output **output, const s24_io *io, const c
     return output_new(output, io, path, true, NULL, 0, err);
 }
 
+/*
+ * What will be synced anyway goes to the disk while the rest is still computed. A wish: whoever cannot, or fails, says so when
+ * it counts, in fsync().
+ */
+static void begin_sync(const s24_output *out, uint64_t offset, size_t n)
+{
+    if (out->temporary && !out->io->no_sync && n >= BLOCK_BYTES) {
+        sync_file_range(out->fd, (off_t)offset, (off_t)n, SYNC_FILE_RANGE_WRITE);
+    }
+}
+
 s24_status s24_output_write(s24_output *out, uint64_t offset, const void *data, size_t n, s24_error *err)
 {
     if (!out->stream) {
-        return write_all(out->io, out->fd, offset, data, n, err);
+        const s24_status status = write_all(out->io, out->fd, offset, data, n, err);
+        begin_sync(out, offset, status == S24_OK ? n : 0);
+        return status;
     }
     if (n && offset != out->position) {
         return s24_fail(err, S24_ERR_SYSTEM, "byte %llu comes out of order to a pipe: an error of s24",
@@ -772,8 +786,6 @@ s24_status s24_output_write(s24_output *out, uint64_t offset, const void *data, 
 }
 
 /* ---------------------------------------------------------------- appending */
-
-#define BLOCK_BYTES (64u << 10)
 
 s24_status s24_appender_flush(s24_appender *a, s24_error *err)
 {
@@ -805,6 +817,7 @@ s24_status s24_appender_add(s24_appender *a, const void *data, size_t n, s24_err
         if (status != S24_OK) {
             return status;
         }
+        begin_sync(a->out, offset, held + part);
         a->held = 0;
         a->next = whole;
         from += part;
