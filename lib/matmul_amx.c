@@ -169,7 +169,7 @@ typedef void expand_rows_function(unsigned first, unsigned to, unsigned most, co
                                   unsigned char *tiles);
 
 #define EXPAND(name, terms, bytes, expand_row) \
-    INLINE void expand_row_##name(unsigned r, const a_line *from, unsigned char *tiles) \
+    INLINE void expand_row_##name(const a_line *from, unsigned char *tiles, unsigned r) \
     { \
         const unsigned mask_rows = 16 / LINE_STEPS(bytes); /* whose masks share 64 bytes */ \
         const unsigned char *values = from->values + from->pitch * r; \
@@ -190,7 +190,7 @@ typedef void expand_rows_function(unsigned first, unsigned to, unsigned most, co
         S24_UNROLL \
         for (unsigned i = 0; i < most; i++) { \
             if (first + i < to) { \
-                expand_row_##name(first + i, from, tiles); \
+                expand_row_##name(from, tiles, first + i); \
             } \
         } \
     } \
@@ -198,7 +198,7 @@ typedef void expand_rows_function(unsigned first, unsigned to, unsigned most, co
     { \
         const a_line own = *from; \
         for (unsigned r = 0; r < STRIP_ROWS; r++) { \
-            expand_row_##name(r, &own, tiles); \
+            expand_row_##name(&own, tiles, r); \
         } \
     }
 
