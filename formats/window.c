@@ -50,7 +50,8 @@ bool s24_maps_repair(s24_maps *maps, void *address)
             const uintptr_t page = at & ~(uintptr_t)(sysconf(_SC_PAGESIZE) - 1);
             __atomic_store_n(&slot->lost, 1, __ATOMIC_RELEASE);
             /* All that follows, too: a file that ends here has no page behind. */
-            return mmap((void *)page, base + bytes - page, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) != MAP_FAILED;
+            return mmap((void *)page, base + bytes - page, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) !=
+                   MAP_FAILED;
         }
     }
     return false;

@@ -1,6 +1,6 @@
 /*
- * The workers of a command: how many, and the memory of their slots (see s24_run), which is kept from one tensor to the next. A model of many small
- * tensors would otherwise get, and fault in, fresh pages for each.
+ * The workers of a command: how many, and the memory of their slots (see s24_run), which is kept from one tensor to the
+ * next. A model of many small tensors would otherwise get, and fault in, fresh pages for each.
  */
 #ifndef S24_FORMATS_WORKSPACE_H
 #define S24_FORMATS_WORKSPACE_H

@@ -1,6 +1,6 @@
 /*
- * Magnitude pruning for AVX-512 (F, BW, DQ, VL, VBMI, VBMI2: Ice Lake, Zen 4 and later). Who is kept is found without a compare and without
- * a branch. A negative difference of two keys is a lost comparison; keys have a bit less than a lane, so no difference
+ * Magnitude pruning for AVX-512 (F, BW, DQ, VL, VBMI, VBMI2: Ice Lake, Zen 4 and later). Who is kept is found without a
+ * compare and without a branch. A negative difference of two keys is a lost comparison; keys have a bit less than a lane, so no difference
  * overflows. Who loses at most once is kept: "not the majority of three sign bits" is one ternary logic operation. Of
  * equal keys the lower index wins.
  *

@@ -278,7 +278,7 @@ typedef struct s24_matmul_options {
 /*
  * sparse_matmul: C = A B with A the compressed tensor [M, K] (rank 2, pruned along axis 1; M = rows, K = cols),
  * B row-major f32 [K, N] with row stride ldb >= N, C row-major f32 [M, N] with row stride ldc >= N. Accumulates in f32;
- * A is never made dense. B and C must not overlap. With AMX elements below 2^-126 may count as 0. options may be NULL:
+ * A is never dense as a whole. B and C must not overlap. With AMX elements below 2^-126 may count as 0. options may be NULL:
  * S24_MATMUL_OPTIONS_INIT. S24_ERR_USAGE: a tensor that is not such a matrix, or an f64 one. S24_ERR_DATA: a position that
  * is none.
  *
