@@ -9,73 +9,132 @@
 
 typedef enum slot_state { FREE, BUSY, DONE } slot_state; /* DONE waits for its commit */
 
+typedef struct opened {
+    s24_series series;
+    size_t begun; /* jobs */
+    bool live;    /* not yet freed */
+} opened;
+
 typedef struct slot {
     slot_state state;
-    size_t job;
+    size_t number;  /* of the job, in the whole run */
+    opened *series; /* NULL: could not be opened */
+    size_t job;     /* of the series */
 } slot;
 
 typedef struct run {
-    const s24_stages *stages;
+    s24_series_open *open;
     void *ctx;
-    size_t jobs;
+    size_t count;              /* series */
     unsigned slot_count;
 
     pthread_mutex_t lock;      /* guards everything below; not held while a stage runs */
     pthread_cond_t changed;
     slot *slots;
-    size_t next_read;          /* the job whose `read` is due */
-    bool reading;              /* somebody runs `read` */
-    size_t next_commit;        /* the job whose `commit` is due */
+    opened *series;            /* number k in place k modulo slot_count: each open one has a job in a slot */
+    size_t opened;             /* series */
+    size_t next_read;          /* the number of the job that is begun next */
+    bool reading;              /* somebody runs `read`, or opens a series */
+    size_t next_commit;        /* the number of the job whose `commit` is due */
     bool committing;           /* somebody runs `commit`, and will look for the next due job when he is done */
     size_t failed;             /* the lowest job that failed, or SIZE_MAX */
     s24_status status;
     s24_error error;
 } run;
 
-static void note_failure(run *r, size_t job, s24_status status, const s24_error *error)
+static void note_failure(run *r, size_t number, s24_status status, const s24_error *error)
 {
-    if (status != S24_OK && job < r->failed) {
-        r->failed = job;
+    if (status != S24_OK && number < r->failed) {
+        r->failed = number;
         r->status = status;
         r->error = *error;
     }
 }
 
-static slot *find_slot(run *r, slot_state state, size_t job)
+static slot *find_slot(run *r, slot_state state, size_t number)
 {
     for (unsigned i = 0; i < r->slot_count; i++) {
-        if (r->slots[i].state == state && (state == FREE || r->slots[i].job == job)) {
+        if (r->slots[i].state == state && (state == FREE || r->slots[i].number == number)) {
             return &r->slots[i];
         }
     }
     return NULL;
 }
 
-/* Waits for the right to read the next job, and a slot for it; NULL when there is no job left. */
+/* A series without jobs has one that does nothing. */
+static size_t jobs_of(const opened *o)
+{
+    return o->series.jobs ? o->series.jobs : 1;
+}
+
+/* The series that jobs are taken from; NULL: the next one is to be opened. */
+static opened *current(const run *r)
+{
+    opened *o = r->opened ? &r->series[(r->opened - 1) % r->slot_count] : NULL;
+    return o && o->begun < jobs_of(o) ? o : NULL;
+}
+
+static bool may_open(const run *r)
+{
+    const opened *last = r->opened ? &r->series[(r->opened - 1) % r->slot_count] : NULL;
+    return !last || !last->series.alone || !last->live;
+}
+
+static s24_status open_next(run *r, s24_error *error)
+{
+    opened *o = &r->series[r->opened % r->slot_count];
+    const size_t index = r->opened;
+    r->reading = true;
+    pthread_mutex_unlock(&r->lock);
+    *o = (opened){.begun = 0};
+    const s24_status status = r->open(r->ctx, index, &o->series, error);
+    pthread_mutex_lock(&r->lock);
+    o->live = status == S24_OK;
+    r->opened += o->live;
+    return status;
+}
+
+/* Waits for the right to begin the next job, and a slot for it; NULL when there is no job left. */
 static slot *begin(run *r)
 {
     slot *s = NULL;
-    while (r->next_read < r->jobs && r->failed == SIZE_MAX && (r->reading || !(s = find_slot(r, FREE, 0)))) {
+    for (;;) {
+        const opened *from = current(r);
+        if (r->failed != SIZE_MAX || (!from && r->opened == r->count)) {
+            return NULL;
+        }
+        if (!r->reading && (from || may_open(r)) && (s = find_slot(r, FREE, 0)) != NULL) {
+            break;
+        }
         pthread_cond_wait(&r->changed, &r->lock);
     }
-    if (r->next_read == r->jobs || r->failed != SIZE_MAX) {
-        return NULL;
-    }
-    s->state = BUSY;
-    s->job = r->next_read++;
-    r->reading = r->stages->read != NULL;
+    *s = (slot){.state = BUSY, .number = r->next_read++};
     return s;
 }
 
-static s24_status stage(run *r, s24_stage *function, const slot *s, s24_error *error)
+/* Without the lock. */
+static s24_status stage(s24_stage *function, const run *r, const slot *s, s24_error *error)
 {
-    s24_status status = S24_OK;
-    if (function) {
-        pthread_mutex_unlock(&r->lock);
-        status = function(r->ctx, (unsigned)(s - r->slots), s->job, error);
-        pthread_mutex_lock(&r->lock);
+    const s24_series *series = &s->series->series;
+    return function && series->jobs ? function(series->ctx, (unsigned)(s - r->slots), s->job, error) : S24_OK;
+}
+
+static s24_status commit_one(const run *r, const slot *s, s24_error *error)
+{
+    opened *o = s->series;
+    const s24_stages *stages = o->series.stages;
+    const bool last = s->job + 1 == jobs_of(o);
+    s24_status status = s->job == 0 && stages->begin ? stages->begin(o->series.ctx, error) : S24_OK;
+    status = status == S24_OK ? stage(stages->commit, r, s, error) : status;
+    return status == S24_OK && last && stages->end ? stages->end(o->series.ctx, error) : status;
+}
+
+static void free_series(opened *o)
+{
+    if (o->live && o->series.stages->free) {
+        o->series.stages->free(o->series.ctx);
     }
-    return status;
+    o->live = false;
 }
 
 /* Commits all that is due. Who comes while another thread does so leaves it to that one, and goes on. */
@@ -83,16 +142,66 @@ static void commit_due(run *r)
 {
     slot *s;
     while (!r->committing && (s = find_slot(r, DONE, r->next_commit)) != NULL) {
-        if (r->failed > s->job) {
+        if (r->failed > s->number) {
             s24_error error;
             r->committing = true;
-            note_failure(r, s->job, stage(r, r->stages->commit, s, &error), &error);
+            pthread_mutex_unlock(&r->lock);
+            const s24_status status = commit_one(r, s, &error);
+            pthread_mutex_lock(&r->lock);
+            note_failure(r, s->number, status, &error);
             r->committing = false;
+            if (s->job + 1 == jobs_of(s->series)) {
+                free_series(s->series);
+            }
         }
         s->state = FREE;
         r->next_commit++;
         pthread_cond_broadcast(&r->changed);
     }
+}
+
+/* For who began it. */
+static void stop_reading(run *r)
+{
+    r->reading = false;
+    pthread_cond_broadcast(&r->changed);
+}
+
+/* The stages before the commit, of a job whose turn it is to be read; the lock is released in between. */
+static s24_status read_and_work(run *r, slot *s, s24_error *error)
+{
+    const s24_stages *stages = s->series->series.stages;
+    s24_status status = S24_OK;
+    if (stages->read) {
+        r->reading = true;
+        pthread_mutex_unlock(&r->lock);
+        status = stage(stages->read, r, s, error);
+        pthread_mutex_lock(&r->lock);
+        stop_reading(r);
+    }
+    pthread_mutex_unlock(&r->lock);
+    status = status == S24_OK ? stage(stages->work, r, s, error) : status;
+    pthread_mutex_lock(&r->lock);
+    return status;
+}
+
+/* From its series to its commit, which another thread may be left to do. */
+static void do_job(run *r, slot *s)
+{
+    s24_error error;
+    s24_status status = S24_OK;
+    if (!current(r)) {
+        status = open_next(r, &error);
+        stop_reading(r);
+    }
+    if (status == S24_OK) {
+        s->series = current(r);
+        s->job = s->series->begun++;
+        status = read_and_work(r, s, &error);
+    }
+    note_failure(r, s->number, status, &error);
+    s->state = DONE;
+    commit_due(r);
 }
 
 static void *work_loop(void *argument)
@@ -101,16 +210,7 @@ static void *work_loop(void *argument)
     slot *s;
     pthread_mutex_lock(&r->lock);
     while ((s = begin(r)) != NULL) {
-        s24_error error;
-        s24_status status = stage(r, r->stages->read, s, &error);
-        if (r->reading) {
-            r->reading = false;
-            pthread_cond_broadcast(&r->changed);
-        }
-        status = status == S24_OK ? stage(r, r->stages->work, s, &error) : status;
-        note_failure(r, s->job, status, &error);
-        s->state = DONE;
-        commit_due(r);
+        do_job(r, s);
     }
     pthread_mutex_unlock(&r->lock);
     return NULL;
@@ -121,36 +221,67 @@ unsigned s24_slots(unsigned threads)
     return threads > 1 ? threads + 2 : 1;
 }
 
-s24_status s24_run(const s24_stages *stages, void *ctx, size_t jobs, unsigned threads, s24_error *err)
+static void run_threads(run *r, pthread_t *others, size_t count)
 {
-    run r = {.stages = stages, .ctx = ctx, .jobs = jobs, .failed = SIZE_MAX};
-    const size_t count = threads < jobs ? (threads ? threads : 1) : (jobs ? jobs : 1);
-    r.slot_count = stages->commit ? s24_slots((unsigned)count) : (unsigned)count;
-    r.slots = s24_calloc(r.slot_count, sizeof *r.slots, err);
-    pthread_t *others = r.slots ? s24_calloc(count, sizeof *others, err) : NULL;
-    if (!others) {
-        free(r.slots);
-        return S24_ERR_SYSTEM;
-    }
-    pthread_mutex_init(&r.lock, NULL);
-    pthread_cond_init(&r.changed, NULL);
     size_t started = 0;
+    pthread_mutex_init(&r->lock, NULL);
+    pthread_cond_init(&r->changed, NULL);
     /* Fewer threads than asked for is slower, not wrong: the results do not depend on their number. */
-    while (started + 1 < count && pthread_create(&others[started], NULL, work_loop, &r) == 0) {
+    while (started < count && pthread_create(&others[started], NULL, work_loop, r) == 0) {
         started++;
     }
-    work_loop(&r);
+    work_loop(r);
     for (size_t i = 0; i < started; i++) {
         pthread_join(others[i], NULL);
     }
-    pthread_cond_destroy(&r.changed);
-    pthread_mutex_destroy(&r.lock);
-    free(others);
-    free(r.slots);
-    if (r.status != S24_OK && err) {
-        *err = r.error;
+    pthread_cond_destroy(&r->changed);
+    pthread_mutex_destroy(&r->lock);
+    for (unsigned i = 0; i < r->slot_count; i++) {
+        free_series(&r->series[i]);
     }
-    return r.status;
+}
+
+static s24_status run_all(run *r, unsigned threads, s24_error *err)
+{
+    r->failed = SIZE_MAX;
+    r->slots = s24_calloc(r->slot_count, sizeof *r->slots, err);
+    r->series = r->slots ? s24_calloc(r->slot_count, sizeof *r->series, err) : NULL;
+    pthread_t *others = r->series ? s24_calloc(threads, sizeof *others, err) : NULL;
+    if (others) {
+        run_threads(r, others, threads - 1);
+    }
+    const bool ran = others != NULL;
+    free(others);
+    free(r->series);
+    free(r->slots);
+    if (ran && r->status != S24_OK && err) {
+        *err = r->error;
+    }
+    return ran ? r->status : S24_ERR_SYSTEM;
+}
+
+s24_status s24_run_series(s24_series_open *open, void *ctx, size_t count, unsigned threads, s24_error *err)
+{
+    const unsigned some = threads ? threads : 1;
+    run r = {.open = open, .ctx = ctx, .count = count, .slot_count = s24_slots(some)};
+    return run_all(&r, some, err);
+}
+
+static s24_status open_only(void *ctx, size_t index, s24_series *series, s24_error *err)
+{
+    (void)index;
+    (void)err;
+    *series = *(const s24_series *)ctx;
+    return S24_OK;
+}
+
+s24_status s24_run(const s24_stages *stages, void *ctx, size_t jobs, unsigned threads, s24_error *err)
+{
+    s24_series only = {.stages = stages, .ctx = ctx, .jobs = jobs};
+    const size_t some = threads < jobs ? (threads ? threads : 1) : (jobs ? jobs : 1);
+    run r = {.open = open_only, .ctx = &only, .count = 1};
+    r.slot_count = stages->commit ? s24_slots((unsigned)some) : (unsigned)some;
+    return run_all(&r, (unsigned)some, err);
 }
 
 unsigned s24_threads_available(void)

@@ -1,6 +1,7 @@
 /*
  * s24_run: reads and commits in the order of jobs and one at a time, work in parallel, and after a failure the error of
- * the lowest job that failed, whoever failed first. Stages record what happens, and sometimes dawdle.
+ * the lowest job that failed, whoever failed first. s24_run_series: the same across series, which open, begin and end in
+ * order. Stages record what happens, and sometimes dawdle.
  */
 #define _DEFAULT_SOURCE 1 /* usleep */
 
@@ -26,6 +27,7 @@ typedef enum stage { READ, WORK, COMMIT, STAGES } stage;
 typedef struct record {
     /* set by the test */
     unsigned threads;
+    stage first;                               /* WORK where the jobs are not read */
     bool fails[STAGES][MAX_JOBS];
     unsigned char delay[STAGES][MAX_JOBS]; /* in 20 microseconds */
 
@@ -53,7 +55,7 @@ static void enter(record *r, stage s, unsigned slot, size_t job)
         expect(r, r->begun[s] == job, s == READ ? "reads are out of order" : "commits are out of order");
         expect(r, r->running[s] == 0, s == READ ? "two reads at once" : "two commits at once");
     }
-    if (s == READ) {
+    if (s == r->first) {
         expect(r, r->job_of[slot] == SIZE_MAX, "a second job in a slot");
         r->job_of[slot] = job;
         r->in_hand++;
@@ -357,6 +359,222 @@ START_TEST(failure_nobody_asks_about)
 }
 END_TEST
 
+/* ---------------------------------------------------------------- series */
+
+#define MAX_SERIES 60
+
+typedef enum event { OPEN, BEGIN, END, EVENTS } event;
+
+/* A series: some of the record's jobs, one behind another. */
+typedef struct chapter {
+    struct book *book;
+    size_t index, first, jobs;
+    bool alone, fails[EVENTS], done[EVENTS];
+    int freed;
+} chapter;
+
+typedef struct book {
+    record *r;
+    bool read;               /* its jobs have that stage */
+    size_t count, live, most_live;
+    chapter chapters[MAX_SERIES];
+} book;
+
+/* Notes that it happened; fails if it shall. */
+static s24_status happen(chapter *c, event e, s24_error *err)
+{
+    record *r = c->book->r;
+    pthread_mutex_lock(&r->lock);
+    expect(r, !c->done[e], "a series does something twice");
+    expect(r, e == OPEN || c->done[e - 1], "a series ends before it begins, or begins before it is open");
+    expect(r, c->index == 0 || c->book->chapters[c->index - 1].done[e == OPEN ? OPEN : END], "series out of order");
+    c->done[e] = !c->fails[e];
+    pthread_mutex_unlock(&r->lock);
+    if (c->index % 3 == 0) {
+        usleep(50);
+    }
+    return c->fails[e] ? s24_fail(err, S24_ERR_DATA, "event %d of series %zu", e, c->index) : S24_OK;
+}
+
+static s24_status chapter_pass(chapter *c, stage s, unsigned slot, size_t job, s24_error *err)
+{
+    pthread_mutex_lock(&c->book->r->lock);
+    expect(c->book->r, s != COMMIT || (c->done[BEGIN] && !c->done[END]), "a commit outside of its series");
+    expect(c->book->r, job < c->jobs && !c->freed, "no such job");
+    pthread_mutex_unlock(&c->book->r->lock);
+    return pass(c->book->r, s, slot, c->first + job, err);
+}
+
+static s24_status chapter_read(void *ctx, unsigned slot, size_t job, s24_error *err)
+{
+    return chapter_pass(ctx, READ, slot, job, err);
+}
+
+static s24_status chapter_work(void *ctx, unsigned slot, size_t job, s24_error *err)
+{
+    return chapter_pass(ctx, WORK, slot, job, err);
+}
+
+static s24_status chapter_commit(void *ctx, unsigned slot, size_t job, s24_error *err)
+{
+    return chapter_pass(ctx, COMMIT, slot, job, err);
+}
+
+static s24_status chapter_begin(void *ctx, s24_error *err)
+{
+    return happen(ctx, BEGIN, err);
+}
+
+static s24_status chapter_end(void *ctx, s24_error *err)
+{
+    chapter *c = ctx;
+    pthread_mutex_lock(&c->book->r->lock);
+    for (size_t job = c->first; job < c->first + c->jobs; job++) {
+        expect(c->book->r, c->book->r->done[COMMIT][job], "a series ends before its jobs");
+    }
+    pthread_mutex_unlock(&c->book->r->lock);
+    return happen(c, END, err);
+}
+
+static void chapter_free(void *ctx)
+{
+    chapter *c = ctx;
+    pthread_mutex_lock(&c->book->r->lock);
+    c->freed++;
+    c->book->live--;
+    pthread_mutex_unlock(&c->book->r->lock);
+}
+
+static s24_status chapter_open(void *ctx, size_t index, s24_series *series, s24_error *err)
+{
+    static const s24_stages with_read = {.read = chapter_read, .work = chapter_work, .commit = chapter_commit,
+                                         .begin = chapter_begin, .end = chapter_end, .free = chapter_free};
+    static const s24_stages without = {.work = chapter_work, .commit = chapter_commit,
+                                       .begin = chapter_begin, .end = chapter_end, .free = chapter_free};
+    book *b = ctx;
+    chapter *c = &b->chapters[index];
+    const chapter *before = index ? c - 1 : NULL;
+    pthread_mutex_lock(&b->r->lock);
+    expect(b->r, !before || !before->alone || before->done[END], "a series is opened beside one that wants to be alone");
+    pthread_mutex_unlock(&b->r->lock);
+    const s24_status status = happen(c, OPEN, err);
+    if (status == S24_OK) {
+        pthread_mutex_lock(&b->r->lock);
+        b->live++;
+        b->most_live = b->live > b->most_live ? b->live : b->most_live;
+        pthread_mutex_unlock(&b->r->lock);
+        *series = (s24_series){.stages = b->read ? &with_read : &without, .ctx = c, .jobs = c->jobs, .alone = c->alone};
+    }
+    return status;
+}
+
+/* Of up to MAX_JOBS jobs in all. */
+static book *book_new(unsigned threads)
+{
+    book *b = calloc(1, sizeof *b);
+    ck_assert_ptr_nonnull(b);
+    b->r = record_new(threads);
+    b->read = below(2);
+    b->r->first = b->read ? READ : WORK;
+    b->count = below(MAX_SERIES + 1);
+    size_t first = 0;
+    for (size_t i = 0; i < b->count; i++) {
+        b->chapters[i] = (chapter){.book = b, .index = i, .first = first, .jobs = below(3) ? below(8) : 0, .alone = !below(4)};
+        first += b->chapters[i].jobs;
+    }
+    random_delays(b->r, first);
+    if (!b->read) { /* counts as done */
+        memset(b->r->delay[READ], 0, sizeof b->r->delay[READ]);
+        memset(b->r->done[READ], 1, sizeof b->r->done[READ]);
+    }
+    return b;
+}
+
+static void book_free(book *b)
+{
+    record_free(b->r);
+    free(b);
+}
+
+/* `whole`: series that went through; of the next one its opening may have failed. */
+static void require_freed(const book *b, size_t whole)
+{
+    ck_assert_msg(!b->r->wrong, "%s", b->r->wrong);
+    ck_assert_uint_eq(b->live, 0);
+    for (size_t i = 0; i < b->count; i++) {
+        const chapter *c = &b->chapters[i];
+        ck_assert_int_eq(c->freed, c->done[OPEN]);
+        ck_assert_int_eq(c->done[END], i < whole);
+    }
+}
+
+START_TEST(series_in_order)
+{
+    for (int n = 0; n < 100; n++) {
+        const unsigned threads = 1 + (unsigned)below(8);
+        book *b = book_new(threads);
+        s24_error err;
+        ck_assert_int_eq(s24_run_series(chapter_open, b, b->count, threads, &err), S24_OK);
+        require_freed(b, b->count);
+        ck_assert_uint_le(b->most_live, s24_slots(threads));
+        ck_assert_uint_le(b->r->most_in_hand, s24_slots(threads));
+        book_free(b);
+    }
+}
+END_TEST
+
+/* The jobs of one series are worked on beside those of the next. */
+START_TEST(series_overlap)
+{
+    book *b = book_new(4);
+    s24_error err;
+    b->count = 8;
+    for (size_t i = 0; i < b->count; i++) {
+        b->chapters[i] = (chapter){.book = b, .index = i, .first = i, .jobs = 1};
+        b->r->delay[WORK][i] = 250;
+    }
+    ck_assert_int_eq(s24_run_series(chapter_open, b, b->count, 4, &err), S24_OK);
+    require_freed(b, b->count);
+    ck_assert_uint_ge(b->most_live, 3);
+    book_free(b);
+}
+END_TEST
+
+/* Whatever fails first: the error is its, what is before it is whole, and all is freed. */
+START_TEST(series_that_fail)
+{
+    for (int n = 0; n < 200; n++) {
+        const unsigned threads = 1 + (unsigned)below(8);
+        book *b = book_new(threads);
+        s24_error err = {0};
+        char expected[64];
+        if (b->count == 0) {
+            book_free(b);
+            continue;
+        }
+        const size_t at = below(b->count);
+        chapter *c = &b->chapters[at];
+        const stage s = (stage)((size_t)b->r->first + below((size_t)(STAGES - b->r->first)));
+        if (c->jobs && below(2)) {
+            const size_t job = c->first + below(c->jobs);
+            b->r->fails[s][job] = true;
+            snprintf(expected, sizeof expected, "stage %d of job %zu", s, job);
+        } else {
+            const event e = (event)below(EVENTS);
+            c->fails[e] = true;
+            snprintf(expected, sizeof expected, "event %d of series %zu", e, at);
+        }
+        if (at + 1 < b->count) { /* a later failure does not count, whenever it happens */
+            b->chapters[at + 1].fails[below(EVENTS)] = true;
+        }
+        ck_assert_int_eq(s24_run_series(chapter_open, b, b->count, threads, &err), S24_ERR_DATA);
+        ck_assert_str_eq(err.message, expected);
+        require_freed(b, at);
+        book_free(b);
+    }
+}
+END_TEST
+
 START_TEST(there_is_a_processor)
 {
     ck_assert_uint_ge(s24_threads_available(), 1);
@@ -383,6 +601,9 @@ int main(void)
     tcase_add_test(tcase, a_late_lower_failure);
     tcase_add_test(tcase, earlier_jobs_are_committed);
     tcase_add_test(tcase, failure_nobody_asks_about);
+    tcase_add_test(tcase, series_in_order);
+    tcase_add_test(tcase, series_overlap);
+    tcase_add_test(tcase, series_that_fail);
     tcase_add_test(tcase, there_is_a_processor);
     suite_add_tcase(suite, tcase);
 
