@@ -4,34 +4,60 @@
 
 #include "batch.h"
 #include "threads.h"
+#include "workspace.h"
 
-/* One slot's. */
-typedef struct comply_buffers {
-    unsigned char *buffer, *scratch;
-    s24_window window;
-    const unsigned char *data; /* of the batch, in the buffer or the window */
-    uint64_t *broken; /* one a panel of the batch */
-} comply_buffers;
-
-typedef struct comply_job {
+typedef struct comply_run {
     const s24_io *io;
-    const s24_entry *entry;
+    s24_contents *contents;
+    s24_complied *each;
+    void *ctx;
+    s24_workspace workspace;
+    uint64_t done, all; /* bytes, for progress */
+} comply_run;
+
+/* One tensor. */
+typedef struct comply_job {
+    comply_run *run;
+    s24_entry *entry;
     s24_batches batches;
     s24_complier complier;
-    s24_workspace *workspace;
-    comply_buffers *buffers;
-    s24_compliance *result;
-    uint64_t *done, all;
+    size_t pieces[S24_PIECES];
+    s24_compliance result;
 } comply_job;
+
+/* What is on a desk; these are piece 0 themselves. */
+typedef struct comply_buffers {
+    unsigned char *buffer, *scratch;
+    s24_window *window;
+    const unsigned char *data; /* of the batch, in the buffer or the window */
+    uint64_t *broken;          /* one a panel of the batch */
+} comply_buffers;
+
+static comply_buffers *buffers_of(const comply_job *job, unsigned slot)
+{
+    return s24_workspace_piece(&job->run->workspace, slot, 0);
+}
+
+static s24_status take_desk(comply_job *job, unsigned slot, s24_error *err)
+{
+    s24_workspace *w = &job->run->workspace;
+    const s24_status status = s24_workspace_reserve(w, slot, job->pieces, err);
+    if (status == S24_OK) {
+        *buffers_of(job, slot) = (comply_buffers){
+            .buffer = s24_workspace_piece(w, slot, 1), .scratch = s24_workspace_piece(w, slot, 2),
+            .broken = s24_workspace_piece(w, slot, 3), .window = s24_workspace_window(w, slot, 0)};
+    }
+    return status;
+}
 
 static s24_status read_batch(comply_job *job, unsigned slot, size_t batch, s24_error *err)
 {
     size_t first, count;
     const s24_panel_place place = s24_batch_at(&job->batches, batch, &first, &count);
-    comply_buffers *b = &job->buffers[slot];
+    comply_buffers *b = buffers_of(job, slot);
     const void *rows;
     const s24_status status = s24_source_view_rows(job->entry, job->entry->axis, place.row, place.rows, 4 * place.group,
-                                                   s24_place_cols(&place, job->batches.cols), &b->window, b->buffer, b->scratch,
+                                                   s24_place_cols(&place, job->batches.cols), b->window, b->buffer, b->scratch,
                                                    &rows, err);
     b->data = rows;
     return status;
@@ -40,7 +66,8 @@ static s24_status read_batch(comply_job *job, unsigned slot, size_t batch, s24_e
 static s24_status stage_read(void *ctx, unsigned slot, size_t batch, s24_error *err)
 {
     comply_job *job = ctx;
-    const s24_status status = s24_io_stopped(job->io, err);
+    s24_status status = s24_io_stopped(job->run->io, err);
+    status = status == S24_OK ? take_desk(job, slot, err) : status;
     return status == S24_OK && job->entry->in->stream ? read_batch(job, slot, batch, err) : status;
 }
 
@@ -52,7 +79,7 @@ static const unsigned char *panel_data(const comply_job *job, const comply_buffe
 static s24_status stage_work(void *ctx, unsigned slot, size_t batch, s24_error *err)
 {
     comply_job *job = ctx;
-    comply_buffers *b = &job->buffers[slot];
+    comply_buffers *b = buffers_of(job, slot);
     size_t first, count;
     const s24_status status = job->entry->in->stream ? S24_OK : read_batch(job, slot, batch, err);
     s24_batch_at(&job->batches, batch, &first, &count);
@@ -68,8 +95,9 @@ static s24_status stage_work(void *ctx, unsigned slot, size_t batch, s24_error *
 static s24_status stage_commit(void *ctx, unsigned slot, size_t batch, s24_error *err)
 {
     comply_job *job = ctx;
-    comply_buffers *b = &job->buffers[slot];
-    s24_compliance *result = job->result;
+    comply_run *run = job->run;
+    comply_buffers *b = buffers_of(job, slot);
+    s24_compliance *result = &job->result;
     size_t first, count;
     s24_batch_at(&job->batches, batch, &first, &count);
     for (size_t i = 0; i < count; i++) {
@@ -82,46 +110,74 @@ static s24_status stage_commit(void *ctx, unsigned slot, size_t batch, s24_error
             result->first.group += place.group;
         }
         result->broken += b->broken[i];
-        *job->done += place.rows * cols * job->complier.info->bytes;
+        run->done += place.rows * cols * job->complier.info->bytes;
     }
-    if (job->io->progress) {
-        job->io->progress(job->io->user, *job->done, job->all);
+    if (run->io->progress) {
+        run->io->progress(run->io->user, run->done, run->all);
     }
-    return s24_window_settle(&b->window, err);
+    return s24_window_settle(b->window, err);
 }
 
-static s24_status buffers_new(comply_job *job, unsigned slots, bool transposed, s24_error *err)
+static s24_status end_tensor(void *ctx, s24_error *err)
 {
-    const size_t bytes = job->batches.elements * job->complier.info->bytes;
-    const size_t pieces[S24_PIECES] = {bytes, transposed ? bytes : 0, job->batches.per_batch * sizeof(uint64_t)};
-    const s24_status status = s24_workspace_reserve(job->workspace, slots, pieces, err);
-    job->buffers = status == S24_OK ? s24_calloc(slots, sizeof *job->buffers, err) : NULL;
-    for (unsigned i = 0; job->buffers && i < slots; i++) {
-        job->buffers[i] = (comply_buffers){.buffer = s24_workspace_piece(job->workspace, i, 0),
-                                           .scratch = s24_workspace_piece(job->workspace, i, 1),
-                                           .broken = s24_workspace_piece(job->workspace, i, 2)};
-    }
-    return job->buffers ? S24_OK : S24_ERR_SYSTEM;
+    const comply_job *job = ctx;
+    return job->run->each(job->run->ctx, job->entry, job->entry->packed ? &job->result : NULL, err);
 }
 
-s24_status s24_comply(const s24_io *io, const s24_entry *e, s24_workspace *workspace, uint64_t *done, uint64_t all,
-                      s24_compliance *result, s24_error *err)
+static s24_batches batches_of(const s24_entry *e)
 {
-    static const s24_stages stages = {.read = stage_read, .work = stage_work, .commit = stage_commit};
-    const bool transposed = s24_entry_transposed(e, e->axis);
     const s24_panels panels = s24_panels_of(&e->geometry, S24_PANEL_GROUPS);
-    comply_job job = {.io = io, .entry = e, .workspace = workspace, .result = result, .done = done, .all = all,
-                      .complier = s24_complier_of(e->dtype, io->isa)};
-    *result = (s24_compliance){.groups = (uint64_t)e->geometry.rows * e->geometry.groups};
-    job.batches = s24_batches_of(&panels, e->geometry.cols, job.complier.info->bytes, transposed);
-    const unsigned workers = s24_workers(io, job.batches.count);
-    s24_status status = s24_source_hold(e, e->axis, err);
-    status = status == S24_OK ? buffers_new(&job, s24_slots(workers), transposed, err) : status;
-    status = status == S24_OK ? s24_run(&stages, &job, job.batches.count, workers, err) : status;
-    for (unsigned i = 0; job.buffers && i < s24_slots(workers); i++) {
-        s24_window_close(&job.buffers[i].window);
+    return s24_batches_of(&panels, e->geometry.cols, s24_info(e->dtype)->bytes, s24_entry_transposed(e, e->axis));
+}
+
+static s24_status comply_job_init(comply_job *job, s24_error *err)
+{
+    const s24_entry *e = job->entry;
+    job->complier = s24_complier_of(e->dtype, job->run->io->isa);
+    job->result = (s24_compliance){.groups = (uint64_t)e->geometry.rows * e->geometry.groups};
+    job->batches = batches_of(e);
+    const size_t bytes = job->batches.elements * job->complier.info->bytes;
+    job->pieces[0] = sizeof(comply_buffers);
+    job->pieces[1] = bytes;
+    job->pieces[2] = s24_entry_transposed(e, e->axis) ? bytes : 0;
+    job->pieces[3] = job->batches.per_batch * sizeof(uint64_t);
+    return s24_source_hold(e, e->axis, err);
+}
+
+static s24_status open_tensor(void *ctx, size_t number, s24_series *series, s24_error *err)
+{
+    static const s24_stages stages = {.read = stage_read, .work = stage_work, .commit = stage_commit, .end = end_tensor,
+                                      .free = free};
+    comply_run *run = ctx;
+    s24_entry *e = &run->contents->entries[number];
+    comply_job *job = s24_calloc(1, sizeof *job, err);
+    if (!job) {
+        return S24_ERR_SYSTEM;
     }
-    free(job.buffers);
+    *job = (comply_job){.run = run, .entry = e};
+    const s24_status status = e->packed ? comply_job_init(job, err) : S24_OK;
+    if (status != S24_OK) {
+        free(job);
+        return status;
+    }
+    /* What `each` does with a stream, rewind it for one, is not to meet the reading of the next tensor. */
+    *series = (s24_series){.stages = &stages, .ctx = job, .jobs = job->batches.count, .alone = e->in->stream};
+    return S24_OK;
+}
+
+s24_status s24_comply(const s24_io *io, s24_contents *contents, s24_complied *each, void *ctx, s24_error *err)
+{
+    comply_run run = {.io = io, .contents = contents, .each = each, .ctx = ctx};
+    size_t jobs = 0;
+    for (size_t i = 0; i < contents->count; i++) {
+        const s24_entry *e = &contents->entries[i];
+        run.all += e->packed ? e->bytes : 0;
+        jobs += e->packed ? batches_of(e).count : 0;
+    }
+    const unsigned workers = s24_workers(io, jobs);
+    s24_status status = s24_workspace_open(&run.workspace, s24_slots(workers), err);
+    status = status == S24_OK ? s24_run_series(open_tensor, &run, contents->count, workers, err) : status;
+    s24_workspace_free(&run.workspace);
     return status;
 }
 

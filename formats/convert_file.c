@@ -37,24 +37,31 @@ static bool asked_for(const s24_convert_request *q, const s24_entry *e)
     return s24_selects_by_name(&q->selection, e->name);
 }
 
-/* Reads a selected tensor once, to see whether it is 2:4. */
-static s24_status look_at(const s24_io *io, const s24_convert_request *q, s24_entry *e, s24_workspace *workspace,
-                          uint64_t *done, uint64_t all, s24_error *err)
+typedef struct choice {
+    const s24_convert_request *request;
+    size_t packed; /* tensors */
+} choice;
+
+/* What is not 2:4 stays dense; a stream will be read once more. */
+static s24_status judge(void *ctx, s24_entry *e, const s24_compliance *found, s24_error *err)
 {
-    s24_compliance found;
+    choice *c = ctx;
     char message[200] = "not 2:4: row ";
-    s24_status status = s24_comply(io, e, workspace, done, all, &found, err);
-    if (status != S24_OK || found.broken == 0) {
-        return status;
+    s24_status status = S24_OK;
+    if (!found) {
+        return S24_OK;
     }
-    const size_t n = strlen(message);
-    snprintf(message + n, sizeof message - n, "%zu, group %zu: ", found.first.row, found.first.group);
-    s24_comply_message(&found, message + strlen(message), sizeof message - strlen(message));
-    if (asked_for(q, e)) {
-        return s24_fail(err, S24_ERR_DATA, "%s: %s%s%s; s24 prune makes it so", e->in->name, e->name, *e->name ? ": " : "",
-                        message);
+    if (found->broken) {
+        const size_t n = strlen(message);
+        snprintf(message + n, sizeof message - n, "%zu, group %zu: ", found->first.row, found->first.group);
+        s24_comply_message(found, message + strlen(message), sizeof message - strlen(message));
+        status = asked_for(c->request, e)
+            ? s24_fail(err, S24_ERR_DATA, "%s: %s%s%s; s24 prune makes it so", e->in->name, e->name, *e->name ? ": " : "",
+                       message)
+            : leave_dense(e, message, err);
     }
-    return leave_dense(e, message, err);
+    c->packed += e->packed;
+    return status == S24_OK ? s24_input_rewind(e->in, err) : status;
 }
 
 static s24_status nothing_packed(const s24_source *source, s24_error *err)
@@ -87,26 +94,12 @@ static s24_status leave_unfit(s24_contents *c, const s24_format *format, s24_err
 static s24_status choose(const s24_io *io, const s24_convert_request *q, s24_source *source, const s24_format *format,
                          s24_error *err)
 {
-    s24_contents *c = &source->contents;
-    s24_workspace workspace = {0};
-    uint64_t done = 0, all = 0;
-    size_t packed = 0;
+    choice c = {.request = q};
     s24_status status = s24_select(source, &q->selection, S24_SAME, err);
     s24_fail_prefix(err, status, "%s: ", source->in->name);
-    status = status == S24_OK ? leave_unfit(c, format, err) : status;
-    for (size_t i = 0; i < c->count; i++) {
-        all += c->entries[i].packed ? c->entries[i].bytes : 0;
-    }
-    for (size_t i = 0; i < c->count && status == S24_OK; i++) {
-        s24_entry *e = &c->entries[i];
-        if (e->packed) {
-            status = look_at(io, q, e, &workspace, &done, all, err);
-            status = status == S24_OK ? s24_input_rewind(e->in, err) : status; /* to be read once more */
-            packed += e->packed;
-        }
-    }
-    s24_workspace_free(&workspace);
-    return status == S24_OK && packed == 0 ? nothing_packed(source, err) : status;
+    status = status == S24_OK ? leave_unfit(&source->contents, format, err) : status;
+    status = status == S24_OK ? s24_comply(io, &source->contents, judge, &c, err) : status;
+    return status == S24_OK && c.packed == 0 ? nothing_packed(source, err) : status;
 }
 
 /* A dense file becomes another dense one: every tensor is carried. */

@@ -6,29 +6,42 @@
 #include "batch.h"
 #include "decompress.h"
 #include "delivery.h"
-#include "piece.h"
-#include "threads.h"
-#include "workspace.h"
 
+typedef struct unpack_run {
+    const s24_io *io;
+    const s24_decompress_request *request;
+    s24_source *source;
+    size_t lost;              /* damaged parts of the file so far */
+    const s24_format *format;
+    s24_status (*complete)(void *ctx, s24_error *err);
+    void *ctx;
+    s24_workspace workspace;
+    uint64_t done, all;
+    s24_target *target;       /* of the file at hand, and its tensors */
+    const s24_task *tasks;
+} unpack_run;
+
+/* One tensor, pruned or carried. */
+typedef struct unpack_job {
+    unpack_run *run;
+    const s24_entry *entry;
+    size_t index;             /* in the target */
+    s24_checks checks;
+    s24_unpacker unpacker;    /* these are of a pruned one */
+    s24_batches batches;
+    size_t pieces[S24_PIECES];
+} unpack_job;
+
+/* What is on a desk; these are piece 0 themselves. */
 typedef struct unpack_buffers {
     unsigned char *planes, *dense, *scratch;
     bool *damaged; /* one a panel of the batch */
 } unpack_buffers;
 
-typedef struct unpack_job {
-    const s24_io *io;
-    const s24_decompress_request *request;
-    s24_target *target;
-    const s24_entry *entry;
-    size_t index;            /* in the target */
-    s24_unpacker unpacker;
-    s24_batches batches;
-    size_t planes_bytes;
-    s24_workspace *workspace;
-    unpack_buffers *buffers; /* one a slot */
-    size_t *lost;            /* damaged parts of the file so far */
-    uint64_t *done, all;
-} unpack_job;
+static unpack_buffers *buffers_of(const unpack_job *job, unsigned slot)
+{
+    return s24_workspace_piece(&job->run->workspace, slot, 0);
+}
 
 /* NaN, or 0 where there is none: what was lost must not pass for a weight. */
 static uint64_t lost_bits(const s24_dtype_info *info)
@@ -50,11 +63,11 @@ static void fill_lost(s24_dtype dtype, void *data, size_t n)
     }
 }
 
-static void tell_lost(const s24_decompress_request *q, size_t *lost, const char *message)
+static void tell_lost(unpack_run *run, const char *message)
 {
-    ++*lost;
-    if (q->lost) {
-        q->lost(q->user, message);
+    run->lost++;
+    if (run->request->lost) {
+        run->request->lost(run->request->user, message);
     }
 }
 
@@ -71,7 +84,7 @@ static s24_status unpack_one(unpack_job *job, unpack_buffers *b, size_t first, s
     unsigned char *dense = b->dense + s24_batch_before(&job->batches, first, index) * job->unpacker.to->bytes;
     bool *damaged = &b->damaged[index - first];
     s24_fault fault;
-    s24_status status = s24_plain_read_panel(e, index, b->planes, damaged, err);
+    s24_status status = s24_plain_read_panel(e, &job->checks, index, b->planes, damaged, err);
     if (status != S24_OK) {
         return s24_fail_prefix(err, status, "%s: %s%s", job->entry->in->name, e->name, separator(e));
     }
@@ -91,178 +104,158 @@ static s24_status write_batch(unpack_job *job, unpack_buffers *b, size_t batch, 
 {
     size_t first, count;
     const s24_panel_place place = s24_batch_at(&job->batches, batch, &first, &count);
-    const s24_status status = s24_sink_write_rows(job->target->sink, job->index, job->entry->axis, place.row, place.rows,
+    const s24_target *target = job->run->target;
+    const s24_status status = s24_sink_write_rows(target->sink, job->index, job->entry->axis, place.row, place.rows,
                                                   4 * place.group, s24_place_cols(&place, job->batches.cols), b->dense,
                                                   b->scratch, err);
-    return s24_fail_prefix(err, status, "%s: ", s24_target_name(job->target));
+    return s24_fail_prefix(err, status, "%s: ", s24_target_name(target));
+}
+
+static s24_status take_desk(unpack_job *job, unsigned slot, s24_error *err)
+{
+    s24_workspace *w = &job->run->workspace;
+    const s24_status status = s24_workspace_reserve(w, slot, job->pieces, err);
+    if (status == S24_OK) {
+        *buffers_of(job, slot) = (unpack_buffers){
+            .planes = s24_workspace_piece(w, slot, 1), .dense = s24_workspace_piece(w, slot, 2),
+            .scratch = s24_workspace_piece(w, slot, 3), .damaged = s24_workspace_piece(w, slot, 4)};
+    }
+    return status;
 }
 
 static s24_status stage_work(void *ctx, unsigned slot, size_t batch, s24_error *err)
 {
     unpack_job *job = ctx;
-    unpack_buffers *b = &job->buffers[slot];
     size_t first, count;
-    s24_status status = s24_io_stopped(job->io, err);
+    s24_status status = s24_io_stopped(job->run->io, err);
+    status = status == S24_OK ? take_desk(job, slot, err) : status;
     s24_batch_at(&job->batches, batch, &first, &count);
     for (size_t i = first; i < first + count && status == S24_OK; i++) {
-        status = unpack_one(job, b, first, i, err);
+        status = unpack_one(job, buffers_of(job, slot), first, i, err);
     }
-    if (status == S24_OK && s24_sink_positional(job->target->sink, job->index)) {
-        status = write_batch(job, b, batch, err);
+    return status == S24_OK && s24_sink_positional(job->run->target->sink, job->index)
+        ? write_batch(job, buffers_of(job, slot), batch, err) : status;
+}
+
+static void tell_lost_rows(const unpack_job *job, const s24_panel_place *p)
+{
+    char message[512];
+    snprintf(message, sizeof message, "%s: %s%srows %zu to %zu%s are lost", job->entry->in->name, job->entry->name,
+             separator(job->entry), p->row, p->row + p->rows - 1,
+             job->batches.panels.runs_per_row > 1 ? " (a part of them)" : "");
+    tell_lost(job->run, message);
+}
+
+static void show_progress(unpack_run *run, uint64_t bytes)
+{
+    run->done += bytes;
+    if (run->io->progress) {
+        run->io->progress(run->io->user, run->done, run->all);
     }
-    return status;
 }
 
 static s24_status stage_commit(void *ctx, unsigned slot, size_t batch, s24_error *err)
 {
     unpack_job *job = ctx;
-    unpack_buffers *b = &job->buffers[slot];
-    size_t first, count;
-    s24_status status = S24_OK;
+    unpack_buffers *b = buffers_of(job, slot);
+    size_t first, count, elements = 0;
     s24_batch_at(&job->batches, batch, &first, &count);
-    if (!s24_sink_positional(job->target->sink, job->index)) {
-        status = write_batch(job, b, batch, err);
-    }
+    const s24_status status = s24_sink_positional(job->run->target->sink, job->index) ? S24_OK
+        : write_batch(job, b, batch, err);
     for (size_t i = first; i < first + count && status == S24_OK; i++) {
         const s24_panel_place p = s24_panel_at(&job->batches.panels, i);
-        *job->done += p.rows * 4 * p.groups * job->unpacker.to->bytes;
+        elements += p.rows * 4 * p.groups;
         if (b->damaged[i - first]) {
-            char message[512];
-            snprintf(message, sizeof message, "%s: %s%srows %zu to %zu%s are lost", job->entry->in->name,
-                     job->entry->name, separator(job->entry), p.row, p.row + p.rows - 1,
-                     job->batches.panels.runs_per_row > 1 ? " (a part of them)" : "");
-            tell_lost(job->request, job->lost, message);
+            tell_lost_rows(job, &p);
         }
     }
-    if (job->io->progress) {
-        job->io->progress(job->io->user, *job->done, job->all);
-    }
+    show_progress(job->run, elements * job->unpacker.to->bytes);
     return status;
 }
 
-static s24_status buffers_new(unpack_job *job, unsigned slots, s24_error *err)
+static s24_status begin_tensor(void *ctx, s24_error *err)
 {
-    const s24_batches *bs = &job->batches;
-    const size_t dense_bytes = bs->elements * job->unpacker.to->bytes;
-    const bool transposed = bs->per_batch > 1 || job->entry->axis != job->entry->rank - 1;
-    const size_t pieces[S24_PIECES] = {job->planes_bytes, dense_bytes, transposed ? dense_bytes : 0,
-                                       bs->per_batch * sizeof(bool)};
-    const s24_status status = s24_workspace_reserve(job->workspace, slots, pieces, err);
-    job->buffers = status == S24_OK ? s24_calloc(slots, sizeof *job->buffers, err) : NULL;
-    for (unsigned i = 0; job->buffers && i < slots; i++) {
-        job->buffers[i] = (unpack_buffers){.planes = s24_workspace_piece(job->workspace, i, 0),
-                                           .dense = s24_workspace_piece(job->workspace, i, 1),
-                                           .scratch = s24_workspace_piece(job->workspace, i, 2),
-                                           .damaged = s24_workspace_piece(job->workspace, i, 3)};
-    }
-    return job->buffers ? S24_OK : S24_ERR_SYSTEM;
-}
-
-static void warn_checks(unpack_job *job)
-{
+    const unpack_job *job = ctx;
     char message[512];
-    if (s24_plain_of(job->entry->source)->checks_damaged) {
+    (void)err;
+    if (job->checks.damaged) {
         snprintf(message, sizeof message, "%s: %s%sits checks are damaged; panels that still match theirs are kept",
                  job->entry->in->name, job->entry->name, separator(job->entry));
-        tell_lost(job->request, job->lost, message);
+        tell_lost(job->run, message);
     }
+    return S24_OK;
 }
 
-static s24_status unpack_tensor(unpack_job *job, s24_error *err)
+static s24_status end_tensor(void *ctx, s24_error *err)
 {
-    static const s24_stages stages = {.work = stage_work, .commit = stage_commit};
-    const s24_entry *out = s24_target_entry(job->target, job->index);
-    const s24_panels panels = s24_plain_panels(s24_plain_of(job->entry->source), job->entry);
-    job->batches = s24_batches_of(&panels, job->entry->geometry.cols, job->unpacker.to->bytes,
-                                  s24_entry_transposed(out, job->entry->axis));
-    job->planes_bytes = s24_batch_planes_bytes(&job->batches, job->unpacker.from->bytes);
-    s24_status status = s24_plain_begin(job->entry, err);
-    if (status != S24_OK) {
-        return s24_fail_prefix(err, status, "%s: ", job->entry->in->name);
-    }
-    warn_checks(job);
-    const unsigned workers = s24_workers(job->io, job->batches.count);
-    status = buffers_new(job, s24_slots(workers), err);
-    status = status == S24_OK ? s24_run(&stages, job, job->batches.count, workers, err) : status;
-    free(job->buffers);
-    if (status == S24_OK) {
-        status = s24_sink_end_entry(job->target->sink, job->index, job->entry->axis, err);
-        s24_fail_prefix(err, status, "%s: ", s24_target_name(job->target));
-    }
-    return status;
+    const unpack_job *job = ctx;
+    const s24_target *target = job->run->target;
+    return s24_fail_prefix(err, s24_sink_end_entry(target->sink, job->index, job->entry->axis, err), "%s: ",
+                           s24_target_name(target));
 }
 
-/* A carried tensor: its panels, checked. */
-typedef struct copy_job {
-    unpack_job *unpack;
-    s24_piece *pieces; /* one a slot */
-} copy_job;
+static void free_job(void *ctx)
+{
+    unpack_job *job = ctx;
+    s24_checks_free(&job->checks);
+    free(job);
+}
+
+/* ---------------------------------------------------------------- a carried tensor: its panels, checked */
+
+typedef struct copy_result {
+    size_t n;
+    bool damaged;
+} copy_result;
+
+/* What is on a desk. */
+enum { DATA, RESULT };
 
 static s24_status copy_work(void *ctx, unsigned slot, size_t panel, s24_error *err)
 {
-    copy_job *job = ctx;
-    const s24_entry *e = job->unpack->entry;
-    s24_piece *piece = &job->pieces[slot];
-    const s24_status status = s24_plain_read_carried(e, panel, piece->data, &piece->n, &piece->damaged, err);
+    const unpack_job *job = ctx;
+    const s24_entry *e = job->entry;
+    s24_workspace *w = &job->run->workspace;
+    s24_status status = s24_io_stopped(job->run->io, err);
+    status = status == S24_OK ? s24_workspace_reserve(w, slot, job->pieces, err) : status;
+    if (status != S24_OK) {
+        return status;
+    }
+    copy_result *result = s24_workspace_piece(w, slot, RESULT);
+    status = s24_plain_read_carried(e, &job->checks, panel, s24_workspace_piece(w, slot, DATA), &result->n, &result->damaged,
+                                    err);
     return s24_fail_prefix(err, status, "%s: %s%s", e->in->name, e->name, separator(e));
 }
 
-static void lose_piece(const unpack_job *job, s24_piece *piece, uint64_t at)
+static void lose_piece(const unpack_job *job, void *data, size_t n, uint64_t at)
 {
     const s24_entry *e = job->entry;
     const unsigned bytes = s24_info(e->dtype)->bytes;
     char message[512];
     snprintf(message, sizeof message, "%s: %s%sbytes %llu to %llu are lost", e->in->name, e->name, separator(e),
-             (unsigned long long)at, (unsigned long long)(at + piece->n - 1));
-    tell_lost(job->request, job->lost, message);
-    memset(piece->data, 0, piece->n);
+             (unsigned long long)at, (unsigned long long)(at + n - 1));
+    tell_lost(job->run, message);
+    memset(data, 0, n);
     if (bytes) {
-        fill_lost(e->dtype, piece->data, piece->n / bytes);
+        fill_lost(e->dtype, data, n / bytes);
     }
 }
 
 static s24_status copy_commit(void *ctx, unsigned slot, size_t panel, s24_error *err)
 {
-    copy_job *job = ctx;
-    const unpack_job *u = job->unpack;
-    s24_piece *piece = &job->pieces[slot];
-    const uint64_t at = (uint64_t)panel * s24_plain_of(u->entry->source)->panel_bytes;
-    if (piece->damaged) {
-        lose_piece(u, piece, at);
+    const unpack_job *job = ctx;
+    const copy_result *result = s24_workspace_piece(&job->run->workspace, slot, RESULT);
+    void *data = s24_workspace_piece(&job->run->workspace, slot, DATA);
+    const uint64_t at = (uint64_t)panel * s24_plain_of(job->entry->source)->panel_bytes;
+    if (result->damaged) {
+        lose_piece(job, data, result->n, at);
     }
-    const s24_status status = s24_target_write(u->target, u->index, at, piece->data, piece->n, err);
-    return s24_fail_prefix(err, status, "%s: ", s24_target_name(u->target));
-}
-
-static s24_status copy_tensor(unpack_job *job, s24_error *err)
-{
-    static const s24_stages stages = {.work = copy_work, .commit = copy_commit};
-    const s24_plain *plain = s24_plain_of(job->entry->source);
-    const size_t panels = s24_plain_carried_panels(plain, job->entry);
-    const unsigned workers = s24_workers(job->io, panels);
-    copy_job copy = {.unpack = job, .pieces = s24_pieces_new(s24_slots(workers), plain->panel_bytes, err)};
-    s24_status status = copy.pieces ? s24_plain_begin(job->entry, err) : S24_ERR_SYSTEM;
-    if (status == S24_OK) {
-        warn_checks(job);
-        status = s24_run(&stages, &copy, panels, workers, err);
-    }
-    s24_pieces_free(copy.pieces);
-    return status;
+    const s24_status status = s24_target_write(job->run->target, job->index, at, data, result->n, err);
+    show_progress(job->run, result->n);
+    return s24_fail_prefix(err, status, "%s: ", s24_target_name(job->run->target));
 }
 
 /* ---------------------------------------------------------------- the whole file */
-
-typedef struct unpack_run {
-    const s24_io *io;
-    const s24_decompress_request *request;
-    s24_source *source;
-    size_t lost;
-    const s24_format *format;
-    s24_status (*complete)(void *ctx, s24_error *err);
-    void *ctx;
-    s24_workspace workspace;
-    uint64_t done, all;
-} unpack_run;
 
 static bool wanted(const unpack_run *run, const s24_entry *e)
 {
@@ -291,15 +284,79 @@ static s24_status plan_entry(void *ctx, const s24_entry *e, s24_contents *plan, 
     return S24_OK;
 }
 
-static s24_status process_entry(void *ctx, s24_target *target, s24_entry *e, size_t index, s24_error *err)
+static s24_batches batches_of(const unpack_run *run, const s24_task *task)
+{
+    const s24_entry *e = task->entry, *out = s24_target_entry(run->target, task->planned);
+    const s24_panels panels = s24_plain_panels(s24_plain_of(e->source), e);
+    return s24_batches_of(&panels, e->geometry.cols, s24_info(out->dtype)->bytes, s24_entry_transposed(out, e->axis));
+}
+
+static void set_pieces(unpack_job *job)
+{
+    const s24_entry *e = job->entry;
+    const s24_batches *bs = &job->batches;
+    const size_t dense_bytes = bs->elements * job->unpacker.to->bytes;
+    job->pieces[0] = sizeof(unpack_buffers);
+    job->pieces[1] = s24_batch_planes_bytes(bs, job->unpacker.from->bytes);
+    job->pieces[2] = dense_bytes;
+    job->pieces[3] = bs->per_batch > 1 || e->axis != e->rank - 1 ? dense_bytes : 0;
+    job->pieces[4] = bs->per_batch * sizeof(bool);
+}
+
+/* Everything of a pipe that the next tensor's opening would drop must be gone by then. */
+static s24_status open_tensor(void *ctx, size_t number, s24_series *series, s24_error *err)
+{
+    static const s24_stages unpack = {.work = stage_work, .commit = stage_commit, .begin = begin_tensor, .end = end_tensor,
+                                      .free = free_job};
+    static const s24_stages copy = {.work = copy_work, .commit = copy_commit, .begin = begin_tensor, .free = free_job};
+    unpack_run *run = ctx;
+    const s24_task *task = &run->tasks[number];
+    const s24_entry *e = task->entry;
+    const s24_plain *plain = s24_plain_of(e->source);
+    unpack_job *job = s24_calloc(1, sizeof *job, err);
+    if (!job) {
+        return S24_ERR_SYSTEM;
+    }
+    *job = (unpack_job){.run = run, .entry = e, .index = task->planned};
+    const s24_status status = s24_plain_begin(e, &job->checks, err);
+    if (status != S24_OK) {
+        free(job);
+        return s24_fail_prefix(err, status, "%s: ", e->in->name);
+    }
+    *series = (s24_series){.stages = e->packed ? &unpack : &copy, .ctx = job, .alone = e->in->stream};
+    if (e->packed) {
+        job->unpacker = s24_unpacker_of(e->stored, s24_target_entry(run->target, task->planned)->dtype, run->io->isa);
+        job->batches = batches_of(run, task);
+        set_pieces(job);
+        series->jobs = job->batches.count;
+    } else {
+        job->pieces[DATA] = plain->panel_bytes;
+        job->pieces[RESULT] = sizeof(copy_result);
+        series->jobs = s24_plain_carried_panels(plain, e);
+    }
+    return S24_OK;
+}
+
+/* How many jobs there are, or as many as keep all threads busy. */
+static size_t count_jobs(const unpack_run *run, size_t count)
+{
+    const size_t enough = s24_workers(run->io, SIZE_MAX);
+    size_t jobs = 0;
+    for (size_t i = 0; i < count && jobs < enough; i++) {
+        const s24_entry *e = run->tasks[i].entry;
+        jobs += e->packed ? batches_of(run, &run->tasks[i]).count : s24_plain_carried_panels(s24_plain_of(e->source), e);
+    }
+    return jobs;
+}
+
+static s24_status process(void *ctx, s24_target *target, const s24_task *tasks, size_t count, s24_error *err)
 {
     unpack_run *run = ctx;
-    unpack_job job = {.io = run->io, .request = run->request, .target = target, .entry = e, .index = index,
-                      .workspace = &run->workspace, .lost = &run->lost, .done = &run->done, .all = run->all};
-    if (e->packed) {
-        job.unpacker = s24_unpacker_of(e->stored, s24_target_entry(target, index)->dtype, run->io->isa);
-    }
-    return e->packed ? unpack_tensor(&job, err) : copy_tensor(&job, err);
+    run->target = target;
+    run->tasks = tasks;
+    const unsigned workers = s24_workers(run->io, count_jobs(run, count));
+    const s24_status status = s24_workspace_open(&run->workspace, s24_slots(workers), err);
+    return status == S24_OK ? s24_run_series(open_tensor, run, count, workers, err) : status;
 }
 
 /* What follows the tensors must be whole, too; a salvage has told what is lost of them already. */
@@ -344,7 +401,7 @@ static s24_status unpack_source(unpack_run *run, s24_error *err)
     }
     s24_delivery delivery = {.io = run->io, .source = run->source, .format = run->format, .output = q->output,
                              .directory = q->directory, .without_metadata = q->tensor != NULL, .ctx = run,
-                             .plan = plan_entry, .process = process_entry, .end = check_end};
+                             .plan = plan_entry, .process = process, .end = check_end};
     status = s24_delivery_write(&delivery, err);
     status = status == S24_OK && run->complete ? run->complete(run->ctx, err) : status;
     if (status == S24_OK) {

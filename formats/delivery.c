@@ -257,6 +257,22 @@ static s24_status open_target(const s24_delivery *d, const char *path, s24_conte
     return s24_fail_prefix(err, status, "%s: ", shown(path));
 }
 
+/* The entries that are in the plan. */
+static s24_status process_entries(s24_delivery *d, s24_target *target, s24_contents *from, const size_t *numbers,
+                                  s24_error *err)
+{
+    s24_task *tasks = s24_calloc(from->count, sizeof *tasks, err);
+    size_t count = 0;
+    for (size_t i = 0; tasks && i < from->count; i++) {
+        if (numbers[i] != LEFT_OUT) {
+            tasks[count++] = (s24_task){.entry = &from->entries[i], .planned = numbers[i]};
+        }
+    }
+    const s24_status status = tasks ? d->process(d->ctx, target, tasks, count, err) : S24_ERR_SYSTEM;
+    free(tasks);
+    return status;
+}
+
 /* Entries as one file, complete but for its name. */
 static s24_status write_file(s24_delivery *d, const char *path, s24_contents *from, s24_error *err)
 {
@@ -271,11 +287,7 @@ static s24_status write_file(s24_delivery *d, const char *path, s24_contents *fr
     } else {
         s24_contents_free(&plan);
     }
-    for (size_t i = 0; i < from->count && status == S24_OK; i++) {
-        if (numbers[i] != LEFT_OUT) {
-            status = d->process(d->ctx, &target, &from->entries[i], numbers[i], err);
-        }
-    }
+    status = status == S24_OK ? process_entries(d, &target, from, numbers, err) : status;
     free(numbers);
     if (status != S24_OK) {
         s24_target_abort(&target);

@@ -10,6 +10,12 @@
 #include "st_header.h"
 #include "target.h"
 
+/* A tensor that is written. */
+typedef struct s24_task {
+    s24_entry *entry;
+    size_t planned; /* its number in the target */
+} s24_task;
+
 typedef struct s24_delivery {
     const s24_io *io;
     s24_source *source;
@@ -24,8 +30,8 @@ typedef struct s24_delivery {
     void *ctx;                 /* of the callbacks */
     /* Appends the entry as the file shall have it, or nothing: then it is left out. */
     s24_status (*plan)(void *ctx, const s24_entry *entry, s24_contents *plan, s24_error *err);
-    /* Writes the data of an entry as number `planned` of the target. In order. */
-    s24_status (*process)(void *ctx, s24_target *target, s24_entry *entry, size_t planned, s24_error *err);
+    /* Writes the data of the tensors of a file, in order. */
+    s24_status (*process)(void *ctx, s24_target *target, const s24_task *tasks, size_t count, s24_error *err);
     /* All wanted data of the file have been read. */
     s24_status (*end)(void *ctx, s24_source *file, s24_error *err);
 

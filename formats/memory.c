@@ -26,7 +26,8 @@ static const s24_entry *find_entry(s24_source *source, const char *name, s24_err
 static s24_status load_panels(const s24_entry *e, s24_tensor *t, s24_error *err)
 {
     const s24_panels panels = s24_plain_panels(s24_plain_of(e->source), e);
-    s24_status status = s24_plain_begin(e, err);
+    s24_checks checks;
+    s24_status status = s24_plain_begin(e, &checks, err);
     const s24_panel_place first = s24_panel_at(&panels, 0);
     const s24_plain_place largest = s24_plain_panel_place(e, &first);
     unsigned char *planes = s24_alloc(largest.values_bytes + largest.positions_bytes, err);
@@ -36,7 +37,7 @@ static s24_status load_panels(const s24_entry *e, s24_tensor *t, s24_error *err)
         const s24_plain_place p = s24_plain_panel_place(e, &place);
         s24_fault fault;
         bool damaged;
-        status = s24_plain_read_panel(e, i, planes, &damaged, err);
+        status = s24_plain_read_panel(e, &checks, i, planes, &damaged, err);
         if (status == S24_OK && !s24_plain_canonical(e, &place, planes, planes + p.values_bytes, &fault)) {
             status = s24_fault_report(&fault, &place, e->rank, e->shape, e->axis, "", err);
         }
@@ -46,6 +47,7 @@ static s24_status load_panels(const s24_entry *e, s24_tensor *t, s24_error *err)
         }
     }
     free(planes);
+    s24_checks_free(&checks);
     return status;
 }
 
@@ -129,12 +131,14 @@ static s24_status load_dense(const s24_entry *e, void *data, s24_error *err)
 static s24_status load_carried(const s24_entry *e, void *data, s24_error *err)
 {
     const s24_plain *plain = s24_plain_of(e->source);
-    s24_status status = s24_plain_begin(e, err);
+    s24_checks checks;
+    s24_status status = s24_plain_begin(e, &checks, err);
     for (size_t i = 0; i < s24_plain_carried_panels(plain, e) && status == S24_OK; i++) {
         size_t n;
         bool damaged;
-        status = s24_plain_read_carried(e, i, (unsigned char *)data + i * plain->panel_bytes, &n, &damaged, err);
+        status = s24_plain_read_carried(e, &checks, i, (unsigned char *)data + i * plain->panel_bytes, &n, &damaged, err);
     }
+    s24_checks_free(&checks);
     return status;
 }
 
@@ -214,8 +218,7 @@ static s24_status save_panels(s24_plain_writer *w, const s24_tensor *t, s24_erro
         const s24_plain_place p = s24_plain_panel_place(e, &place);
         memcpy(planes, (unsigned char *)t->values + (p.values - e->offset), p.values_bytes);
         memcpy(planes + p.values_bytes, t->positions + (p.positions - e->positions), p.positions_bytes);
-        s24_plain_writer_check(w, e, i, planes);
-        status = s24_plain_writer_panel(w, e, i, planes, err);
+        status = s24_plain_writer_panel(w, e, i, planes, s24_plain_writer_check(w, e, i, planes), err);
     }
     free(planes);
     return status == S24_OK ? s24_plain_writer_end(w, e, err) : status;

@@ -60,7 +60,6 @@ void s24_plain_free(s24_plain *plain)
     s24_contents_free(&plain->contents);
     free(plain->tool);
     free(plain->container);
-    free(plain->checks);
     s24_plain_init(plain);
 }
 

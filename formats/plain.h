@@ -28,9 +28,7 @@ typedef struct s24_plain {
     s24_entry metrics;       /* offsets of .s24.metrics and its checks */
     uint64_t copy, tail, file_size;
 
-    uint64_t *checks;        /* of the tensor at hand */
     bool lenient;            /* reading what may be damaged: go on, and tell */
-    bool checks_damaged;     /* the checks of the tensor at hand do not match their own check */
 } s24_plain;
 
 void s24_plain_init(s24_plain *plain);
@@ -95,21 +93,29 @@ static inline s24_plain *s24_plain_of(const s24_source *source)
     return source->state;
 }
 
-/*
- * Before a tensor's panels are read: its checks are loaded; of a stream the whole tensor is held. Entries in order.
- * Damaged checks are an error, or with plain->lenient set plain->checks_damaged.
- */
-s24_status s24_plain_begin(const s24_entry *entry, s24_error *err);
+/* The checks of a tensor's panels. */
+typedef struct s24_checks {
+    uint64_t *of_panel;
+    bool damaged; /* they do not match their own check */
+} s24_checks;
 
 /*
- * Reads and checks one panel of the entry begun. Any thread. A panel that does not match its check is an error that
+ * Before a tensor's panels are read: its checks are loaded; of a stream the whole tensor is held, and the one before it no
+ * longer. Entries in order. Damaged checks are an error, or with plain->lenient checks->damaged.
+ */
+s24_status s24_plain_begin(const s24_entry *entry, s24_checks *checks, s24_error *err);
+void s24_checks_free(s24_checks *checks);
+
+/*
+ * Reads and checks one panel of the entry. Any thread. A panel that does not match its check is an error that
  * names its rows; with plain->lenient it sets *damaged, and so does one whose bytes are gone.
  */
-s24_status s24_plain_read_panel(const s24_entry *entry, size_t panel, void *planes, bool *damaged, s24_error *err);
+s24_status s24_plain_read_panel(const s24_entry *entry, const s24_checks *checks, size_t panel, void *planes, bool *damaged,
+                                s24_error *err);
 
 /* The same for a panel of a carried entry: its bytes. *n: how many. */
-s24_status s24_plain_read_carried(const s24_entry *entry, size_t panel, void *data, size_t *n, bool *damaged,
-                                  s24_error *err);
+s24_status s24_plain_read_carried(const s24_entry *entry, const s24_checks *checks, size_t panel, void *data, size_t *n,
+                                  bool *damaged, s24_error *err);
 
 /*
  * After the last tensor (or, of a regular file, at any time): reads and checks metrics, header copy and tail, fills the
@@ -125,6 +131,7 @@ typedef struct s24_plain_writer {
     s24_appender data;       /* values, or what is carried, of the tensor at hand; */
     s24_appender positions;  /* and its positions, */
     s24_spool waiting;       /* which a stream gets after the values */
+    uint64_t *checks;        /* of the tensor at hand */
 } s24_plain_writer;
 
 /* Takes over plain (contents, panel sizes, tool, container set) and out, also on failure. Writes the header. */
@@ -134,16 +141,19 @@ s24_status s24_plain_writer_open(s24_plain_writer **writer, s24_plain *plain, s2
 s24_status s24_plain_writer_begin(s24_plain_writer *writer, const s24_entry *entry, s24_error *err);
 
 /*
- * The check of a panel, from any thread; then its bytes, one thread at a time and in the order of panels. (Two threads that
- * write their own panels, each in two places of a file, took 1.3 times as long.)
+ * The check of a panel: any thread may compute it, of a tensor not yet begun, too. Then the panel's bytes with it, one
+ * thread at a time and in the order of panels. (Two threads that write their own panels, each in two places of a file, took
+ * 1.3 times as long.)
  */
-void s24_plain_writer_check(s24_plain_writer *writer, const s24_entry *entry, size_t panel, const void *planes);
+uint64_t s24_plain_writer_check(const s24_plain_writer *writer, const s24_entry *entry, size_t panel, const void *planes);
 s24_status s24_plain_writer_panel(s24_plain_writer *writer, const s24_entry *entry, size_t panel, const void *planes,
-                                  s24_error *err);
+                                  uint64_t check, s24_error *err);
 
 /* The same for the n bytes of a panel of a carried entry. */
-void s24_plain_writer_check_carried(s24_plain_writer *writer, const s24_entry *entry, size_t panel, const void *data, size_t n);
-s24_status s24_plain_writer_carried(s24_plain_writer *writer, const void *data, size_t n, s24_error *err);
+uint64_t s24_plain_writer_check_carried(const s24_plain_writer *writer, const s24_entry *entry, size_t panel,
+                                        const void *data, size_t n);
+s24_status s24_plain_writer_carried(s24_plain_writer *writer, size_t panel, const void *data, size_t n, uint64_t check,
+                                    s24_error *err);
 s24_status s24_plain_writer_end(s24_plain_writer *writer, const s24_entry *entry, s24_error *err);
 
 /*

@@ -429,15 +429,19 @@ static const char *fault_of_checks(const s24_plain *plain, const s24_entry *entr
     return NULL;
 }
 
-s24_status s24_plain_begin(const s24_entry *entry, s24_error *err)
+void s24_checks_free(s24_checks *checks)
+{
+    free(checks->of_panel);
+    *checks = (s24_checks){0};
+}
+
+s24_status s24_plain_begin(const s24_entry *entry, s24_checks *checks, s24_error *err)
 {
     s24_source *const source = entry->source;
-    s24_plain *plain = s24_plain_of(source);
+    const s24_plain *plain = s24_plain_of(source);
     const size_t n = (size_t)entry->checks_bytes;
     const uint64_t end = entry->checks + n;
-    free(plain->checks);
-    plain->checks = NULL;
-    plain->checks_damaged = false;
+    *checks = (s24_checks){0};
     s24_status status = source->options->salvage ? S24_OK /* all is held */
                                                 : s24_input_hold(source->in, entry->offset, end - entry->offset, err);
     if (status != S24_OK) {
@@ -448,7 +452,7 @@ s24_status s24_plain_begin(const s24_entry *entry, s24_error *err)
     if (status == S24_ERR_DATA && plain->lenient) { /* cut off: no panel will match */
         section = s24_calloc(n, 1, err);
         status = section ? S24_OK : S24_ERR_SYSTEM;
-        plain->checks_damaged = true;
+        checks->damaged = true;
     }
     if (status != S24_OK) {
         return status;
@@ -456,22 +460,22 @@ s24_status s24_plain_begin(const s24_entry *entry, s24_error *err)
     const unsigned char *bytes = (const unsigned char *)section;
     const char *fault = fault_of_checks(plain, entry, bytes, n);
     if (fault) {
-        plain->checks_damaged = true;
+        checks->damaged = true;
         if (!plain->lenient) {
             free(section);
             return s24_fail_at(err, entry->checks, DAMAGED "the checks of %s %s" RECOVER,
                                entry == &plain->metrics ? "its metrics" : entry->name, fault);
         }
     }
-    plain->checks = (uint64_t *)(void *)section; /* malloc's alignment */
+    checks->of_panel = (uint64_t *)(void *)section; /* malloc's alignment */
     for (size_t i = 0; i < n / 8; i++) {
-        plain->checks[i] = s24_get_u64(bytes + 8 * i);
+        checks->of_panel[i] = s24_get_u64(bytes + 8 * i);
     }
     return S24_OK;
 }
 
 /* Reads the pieces of a panel into `data`, behind one another, and compares. */
-static s24_status read_checked(s24_source *source, size_t panel, const s24_plain_place *p, void *data, bool *damaged,
+static s24_status read_checked(s24_source *source, uint64_t check, const s24_plain_place *p, void *data, bool *damaged,
                                s24_error *err)
 {
     const s24_plain *plain = s24_plain_of(source);
@@ -486,18 +490,19 @@ static s24_status read_checked(s24_source *source, size_t panel, const s24_plain
         return S24_OK;
     }
     if (status == S24_OK) {
-        *damaged = s24_plain_check(plain, p->values, data, p->values_bytes + p->positions_bytes) != plain->checks[panel];
+        *damaged = s24_plain_check(plain, p->values, data, p->values_bytes + p->positions_bytes) != check;
     }
     return status;
 }
 
-s24_status s24_plain_read_panel(const s24_entry *entry, size_t panel, void *planes, bool *damaged, s24_error *err)
+s24_status s24_plain_read_panel(const s24_entry *entry, const s24_checks *checks, size_t panel, void *planes, bool *damaged,
+                                s24_error *err)
 {
     const s24_plain *plain = s24_plain_of(entry->source);
     const s24_panels panels = s24_plain_panels(plain, entry);
     const s24_panel_place place = s24_panel_at(&panels, panel);
     const s24_plain_place p = s24_plain_panel_place(entry, &place);
-    const s24_status status = read_checked(entry->source, panel, &p, planes, damaged, err);
+    const s24_status status = read_checked(entry->source, checks->of_panel[panel], &p, planes, damaged, err);
     if (status == S24_OK && *damaged && !plain->lenient) {
         return s24_fail_at(err, p.values, "rows %zu to %zu do not match their check: damaged" RECOVER, place.row,
                            place.row + place.rows - 1);
@@ -505,14 +510,14 @@ s24_status s24_plain_read_panel(const s24_entry *entry, size_t panel, void *plan
     return status;
 }
 
-s24_status s24_plain_read_carried(const s24_entry *entry, size_t panel, void *data, size_t *n, bool *damaged,
-                                  s24_error *err)
+s24_status s24_plain_read_carried(const s24_entry *entry, const s24_checks *checks, size_t panel, void *data, size_t *n,
+                                  bool *damaged, s24_error *err)
 {
     const s24_plain *plain = s24_plain_of(entry->source);
     const uint64_t from = (uint64_t)panel * plain->panel_bytes, left = entry->bytes - from;
     *n = left < plain->panel_bytes ? (size_t)left : plain->panel_bytes;
     const s24_plain_place p = {.values = entry->offset + from, .values_bytes = *n};
-    const s24_status status = read_checked(entry->source, panel, &p, data, damaged, err);
+    const s24_status status = read_checked(entry->source, checks->of_panel[panel], &p, data, damaged, err);
     if (status == S24_OK && *damaged && !plain->lenient) {
         return s24_fail_at(err, p.values, "bytes %llu to %llu do not match their check: damaged" RECOVER,
                            (unsigned long long)from, (unsigned long long)(from + *n - 1));
@@ -527,12 +532,13 @@ static s24_status read_metrics(s24_source *source, s24_error *err)
     s24_plain *plain = s24_plain_of(source);
     const s24_entry *m = &plain->metrics;
     unsigned char *slots = s24_alloc((size_t)m->bytes + plain->panel_bytes, err);
-    s24_status status = slots ? s24_plain_begin(m, err) : S24_ERR_SYSTEM;
+    s24_checks checks = {0};
+    s24_status status = slots ? s24_plain_begin(m, &checks, err) : S24_ERR_SYSTEM;
     bool damaged = false;
     size_t at = 0;
     for (size_t i = 0; i < s24_plain_carried_panels(plain, m) && status == S24_OK && !damaged; i++) {
         size_t n = 0;
-        status = s24_plain_read_carried(m, i, slots + at, &n, &damaged, err);
+        status = s24_plain_read_carried(m, &checks, i, slots + at, &n, &damaged, err);
         s24_fail_prefix(err, status, "the recorded metrics: ");
         at += n;
     }
@@ -546,6 +552,7 @@ static s24_status read_metrics(s24_source *source, s24_error *err)
             at += 8 * S24_METRICS_SLOTS;
         }
     }
+    s24_checks_free(&checks);
     free(slots);
     return status;
 }

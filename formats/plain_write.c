@@ -11,6 +11,7 @@ static void writer_free(s24_plain_writer *w)
     s24_appender_free(&w->positions);
     s24_spool_free(&w->waiting);
     s24_plain_free(&w->plain);
+    free(w->checks);
     free(w);
 }
 
@@ -52,27 +53,28 @@ s24_status s24_plain_writer_open(s24_plain_writer **writer, s24_plain *plain, s2
 
 s24_status s24_plain_writer_begin(s24_plain_writer *w, const s24_entry *entry, s24_error *err)
 {
-    free(w->plain.checks);
-    w->plain.checks = s24_calloc((size_t)entry->checks_bytes, 1, err);
-    const s24_status status = w->plain.checks ? s24_appender_move(&w->data, entry->offset, err) : S24_ERR_SYSTEM;
+    free(w->checks);
+    w->checks = s24_calloc((size_t)entry->checks_bytes, 1, err);
+    const s24_status status = w->checks ? s24_appender_move(&w->data, entry->offset, err) : S24_ERR_SYSTEM;
     return status == S24_OK ? s24_appender_move(&w->positions, entry->positions, err) : status;
 }
 
-void s24_plain_writer_check(s24_plain_writer *w, const s24_entry *entry, size_t panel, const void *planes)
+uint64_t s24_plain_writer_check(const s24_plain_writer *w, const s24_entry *entry, size_t panel, const void *planes)
 {
     const s24_panels panels = s24_plain_panels(&w->plain, entry);
     const s24_panel_place place = s24_panel_at(&panels, panel);
     const s24_plain_place p = s24_plain_panel_place(entry, &place);
-    w->plain.checks[panel] = s24_plain_check(&w->plain, p.values, planes, p.values_bytes + p.positions_bytes);
+    return s24_plain_check(&w->plain, p.values, planes, p.values_bytes + p.positions_bytes);
 }
 
 s24_status s24_plain_writer_panel(s24_plain_writer *w, const s24_entry *entry, size_t panel, const void *planes,
-                                  s24_error *err)
+                                  uint64_t check, s24_error *err)
 {
     const s24_panels panels = s24_plain_panels(&w->plain, entry);
     const s24_panel_place place = s24_panel_at(&panels, panel);
     const s24_plain_place p = s24_plain_panel_place(entry, &place);
     const unsigned char *positions = (const unsigned char *)planes + p.values_bytes;
+    w->checks[panel] = check;
     const s24_status status = s24_appender_add(&w->data, planes, p.values_bytes, err);
     if (status != S24_OK) {
         return status;
@@ -81,14 +83,16 @@ s24_status s24_plain_writer_panel(s24_plain_writer *w, const s24_entry *entry, s
                           : s24_appender_add(&w->positions, positions, p.positions_bytes, err);
 }
 
-void s24_plain_writer_check_carried(s24_plain_writer *w, const s24_entry *entry, size_t panel, const void *data, size_t n)
+uint64_t s24_plain_writer_check_carried(const s24_plain_writer *w, const s24_entry *entry, size_t panel, const void *data,
+                                        size_t n)
 {
-    const uint64_t offset = entry->offset + (uint64_t)panel * w->plain.panel_bytes;
-    w->plain.checks[panel] = s24_plain_check(&w->plain, offset, data, n);
+    return s24_plain_check(&w->plain, entry->offset + (uint64_t)panel * w->plain.panel_bytes, data, n);
 }
 
-s24_status s24_plain_writer_carried(s24_plain_writer *w, const void *data, size_t n, s24_error *err)
+s24_status s24_plain_writer_carried(s24_plain_writer *w, size_t panel, const void *data, size_t n, uint64_t check,
+                                    s24_error *err)
 {
+    w->checks[panel] = check;
     return s24_appender_add(&w->data, data, n, err);
 }
 
@@ -118,10 +122,10 @@ s24_status s24_plain_writer_end(s24_plain_writer *w, const s24_entry *entry, s24
         return status;
     }
     /* In place: word by word, so that the file is little-endian on any machine. The zeros are there already. */
-    unsigned char *section = (unsigned char *)w->plain.checks;
+    unsigned char *section = (unsigned char *)w->checks;
     const size_t n = (size_t)entry->checks_bytes;
     for (size_t i = 0; i + 8 < n; i += 8) {
-        s24_put_u64(section + i, w->plain.checks[i / 8]);
+        s24_put_u64(section + i, w->checks[i / 8]);
     }
     s24_put_u64(section + n - 8, s24_plain_check(&w->plain, entry->checks, section, n - 8));
     return s24_output_write(w->out, entry->checks, section, n, err);
@@ -146,8 +150,7 @@ static s24_status write_metrics(s24_plain_writer *w, s24_error *err)
     for (size_t i = 0; i < s24_plain_carried_panels(&w->plain, m) && status == S24_OK; i++) {
         const size_t from = i * w->plain.panel_bytes, left = (size_t)m->bytes - from;
         const size_t n = left < w->plain.panel_bytes ? left : w->plain.panel_bytes;
-        s24_plain_writer_check_carried(w, m, i, slots + from, n);
-        status = s24_plain_writer_carried(w, slots + from, n, err);
+        status = s24_plain_writer_carried(w, i, slots + from, n, s24_plain_writer_check_carried(w, m, i, slots + from, n), err);
     }
     free(slots);
     return status == S24_OK ? s24_plain_writer_end(w, m, err) : status;

@@ -8,36 +8,82 @@
 #include "prune.h"
 #include "summary.h"
 #include "select.h"
-#include "threads.h"
-#include "workspace.h"
+
+typedef struct prune_run {
+    const s24_io *io;
+    const s24_prune_request *request;
+    const s24_method *method;
+    s24_source *source, *gradients;
+    const s24_format *format; /* of the output */
+    const char *method_name;  /* as it is recorded */
+    s24_delivery delivery;
+    s24_workspace workspace;
+    uint64_t done, all;       /* bytes of input, for progress */
+    s24_target *target;       /* of the file at hand, and its tensors */
+    const s24_task *tasks;
+} prune_run;
 
 /* One tensor on its way. */
 typedef struct prune_job {
-    const s24_io *io;
-    const s24_entry *entry, *gradient; /* gradient: NULL where the method takes none */
-    s24_target *target;
-    size_t index;
-    s24_entry *planned;      /* in the target; NULL in a dry run */
+    prune_run *run;
+    s24_entry *entry;
+    const s24_entry *gradient; /* NULL where the method takes none */
+    size_t index;              /* in the target */
+    s24_entry *planned;        /* there; NULL in a dry run */
     s24_pruner pruner;
-    s24_unpacker unpacker;   /* for a dense target */
-    size_t panel_groups;
+    s24_unpacker unpacker;     /* for a dense target */
     s24_batches batches;
-    size_t planes_bytes;     /* at most, of one panel */
-    s24_workspace *workspace;
-    struct prune_buffers *buffers; /* one a slot */
+    size_t planes_bytes;       /* at most, of one panel */
+    size_t pieces[S24_PIECES]; /* of a desk */
     s24_sums total;
-    bool count_zeros;
     uint64_t zeros;
-    uint64_t *done, all;     /* bytes of input, for progress */
 } prune_job;
 
+typedef struct panel_result {
+    s24_sums sums;
+    uint64_t check;
+} panel_result;
+
+/* What is on a desk; these are piece 0 themselves. */
 typedef struct prune_buffers {
     unsigned char *dense, *aux, *scratch, *planes, *unpacked;
-    s24_window window, aux_window;
+    s24_window *window, *aux_window;
     const unsigned char *weights, *gradients; /* of the batch: in the buffers dense, aux, or in the windows */
     uint64_t zeros; /* of the batch's dense elements; counted in a dry run */
-    s24_sums *sums; /* one a panel of the batch */
+    panel_result *results; /* one a panel of the batch */
 } prune_buffers;
+
+static prune_buffers *buffers_of(const prune_job *job, unsigned slot)
+{
+    return s24_workspace_piece(&job->run->workspace, slot, 0);
+}
+
+static s24_status take_desk(prune_job *job, unsigned slot, s24_error *err)
+{
+    s24_workspace *w = &job->run->workspace;
+    const s24_status status = s24_workspace_reserve(w, slot, job->pieces, err);
+    if (status == S24_OK) {
+        *buffers_of(job, slot) = (prune_buffers){
+            .dense = s24_workspace_piece(w, slot, 1), .aux = s24_workspace_piece(w, slot, 2),
+            .scratch = s24_workspace_piece(w, slot, 3), .planes = s24_workspace_piece(w, slot, 4),
+            .unpacked = s24_workspace_piece(w, slot, 5), .results = s24_workspace_piece(w, slot, 6),
+            .window = s24_workspace_window(w, slot, 0), .aux_window = s24_workspace_window(w, slot, 1)};
+    }
+    return status;
+}
+
+static void set_pieces(prune_job *job, bool transposed)
+{
+    const size_t elements = job->batches.elements, panels = job->batches.per_batch, from = job->pruner.from->bytes;
+    const size_t aux = job->gradient ? job->pruner.aux->bytes : 0, widest = aux > from ? aux : from;
+    job->pieces[0] = sizeof(prune_buffers);
+    job->pieces[1] = elements * from;
+    job->pieces[2] = elements * aux;
+    job->pieces[3] = transposed ? elements * (widest > 8 ? widest : 8) : 0;
+    job->pieces[4] = panels * job->planes_bytes;
+    job->pieces[5] = job->run->target->sink ? elements * job->pruner.to->bytes : 0;
+    job->pieces[6] = panels * sizeof(panel_result);
+}
 
 /* What the batch needs of those inputs that are streams, or of those that are not. */
 static s24_status read_batch(const prune_job *job, prune_buffers *b, size_t batch, bool streams, s24_error *err)
@@ -49,12 +95,12 @@ static s24_status read_batch(const prune_job *job, prune_buffers *b, size_t batc
     const void *rows;
     s24_status status = S24_OK;
     if (job->entry->in->stream == streams) {
-        status = s24_source_view_rows(job->entry, axis, place.row, place.rows, 4 * place.group, cols, &b->window, b->dense,
+        status = s24_source_view_rows(job->entry, axis, place.row, place.rows, 4 * place.group, cols, b->window, b->dense,
                                       b->scratch, &rows, err);
         b->weights = rows;
     }
     if (status == S24_OK && job->gradient && job->gradient->in->stream == streams) {
-        status = s24_source_view_rows(job->gradient, axis, place.row, place.rows, 4 * place.group, cols, &b->aux_window, b->aux,
+        status = s24_source_view_rows(job->gradient, axis, place.row, place.rows, 4 * place.group, cols, b->aux_window, b->aux,
                                       b->scratch, &rows, err);
         b->gradients = rows;
     }
@@ -65,8 +111,9 @@ static s24_status read_batch(const prune_job *job, prune_buffers *b, size_t batc
 static s24_status stage_read(void *ctx, unsigned slot, size_t batch, s24_error *err)
 {
     prune_job *job = ctx;
-    const s24_status status = s24_io_stopped(job->io, err);
-    return status == S24_OK ? read_batch(job, &job->buffers[slot], batch, true, err) : status;
+    s24_status status = s24_io_stopped(job->run->io, err);
+    status = status == S24_OK ? take_desk(job, slot, err) : status;
+    return status == S24_OK ? read_batch(job, buffers_of(job, slot), batch, true, err) : status;
 }
 
 static s24_status report_fault(const prune_job *job, const s24_fault *fault, const s24_panel_place *place, s24_error *err)
@@ -93,13 +140,14 @@ static s24_status prune_one(prune_job *job, prune_buffers *b, size_t first, size
         .positions = planes + values_bytes,
     };
     s24_fault fault;
-    if (!s24_prune_panel(&job->pruner, &panel, &b->sums[slot], &fault)) {
+    panel_result *result = &b->results[slot];
+    if (!s24_prune_panel(&job->pruner, &panel, &result->sums, &fault)) {
         return report_fault(job, &fault, &place, err);
     }
-    if (job->target->writer) {
-        s24_plain_writer_check(job->target->writer, job->planned, index, planes);
+    if (job->run->target->writer) {
+        result->check = s24_plain_writer_check(job->run->target->writer, job->planned, index, planes);
     }
-    if (job->target->sink) {
+    if (job->run->target->sink) {
         unsigned char *to = b->unpacked + before * job->unpacker.to->bytes;
         s24_unpack_panel(&job->unpacker, panel.rows, panel.cols, panel.values, panel.positions, to, &fault);
     }
@@ -111,9 +159,10 @@ static s24_status write_dense(prune_job *job, prune_buffers *b, size_t batch, s2
     size_t first, count;
     const s24_panel_place place = s24_batch_at(&job->batches, batch, &first, &count);
     const size_t cols = s24_place_cols(&place, job->entry->geometry.cols);
-    const s24_status status = s24_sink_write_rows(job->target->sink, job->index, job->entry->axis, place.row, place.rows,
+    const s24_target *target = job->run->target;
+    const s24_status status = s24_sink_write_rows(target->sink, job->index, job->entry->axis, place.row, place.rows,
                                                   4 * place.group, cols, b->unpacked, b->scratch, err);
-    return s24_fail_prefix(err, status, "%s: ", s24_target_name(job->target));
+    return s24_fail_prefix(err, status, "%s: ", s24_target_name(target));
 }
 
 static size_t batch_elements(const prune_job *job, size_t batch)
@@ -126,134 +175,112 @@ static size_t batch_elements(const prune_job *job, size_t batch)
 /* What was found in a file that was cut off meanwhile is no fault of its data. */
 static s24_status settle(prune_buffers *b, s24_status status, s24_error *err)
 {
-    s24_status cut = s24_window_settle(&b->window, err);
-    cut = cut == S24_OK ? s24_window_settle(&b->aux_window, err) : cut;
+    s24_status cut = s24_window_settle(b->window, err);
+    cut = cut == S24_OK ? s24_window_settle(b->aux_window, err) : cut;
     return cut == S24_OK ? status : cut;
+}
+
+/* Whether rows go to their places at once, whoever has them. */
+static bool positional(const prune_job *job)
+{
+    return job->run->target->sink && s24_sink_positional(job->run->target->sink, job->index);
 }
 
 static s24_status stage_work(void *ctx, unsigned slot, size_t batch, s24_error *err)
 {
     prune_job *job = ctx;
-    prune_buffers *b = &job->buffers[slot];
+    prune_buffers *b = buffers_of(job, slot);
     size_t first, count;
     s24_batch_at(&job->batches, batch, &first, &count);
     s24_status status = read_batch(job, b, batch, false, err);
-    if (status == S24_OK && job->count_zeros) {
-        b->zeros = s24_count_zeros(job->pruner.from, job->io->isa, b->weights, batch_elements(job, batch));
+    if (status == S24_OK && !job->run->request->output) {
+        b->zeros = s24_count_zeros(job->pruner.from, job->run->io->isa, b->weights, batch_elements(job, batch));
     }
     for (size_t i = first; i < first + count && status == S24_OK; i++) {
         status = prune_one(job, b, first, i, err);
     }
     status = settle(b, status, err);
-    if (status == S24_OK && job->target->sink && s24_sink_positional(job->target->sink, job->index)) {
-        status = write_dense(job, b, batch, err);
-    }
-    return status;
+    return status == S24_OK && positional(job) ? write_dense(job, b, batch, err) : status;
 }
 
 static s24_status stage_commit(void *ctx, unsigned slot, size_t batch, s24_error *err)
 {
     prune_job *job = ctx;
-    prune_buffers *b = &job->buffers[slot];
+    prune_run *run = job->run;
+    prune_buffers *b = buffers_of(job, slot);
     size_t first, count;
-    s24_status status = S24_OK;
     s24_batch_at(&job->batches, batch, &first, &count);
-    if (job->target->sink && !s24_sink_positional(job->target->sink, job->index)) {
-        status = write_dense(job, b, batch, err);
-    }
-    for (size_t i = first; i < first + count && status == S24_OK; i++) {
-        if (job->target->writer) {
-            status = s24_plain_writer_panel(job->target->writer, job->planned, i,
-                                            b->planes + (i - first) * job->planes_bytes, err);
-            s24_fail_prefix(err, status, "%s: ", s24_target_name(job->target));
+    s24_status status = run->target->sink && !positional(job) ? write_dense(job, b, batch, err) : S24_OK;
+    for (size_t i = 0; i < count && status == S24_OK; i++) {
+        if (run->target->writer) {
+            status = s24_plain_writer_panel(run->target->writer, job->planned, first + i, b->planes + i * job->planes_bytes,
+                                            b->results[i].check, err);
+            s24_fail_prefix(err, status, "%s: ", s24_target_name(run->target));
         }
-        s24_sums_add(&job->total, &b->sums[i - first]);
+        s24_sums_add(&job->total, &b->results[i].sums);
     }
     job->zeros += b->zeros;
-    *job->done += batch_elements(job, batch) * job->pruner.from->bytes;
-    if (job->io->progress) {
-        job->io->progress(job->io->user, *job->done, job->all);
+    run->done += batch_elements(job, batch) * job->pruner.from->bytes;
+    if (run->io->progress) {
+        run->io->progress(run->io->user, run->done, run->all);
     }
     return status;
 }
 
-/* ---------------------------------------------------------------- buffers */
+/* ---------------------------------------------------------------- a tensor, from its opening to its end */
 
-static s24_status buffers_new(prune_job *job, unsigned slots, bool transposed, s24_error *err)
+static s24_status begin_tensor(void *ctx, s24_error *err)
 {
-    const size_t elements = job->batches.elements, panels = job->batches.per_batch, from = job->pruner.from->bytes;
-    const size_t aux = job->gradient ? job->pruner.aux->bytes : 0, widest = aux > from ? aux : from;
-    const size_t pieces[S24_PIECES] = {
-        elements * from, elements * aux, transposed ? elements * (widest > 8 ? widest : 8) : 0,
-        panels * job->planes_bytes, job->target->sink ? elements * job->pruner.to->bytes : 0, panels * sizeof(s24_sums),
-    };
-    const s24_status status = s24_workspace_reserve(job->workspace, slots, pieces, err);
-    job->buffers = status == S24_OK ? s24_calloc(slots, sizeof *job->buffers, err) : NULL;
-    for (unsigned i = 0; job->buffers && i < slots; i++) {
-        job->buffers[i] = (prune_buffers){.dense = s24_workspace_piece(job->workspace, i, 0),
-                                          .aux = s24_workspace_piece(job->workspace, i, 1),
-                                          .scratch = s24_workspace_piece(job->workspace, i, 2),
-                                          .planes = s24_workspace_piece(job->workspace, i, 3),
-                                          .unpacked = s24_workspace_piece(job->workspace, i, 4),
-                                          .sums = s24_workspace_piece(job->workspace, i, 5)};
-    }
-    return job->buffers ? S24_OK : S24_ERR_SYSTEM;
+    const prune_job *job = ctx;
+    const s24_target *target = job->run->target;
+    const s24_status status = target->writer ? s24_plain_writer_begin(target->writer, job->planned, err) : S24_OK;
+    return s24_fail_prefix(err, status, "%s: ", s24_target_name(target));
 }
 
-static void buffers_free(prune_job *job, unsigned slots)
+static void note_negative_zeros(const prune_job *job)
 {
-    for (unsigned i = 0; job->buffers && i < slots; i++) {
-        s24_window_close(&job->buffers[i].window);
-        s24_window_close(&job->buffers[i].aux_window);
-    }
-    free(job->buffers);
-}
-
-static s24_status prune_tensor(prune_job *job, s24_error *err)
-{
-    static const s24_stages stages = {.read = stage_read, .work = stage_work, .commit = stage_commit};
     const s24_entry *e = job->entry;
-    const bool moved = s24_entry_transposed(e, e->axis) ||
-                       (job->gradient && s24_entry_transposed(job->gradient, e->axis)) ||
-                       (job->target->sink && s24_entry_transposed(job->planned, e->axis));
-    const s24_panels panels = s24_panels_of(&e->geometry, job->panel_groups);
-    job->batches = s24_batches_of(&panels, e->geometry.cols, job->pruner.from->bytes, moved);
-    job->planes_bytes = s24_batch_planes_bytes(&job->batches, job->pruner.to->bytes);
-    s24_status status = s24_source_hold(e, e->axis, err);
-    if (status == S24_OK && job->gradient) {
-        status = s24_source_hold(job->gradient, e->axis, err);
+    const unsigned long long count = job->total.negative_zero_count;
+    if (count) {
+        s24_io_note(job->run->io, "%s: %s%s%llu element%s -0.0 became +0.0", e->in->name, e->name, *e->name ? ": " : "",
+                    count, count == 1 ? "" : "s");
     }
-    if (status == S24_OK && job->target->writer) {
-        status = s24_plain_writer_begin(job->target->writer, job->planned, err);
-    }
-    const unsigned workers = s24_workers(job->io, job->batches.count);
-    status = status == S24_OK ? buffers_new(job, s24_slots(workers), moved, err) : status;
-    status = status == S24_OK ? s24_run(&stages, job, job->batches.count, workers, err) : status;
-    buffers_free(job, s24_slots(workers));
-    if (status == S24_OK && job->target->writer) {
+}
+
+static s24_status end_tensor(void *ctx, s24_error *err)
+{
+    prune_job *job = ctx;
+    const s24_target *target = job->run->target;
+    s24_status status = S24_OK;
+    if (target->writer) {
         job->planned->sums = job->total;
-        status = s24_plain_writer_end(job->target->writer, job->planned, err);
-        s24_fail_prefix(err, status, "%s: ", s24_target_name(job->target));
-    } else if (status == S24_OK && job->target->sink) {
-        status = s24_sink_end_entry(job->target->sink, job->index, e->axis, err);
-        s24_fail_prefix(err, status, "%s: ", s24_target_name(job->target));
+        status = s24_plain_writer_end(target->writer, job->planned, err);
+    } else if (target->sink) {
+        status = s24_sink_end_entry(target->sink, job->index, job->entry->axis, err);
     }
-    return status;
+    job->entry->sums = job->total;
+    job->entry->counted = !job->run->request->output;
+    job->entry->input_zeros = job->zeros;
+    if (status == S24_OK) {
+        note_negative_zeros(job);
+    }
+    return s24_fail_prefix(err, status, "%s: ", s24_target_name(target));
+}
+
+static bool moved(const prune_run *run, const s24_entry *e, const s24_entry *gradient, const s24_entry *planned)
+{
+    return s24_entry_transposed(e, e->axis) || (gradient && s24_entry_transposed(gradient, e->axis)) ||
+           (run->target->sink && s24_entry_transposed(planned, e->axis));
+}
+
+static s24_batches batches_of(const prune_run *run, const s24_entry *e, bool transposed)
+{
+    const size_t groups = run->request->panel_groups ? run->request->panel_groups : S24_PANEL_GROUPS;
+    const s24_panels panels = s24_panels_of(&e->geometry, groups);
+    return s24_batches_of(&panels, e->geometry.cols, s24_info(e->dtype)->bytes, transposed);
 }
 
 /* ---------------------------------------------------------------- the whole file */
-
-typedef struct prune_run {
-    const s24_io *io;
-    const s24_prune_request *request;
-    const s24_method *method;
-    s24_source *source, *gradients;
-    const s24_format *format; /* of the output */
-    const char *method_name;  /* as it is recorded */
-    s24_delivery delivery;
-    s24_workspace workspace;
-    uint64_t done, all;
-} prune_run;
 
 static s24_status find_method(prune_run *run, s24_error *err)
 {
@@ -327,33 +354,67 @@ static s24_status plan_entry(void *ctx, const s24_entry *e, s24_contents *plan, 
     return (copy->packed && !copy->method) || (e->reason && !copy->reason) ? s24_fail_memory(err, 0) : S24_OK;
 }
 
-static s24_status process_entry(void *ctx, s24_target *target, s24_entry *e, size_t index, s24_error *err)
+static s24_status prune_job_init(prune_job *job, prune_run *run, const s24_task *task, s24_error *err)
 {
-    prune_run *run = ctx;
-    if (!e->packed) {
-        run->done += e->bytes;
-        return run->request->output ? s24_target_carry(target, e, index, err) : S24_OK;
-    }
-    prune_job job = {.io = run->io, .entry = e, .target = target, .index = index,
-                     .planned = s24_target_entry(target, index), .workspace = &run->workspace, .done = &run->done,
-                     .all = run->all, .count_zeros = !run->request->output};
-    if (run->method->aux && !(job.gradient = find_gradient(run, e, err))) {
+    s24_entry *e = task->entry;
+    const s24_isa isa = run->io->isa;
+    *job = (prune_job){.run = run, .entry = e, .index = task->planned,
+                       .planned = s24_target_entry(run->target, task->planned)};
+    if (run->method->aux && !(job->gradient = find_gradient(run, e, err))) {
         return S24_ERR_DATA;
     }
-    const s24_isa isa = run->io->isa;
-    job.pruner = s24_pruner_of(run->method, e->dtype, e->stored, job.gradient ? job.gradient->dtype : S24_F64,
-                               run->request->allow_nonfinite, isa);
-    job.unpacker = s24_unpacker_of(e->stored, e->stored, isa);
-    job.panel_groups = run->request->panel_groups ? run->request->panel_groups : S24_PANEL_GROUPS;
-    const s24_status status = prune_tensor(&job, err);
-    e->sums = job.total;
-    e->counted = job.count_zeros;
-    e->input_zeros = job.zeros;
-    if (status == S24_OK && job.total.negative_zero_count) {
-        s24_io_note(run->io, "%s: %s%s%llu element%s -0.0 became +0.0", e->in->name, e->name, *e->name ? ": " : "",
-                    (unsigned long long)job.total.negative_zero_count, job.total.negative_zero_count == 1 ? "" : "s");
+    const bool transposed = moved(run, e, job->gradient, job->planned);
+    job->pruner = s24_pruner_of(run->method, e->dtype, e->stored, job->gradient ? job->gradient->dtype : S24_F64,
+                                run->request->allow_nonfinite, isa);
+    job->unpacker = s24_unpacker_of(e->stored, e->stored, isa);
+    job->batches = batches_of(run, e, transposed);
+    job->planes_bytes = s24_batch_planes_bytes(&job->batches, job->pruner.to->bytes);
+    set_pieces(job, transposed);
+    const s24_status status = s24_source_hold(e, e->axis, err);
+    return status == S24_OK && job->gradient ? s24_source_hold(job->gradient, e->axis, err) : status;
+}
+
+static s24_status open_tensor(void *ctx, size_t number, s24_series *series, s24_error *err)
+{
+    static const s24_stages stages = {.read = stage_read, .work = stage_work, .commit = stage_commit,
+                                      .begin = begin_tensor, .end = end_tensor, .free = free};
+    prune_run *run = ctx;
+    const s24_task *task = &run->tasks[number];
+    if (!task->entry->packed) {
+        return s24_carry_open(&(s24_carry){.target = run->target, .from = task->entry, .index = task->planned,
+                                           .workspace = &run->workspace, .done = &run->done}, series, err);
     }
-    return status;
+    prune_job *job = s24_calloc(1, sizeof *job, err);
+    const s24_status status = job ? prune_job_init(job, run, task, err) : S24_ERR_SYSTEM;
+    if (status != S24_OK) {
+        free(job);
+        return status;
+    }
+    *series = (s24_series){.stages = &stages, .ctx = job, .jobs = job->batches.count};
+    return S24_OK;
+}
+
+/* How many jobs there are, or as many as keep all threads busy. */
+static size_t count_jobs(const prune_run *run, size_t count)
+{
+    const size_t enough = s24_workers(run->io, SIZE_MAX);
+    size_t jobs = 0;
+    for (size_t i = 0; i < count && jobs < enough; i++) {
+        const s24_entry *e = run->tasks[i].entry;
+        const s24_entry *planned = s24_target_entry(run->target, run->tasks[i].planned);
+        jobs += e->packed ? batches_of(run, e, moved(run, e, NULL, planned)).count : s24_carry_jobs(run->target, e);
+    }
+    return jobs;
+}
+
+static s24_status process(void *ctx, s24_target *target, const s24_task *tasks, size_t count, s24_error *err)
+{
+    prune_run *run = ctx;
+    run->target = target;
+    run->tasks = tasks;
+    const unsigned workers = s24_workers(run->io, count_jobs(run, count));
+    const s24_status status = s24_workspace_open(&run->workspace, s24_slots(workers), err);
+    return status == S24_OK ? s24_run_series(open_tensor, run, count, workers, err) : status;
 }
 
 static s24_status expect_end(void *ctx, s24_source *file, s24_error *err)
@@ -410,11 +471,19 @@ static s24_status count_selected(prune_run *run, s24_error *err)
 static s24_status dry_run(prune_run *run, s24_error *err)
 {
     s24_target nowhere = {0};
-    s24_status status = S24_OK;
-    for (size_t i = 0; i < run->source->contents.count && status == S24_OK; i++) {
-        s24_entry *e = &run->source->contents.entries[i];
-        status = e->elsewhere ? S24_OK : process_entry(run, &nowhere, e, i, err);
+    const s24_contents *c = &run->source->contents;
+    s24_task *tasks = s24_calloc(c->count, sizeof *tasks, err);
+    size_t count = 0;
+    for (size_t i = 0; tasks && i < c->count; i++) {
+        s24_entry *e = &c->entries[i];
+        if (!e->elsewhere && e->packed) {
+            tasks[count++] = (s24_task){.entry = e, .planned = i};
+        } else if (!e->elsewhere) {
+            run->done += e->bytes;
+        }
     }
+    s24_status status = tasks ? process(run, &nowhere, tasks, count, err) : S24_ERR_SYSTEM;
+    free(tasks);
     for (size_t i = 0; i < s24_source_files(run->source) && status == S24_OK; i++) {
         status = expect_end(run, s24_source_file(run->source, i), err);
     }
@@ -453,7 +522,7 @@ static s24_status run_all(prune_run *run, s24_error *err)
         run->delivery = (s24_delivery){
             .io = run->io, .source = run->source, .other = run->gradients, .format = run->format, .output = q->output,
             .directory = q->directory, .shard = q->shard, .shards = q->shards, .panel_groups = q->panel_groups,
-            .panel_bytes = q->panel_bytes, .ctx = run, .plan = plan_entry, .process = process_entry, .end = expect_end,
+            .panel_bytes = q->panel_bytes, .ctx = run, .plan = plan_entry, .process = process, .end = expect_end,
         };
         status = s24_delivery_write(&run->delivery, err);
     } else if (status == S24_OK) {

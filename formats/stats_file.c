@@ -11,31 +11,58 @@
 
 /* ---------------------------------------------------------------- recomputing: original against .s24 */
 
-typedef struct measure_buffers {
-    unsigned char *buffer, *scratch, *planes;
-    s24_window window;
-    const unsigned char *dense; /* of the batch, in the buffer or the window */
-    s24_sums *sums;
-} measure_buffers;
-
-typedef struct measure_job {
+typedef struct measure_run {
     const s24_io *io;
-    const s24_entry *entry, *dense;
+    s24_source *packed, *original;
+    s24_workspace workspace;
+} measure_run;
+
+/* One tensor of the .s24. */
+typedef struct measure_job {
+    measure_run *run;
+    s24_entry *entry;
+    const s24_entry *dense;
+    s24_checks checks;
     s24_batches batches;
     s24_measurer measurer;
-    s24_workspace *workspace;
-    measure_buffers *buffers;
+    size_t pieces[S24_PIECES];
     s24_sums total;
 } measure_job;
+
+/* What is on a desk; these are piece 0 themselves. */
+typedef struct measure_buffers {
+    unsigned char *buffer, *scratch, *planes;
+    s24_window *window;
+    const unsigned char *dense; /* of the batch, in the buffer or the window */
+    s24_sums *sums;             /* one a panel of the batch */
+} measure_buffers;
+
+static measure_buffers *buffers_of(const measure_job *job, unsigned slot)
+{
+    return s24_workspace_piece(&job->run->workspace, slot, 0);
+}
+
+static s24_status take_desk(measure_job *job, unsigned slot, s24_error *err)
+{
+    s24_workspace *w = &job->run->workspace;
+    const s24_status status = s24_workspace_reserve(w, slot, job->pieces, err);
+    if (status == S24_OK) {
+        *buffers_of(job, slot) = (measure_buffers){
+            .buffer = s24_workspace_piece(w, slot, 1), .scratch = s24_workspace_piece(w, slot, 2),
+            .planes = s24_workspace_piece(w, slot, 3), .sums = s24_workspace_piece(w, slot, 4),
+            .window = s24_workspace_window(w, slot, 0)};
+    }
+    return status;
+}
 
 static s24_status read_original(measure_job *job, unsigned slot, size_t batch, s24_error *err)
 {
     size_t first, count;
     const s24_panel_place place = s24_batch_at(&job->batches, batch, &first, &count);
-    measure_buffers *b = &job->buffers[slot];
+    measure_buffers *b = buffers_of(job, slot);
     const void *rows;
     const s24_status status = s24_source_view_rows(job->dense, job->entry->axis, place.row, place.rows, 4 * place.group,
-                                                   s24_place_cols(&place, job->batches.cols), &b->window, b->buffer,
+                                                   s24_place_cols(&place, job->batches.cols), b->window, b->buffer,
                                                    b->scratch, &rows, err);
     b->dense = rows;
     return status;
@@ -44,7 +71,8 @@ static s24_status read_original(measure_job *job, unsigned slot, size_t batch, s
 static s24_status measure_read(void *ctx, unsigned slot, size_t batch, s24_error *err)
 {
     measure_job *job = ctx;
-    const s24_status status = s24_io_stopped(job->io, err);
+    s24_status status = s24_io_stopped(job->run->io, err);
+    status = status == S24_OK ? take_desk(job, slot, err) : status;
     return status == S24_OK && job->dense->in->stream ? read_original(job, slot, batch, err) : status;
 }
 
@@ -55,7 +83,7 @@ static s24_status measure_one(measure_job *job, measure_buffers *b, size_t first
     const s24_dtype_info *from = s24_info(job->dense->dtype);
     bool damaged;
     s24_fault fault;
-    s24_status status = s24_plain_read_panel(job->entry, index, b->planes, &damaged, err);
+    s24_status status = s24_plain_read_panel(job->entry, &job->checks, index, b->planes, &damaged, err);
     if (status != S24_OK) {
         return s24_fail_prefix(err, status, "%s: ", job->entry->in->name);
     }
@@ -80,7 +108,7 @@ static s24_status measure_work(void *ctx, unsigned slot, size_t batch, s24_error
     s24_status status = job->dense->in->stream ? S24_OK : read_original(job, slot, batch, err);
     s24_batch_at(&job->batches, batch, &first, &count);
     for (size_t i = first; i < first + count && status == S24_OK; i++) {
-        status = measure_one(job, &job->buffers[slot], first, i, err);
+        status = measure_one(job, buffers_of(job, slot), first, i, err);
     }
     return status;
 }
@@ -88,51 +116,28 @@ static s24_status measure_work(void *ctx, unsigned slot, size_t batch, s24_error
 static s24_status measure_commit(void *ctx, unsigned slot, size_t batch, s24_error *err)
 {
     measure_job *job = ctx;
+    const measure_buffers *b = buffers_of(job, slot);
     size_t first, count;
     s24_batch_at(&job->batches, batch, &first, &count);
     for (size_t i = 0; i < count; i++) {
-        s24_sums_add(&job->total, &job->buffers[slot].sums[i]);
+        s24_sums_add(&job->total, &b->sums[i]);
     }
-    return s24_window_settle(&job->buffers[slot].window, err);
+    return s24_window_settle(b->window, err);
 }
 
-static s24_status measure_buffers_new(measure_job *job, unsigned slots, s24_error *err)
+static s24_status measure_end(void *ctx, s24_error *err)
 {
-    const size_t bytes = job->batches.elements * s24_info(job->dense->dtype)->bytes;
-    const size_t pieces[S24_PIECES] = {bytes, bytes,
-                                       s24_batch_planes_bytes(&job->batches, s24_info(job->entry->stored)->bytes),
-                                       job->batches.per_batch * sizeof(s24_sums)};
-    const s24_status status = s24_workspace_reserve(job->workspace, slots, pieces, err);
-    job->buffers = status == S24_OK ? s24_calloc(slots, sizeof *job->buffers, err) : NULL;
-    for (unsigned i = 0; job->buffers && i < slots; i++) {
-        job->buffers[i] = (measure_buffers){.buffer = s24_workspace_piece(job->workspace, i, 0),
-                                            .scratch = s24_workspace_piece(job->workspace, i, 1),
-                                            .planes = s24_workspace_piece(job->workspace, i, 2),
-                                            .sums = s24_workspace_piece(job->workspace, i, 3)};
-    }
-    return job->buffers ? S24_OK : S24_ERR_SYSTEM;
+    measure_job *job = ctx;
+    (void)err;
+    job->entry->sums = job->total;
+    return S24_OK;
 }
 
-static s24_status measure_tensor(measure_job *job, s24_error *err)
+static void measure_free(void *ctx)
 {
-    static const s24_stages stages = {.read = measure_read, .work = measure_work, .commit = measure_commit};
-    const s24_panels panels = s24_plain_panels(s24_plain_of(job->entry->source), job->entry);
-    job->batches = s24_batches_of(&panels, job->entry->geometry.cols, s24_info(job->dense->dtype)->bytes,
-                                  s24_entry_transposed(job->dense, job->entry->axis));
-    const unsigned workers = s24_workers(job->io, job->batches.count);
-    job->measurer = s24_measurer_of(job->dense->dtype, job->entry->stored, job->io->isa);
-    s24_status status = s24_source_hold(job->dense, job->entry->axis, err);
-    if (status == S24_OK) {
-        status = s24_plain_begin(job->entry, err);
-        s24_fail_prefix(err, status, "%s: ", job->entry->in->name);
-    }
-    status = status == S24_OK ? measure_buffers_new(job, s24_slots(workers), err) : status;
-    status = status == S24_OK ? s24_run(&stages, job, job->batches.count, workers, err) : status;
-    for (unsigned i = 0; job->buffers && i < s24_slots(workers); i++) {
-        s24_window_close(&job->buffers[i].window);
-    }
-    free(job->buffers);
-    return status;
+    measure_job *job = ctx;
+    s24_checks_free(&job->checks);
+    free(job);
 }
 
 /* The dense tensor that a pruned one came from: the same name, or the only one there is. */
@@ -152,34 +157,89 @@ static const s24_entry *find_original(s24_source *original, const s24_source *pa
     return d;
 }
 
-static s24_status recompute(const s24_io *io, s24_source *packed, const s24_stats_request *q, s24_error *err)
+static s24_batches batches_of(const s24_entry *e, const s24_entry *dense)
 {
-    s24_source *original;
-    s24_workspace workspace = {0};
-    s24_status status = s24_source_open(&original, io, q->original, &q->original_read, err);
+    const s24_panels panels = s24_plain_panels(s24_plain_of(e->source), e);
+    return s24_batches_of(&panels, e->geometry.cols, s24_info(dense->dtype)->bytes, s24_entry_transposed(dense, e->axis));
+}
+
+static s24_status measure_job_init(measure_job *job, s24_error *err)
+{
+    const s24_entry *e = job->entry;
+    job->dense = find_original(job->run->original, job->run->packed, e, err);
+    if (!job->dense) {
+        return S24_ERR_DATA;
+    }
+    job->batches = batches_of(e, job->dense);
+    job->measurer = s24_measurer_of(job->dense->dtype, e->stored, job->run->io->isa);
+    const size_t bytes = job->batches.elements * s24_info(job->dense->dtype)->bytes;
+    job->pieces[0] = sizeof(measure_buffers);
+    job->pieces[1] = job->pieces[2] = bytes;
+    job->pieces[3] = s24_batch_planes_bytes(&job->batches, s24_info(e->stored)->bytes);
+    job->pieces[4] = job->batches.per_batch * sizeof(s24_sums);
+    s24_status status = s24_source_hold(job->dense, e->axis, err);
+    if (status == S24_OK) {
+        status = s24_plain_begin(e, &job->checks, err);
+        s24_fail_prefix(err, status, "%s: ", e->in->name);
+    }
+    return status;
+}
+
+static s24_status open_tensor(void *ctx, size_t number, s24_series *series, s24_error *err)
+{
+    static const s24_stages stages = {.read = measure_read, .work = measure_work, .commit = measure_commit,
+                                      .end = measure_end, .free = measure_free};
+    static const s24_stages none = {0};
+    measure_run *run = ctx;
+    s24_entry *e = &run->packed->contents.entries[number];
+    if (!e->packed) {
+        *series = (s24_series){.stages = &none};
+        return S24_OK;
+    }
+    measure_job *job = s24_calloc(1, sizeof *job, err);
+    if (!job) {
+        return S24_ERR_SYSTEM;
+    }
+    *job = (measure_job){.run = run, .entry = e};
+    const s24_status status = measure_job_init(job, err);
     if (status != S24_OK) {
-        return s24_fail_prefix(err, status, "%s: ", s24_input_shown(q->original));
+        measure_free(job);
+        return status;
     }
-    if (original->format == &s24_format_s24) {
-        status = s24_fail(err, S24_ERR_USAGE, "%s: is a .s24 file; --original takes the dense one", q->original);
+    *series = (s24_series){.stages = &stages, .ctx = job, .jobs = job->batches.count, .alone = e->in->stream};
+    return S24_OK;
+}
+
+static s24_status measure_all(measure_run *run, s24_error *err)
+{
+    const s24_contents *c = &run->packed->contents;
+    size_t jobs = 0;
+    for (size_t i = 0; i < c->count; i++) {
+        jobs += c->entries[i].packed ? s24_plain_panel_count(s24_plain_of(c->entries[i].source), &c->entries[i]) : 0;
     }
-    for (size_t i = 0; i < packed->contents.count && status == S24_OK; i++) {
-        s24_entry *e = &packed->contents.entries[i];
-        if (!e->packed) {
-            continue;
-        }
-        measure_job job = {.io = io, .entry = e, .workspace = &workspace};
-        job.dense = find_original(original, packed, e, err);
-        status = job.dense ? measure_tensor(&job, err) : S24_ERR_DATA;
-        e->sums = job.total;
-    }
-    for (size_t i = 0; i < s24_source_files(original) && status == S24_OK; i++) {
-        s24_source *file = s24_source_file(original, i);
+    const unsigned workers = s24_workers(run->io, jobs);
+    s24_status status = s24_workspace_open(&run->workspace, s24_slots(workers), err);
+    status = status == S24_OK ? s24_run_series(open_tensor, run, c->count, workers, err) : status;
+    for (size_t i = 0; i < s24_source_files(run->original) && status == S24_OK; i++) {
+        s24_source *file = s24_source_file(run->original, i);
         status = s24_source_expect_end(file, err);
         s24_fail_prefix(err, status, "%s: ", file->in->name);
     }
-    s24_workspace_free(&workspace);
-    s24_source_close(original);
+    s24_workspace_free(&run->workspace);
+    return status;
+}
+
+static s24_status recompute(const s24_io *io, s24_source *packed, const s24_stats_request *q, s24_error *err)
+{
+    measure_run run = {.io = io, .packed = packed};
+    s24_status status = s24_source_open(&run.original, io, q->original, &q->original_read, err);
+    if (status != S24_OK) {
+        return s24_fail_prefix(err, status, "%s: ", s24_input_shown(q->original));
+    }
+    status = run.original->format == &s24_format_s24
+        ? s24_fail(err, S24_ERR_USAGE, "%s: is a .s24 file; --original takes the dense one", q->original)
+        : measure_all(&run, err);
+    s24_source_close(run.original);
     return status;
 }
 

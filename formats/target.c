@@ -2,10 +2,6 @@
 
 #include <string.h>
 
-#include "piece.h"
-#include "threads.h"
-#include "workspace.h"
-
 s24_entry *s24_target_entry(const s24_target *target, size_t index)
 {
     if (target->writer) {
@@ -56,9 +52,6 @@ static s24_status read_step(const s24_entry *e, uint64_t at, size_t n, void *dat
 s24_status s24_target_write(s24_target *target, size_t index, uint64_t at, const void *data, size_t n, s24_error *err)
 {
     const s24_entry *e = s24_target_entry(target, index);
-    if (target->writer) {
-        return s24_plain_writer_carried(target->writer, data, n, err);
-    }
     const unsigned bytes = s24_info(e->dtype)->bytes;
     if (target->sink->format->write && bytes) { /* what is no whole bytes only goes where bytes go as they are */
         return target->sink->format->write(target->sink, index, (size_t)(at / bytes), n / bytes, data, err);
@@ -66,35 +59,53 @@ s24_status s24_target_write(s24_target *target, size_t index, uint64_t at, const
     return s24_output_write(target->sink->out, e->offset + at, data, n, err);
 }
 
+/* ---------------------------------------------------------------- carrying */
+
 typedef struct carry_job {
-    s24_target *target;
-    const s24_entry *from;
-    size_t index, step_bytes;
-    s24_piece *pieces; /* one a slot */
+    s24_carry carry;
+    size_t step_bytes;
 } carry_job;
 
-static s24_status read_piece(carry_job *job, s24_piece *piece, size_t step, s24_error *err)
+/* What is on a desk. */
+enum { DATA, SCRATCH, CHECK };
+
+static size_t step_bytes_of(const s24_target *target)
 {
-    const uint64_t at = (uint64_t)step * job->step_bytes, left = job->from->bytes - at;
-    piece->n = left < job->step_bytes ? (size_t)left : job->step_bytes;
-    return read_step(job->from, at, piece->n, piece->data, piece->scratch, err);
+    return target->writer ? target->writer->plain.panel_bytes : S24_PANEL_BYTES;
+}
+
+static size_t step_length(const carry_job *job, size_t step)
+{
+    const uint64_t left = job->carry.from->bytes - (uint64_t)step * job->step_bytes;
+    return left < job->step_bytes ? (size_t)left : job->step_bytes;
+}
+
+static s24_status read_piece(carry_job *job, unsigned slot, size_t step, s24_error *err)
+{
+    const s24_workspace *w = job->carry.workspace;
+    return read_step(job->carry.from, (uint64_t)step * job->step_bytes, step_length(job, step),
+                     s24_workspace_piece(w, slot, DATA), s24_workspace_piece(w, slot, SCRATCH), err);
 }
 
 /* Streams are read here, in order. */
 static s24_status carry_read(void *ctx, unsigned slot, size_t step, s24_error *err)
 {
     carry_job *job = ctx;
-    return job->from->in->stream ? read_piece(job, &job->pieces[slot], step, err) : S24_OK;
+    const size_t n = step_length(job, step), pieces[S24_PIECES] = {n, n, sizeof(uint64_t)};
+    s24_status status = s24_io_stopped(job->carry.from->in->io, err);
+    status = status == S24_OK ? s24_workspace_reserve(job->carry.workspace, slot, pieces, err) : status;
+    return status == S24_OK && job->carry.from->in->stream ? read_piece(job, slot, step, err) : status;
 }
 
 static s24_status carry_work(void *ctx, unsigned slot, size_t step, s24_error *err)
 {
     carry_job *job = ctx;
-    s24_piece *piece = &job->pieces[slot];
-    const s24_status status = job->from->in->stream ? S24_OK : read_piece(job, piece, step, err);
-    if (status == S24_OK && job->target->writer) {
-        s24_plain_writer_check_carried(job->target->writer, s24_target_entry(job->target, job->index), step, piece->data,
-                                       piece->n);
+    const s24_carry *c = &job->carry;
+    const s24_status status = c->from->in->stream ? S24_OK : read_piece(job, slot, step, err);
+    if (status == S24_OK && c->target->writer) {
+        uint64_t *check = s24_workspace_piece(c->workspace, slot, CHECK);
+        *check = s24_plain_writer_check_carried(c->target->writer, s24_target_entry(c->target, c->index), step,
+                                                s24_workspace_piece(c->workspace, slot, DATA), step_length(job, step));
     }
     return status;
 }
@@ -102,40 +113,62 @@ static s24_status carry_work(void *ctx, unsigned slot, size_t step, s24_error *e
 static s24_status carry_commit(void *ctx, unsigned slot, size_t step, s24_error *err)
 {
     carry_job *job = ctx;
-    const s24_piece *piece = &job->pieces[slot];
-    const s24_status status = s24_target_write(job->target, job->index, (uint64_t)step * job->step_bytes, piece->data, piece->n,
-                                               err);
-    return s24_fail_prefix(err, status, "%s: ", s24_target_name(job->target));
+    const s24_carry *c = &job->carry;
+    const void *data = s24_workspace_piece(c->workspace, slot, DATA);
+    const uint64_t *check = s24_workspace_piece(c->workspace, slot, CHECK);
+    const size_t n = step_length(job, step);
+    const s24_status status = c->target->writer
+        ? s24_plain_writer_carried(c->target->writer, step, data, n, *check, err)
+        : s24_target_write(c->target, c->index, (uint64_t)step * job->step_bytes, data, n, err);
+    return s24_fail_prefix(err, status, "%s: ", s24_target_name(c->target));
 }
 
-static s24_status carry_steps(carry_job *job, s24_error *err)
+static s24_status carry_begin(void *ctx, s24_error *err)
 {
-    static const s24_stages stages = {.read = carry_read, .work = carry_work, .commit = carry_commit};
-    const s24_entry *e = job->from;
-    const size_t steps = (size_t)(e->bytes / job->step_bytes + (e->bytes % job->step_bytes != 0));
-    const unsigned workers = s24_workers(e->in->io, steps);
-    job->pieces = s24_pieces_new(s24_slots(workers), e->bytes < job->step_bytes ? (size_t)e->bytes : job->step_bytes, err);
-    const s24_status status = job->pieces ? s24_run(&stages, job, steps, workers, err) : S24_ERR_SYSTEM;
-    s24_pieces_free(job->pieces);
-    return status;
+    const s24_carry *c = &((carry_job *)ctx)->carry;
+    const s24_status status = c->target->writer
+        ? s24_plain_writer_begin(c->target->writer, s24_target_entry(c->target, c->index), err) : S24_OK;
+    return s24_fail_prefix(err, status, "%s: ", s24_target_name(c->target));
 }
 
-s24_status s24_target_carry(s24_target *target, const s24_entry *from, size_t index, s24_error *err)
+static s24_status carry_end(void *ctx, s24_error *err)
 {
-    carry_job job = {.target = target, .from = from, .index = index,
-                     .step_bytes = target->writer ? target->writer->plain.panel_bytes : S24_PANEL_BYTES};
+    const s24_carry *c = &((carry_job *)ctx)->carry;
+    const s24_status status = c->target->writer
+        ? s24_plain_writer_end(c->target->writer, s24_target_entry(c->target, c->index), err) : S24_OK;
+    *c->done += c->from->bytes;
+    return s24_fail_prefix(err, status, "%s: ", s24_target_name(c->target));
+}
+
+size_t s24_carry_jobs(const s24_target *target, const s24_entry *from)
+{
+    const size_t step = step_bytes_of(target);
+    return (size_t)(from->bytes / step + (from->bytes % step != 0));
+}
+
+s24_status s24_carry_open(const s24_carry *carry, s24_series *series, s24_error *err)
+{
+    static const s24_stages stages = {.read = carry_read, .work = carry_work, .commit = carry_commit,
+                                      .begin = carry_begin, .end = carry_end, .free = free};
+    const s24_entry *from = carry->from;
     s24_status status = S24_OK;
     if (from->fortran || from->big_endian) {
         status = s24_input_hold(from->in, from->offset, from->bytes, err);
         s24_fail_prefix(err, status, "%s: ", from->in->name);
     }
-    if (status == S24_OK && target->writer) {
-        status = s24_plain_writer_begin(target->writer, s24_target_entry(target, index), err);
+    if (status != S24_OK) {
+        return status;
     }
-    status = status == S24_OK ? carry_steps(&job, err) : status;
-    return status == S24_OK && target->writer
-        ? s24_plain_writer_end(target->writer, s24_target_entry(target, index), err) : status;
+    carry_job *job = s24_calloc(1, sizeof *job, err);
+    if (!job) {
+        return S24_ERR_SYSTEM;
+    }
+    *job = (carry_job){.carry = *carry, .step_bytes = step_bytes_of(carry->target)};
+    *series = (s24_series){.stages = &stages, .ctx = job, .jobs = s24_carry_jobs(carry->target, from)};
+    return S24_OK;
 }
+
+/* ---------------------------------------------------------------- the target */
 
 s24_status s24_target_open(s24_target *target, const s24_target_settings *settings, s24_output *out, s24_contents *plan,
                            s24_error *err)

@@ -6,6 +6,8 @@
 #define S24_FORMATS_TARGET_H
 
 #include "plain.h"
+#include "threads.h"
+#include "workspace.h"
 
 typedef struct s24_target {
     s24_plain_writer *writer; /* .s24 */
@@ -26,14 +28,22 @@ typedef struct s24_target_settings {
 s24_status s24_target_open(s24_target *target, const s24_target_settings *settings, s24_output *out, s24_contents *plan,
                            s24_error *err);
 
-/*
- * Writes n bytes of a carried entry, from byte `at` on; whole elements, where they have bytes. In order. (In a .s24 the check
- * of each piece is the caller's to make.)
- */
+/* Writes n bytes of a carried entry of a sink, from byte `at` on; whole elements, where they have bytes. In order. */
 s24_status s24_target_write(s24_target *target, size_t index, uint64_t at, const void *data, size_t n, s24_error *err);
 
-/* Carries an entry unchanged, as number `index`. */
-s24_status s24_target_carry(s24_target *target, const s24_entry *from, size_t index, s24_error *err);
+/* What is to be carried unchanged. */
+typedef struct s24_carry {
+    s24_target *target;
+    const s24_entry *from;
+    size_t index;             /* in the target */
+    s24_workspace *workspace;
+    uint64_t *done;           /* bytes; added to when all is written */
+} s24_carry;
+
+size_t s24_carry_jobs(const s24_target *target, const s24_entry *from);
+
+/* The series of jobs that does so. */
+s24_status s24_carry_open(const s24_carry *carry, s24_series *series, s24_error *err);
 
 /* All is written; *out is the caller's to commit. */
 s24_status s24_target_finish(s24_target *target, s24_output **out, s24_error *err);

@@ -5,17 +5,10 @@
 
 #include "batch.h"
 #include "comply.h"
-#include "piece.h"
 #include "plain.h"
 #include "select.h"
 #include "threads.h"
-
-/* One slot's; messages and faults one a panel of the batch. */
-typedef struct verify_buffers {
-    unsigned char *planes;
-    char (*messages)[480]; /* "" where nothing is wrong */
-    s24_fault *faults;
-} verify_buffers;
+#include "workspace.h"
 
 typedef struct verify_run {
     const s24_io *io;
@@ -24,16 +17,28 @@ typedef struct verify_run {
     s24_workspace workspace;
     size_t faults;
     uint64_t done, all; /* bytes, for progress */
+    s24_source *file;   /* of the .s24 files the one at hand */
+    bool ended;         /* it is a pipe that has ended before its tensors */
 } verify_run;
 
-/* A pruned tensor of a .s24. */
+/* A tensor of a .s24, pruned or carried. */
 typedef struct verify_job {
     verify_run *run;
     const s24_entry *entry;
-    s24_batches batches;
-    size_t planes_bytes;
-    verify_buffers *buffers;
+    s24_checks checks;
+    s24_panels panels;         /* of a pruned one */
+    size_t pieces[S24_PIECES];
 } verify_job;
+
+/* What was found in a panel; on a desk. */
+typedef struct panel_result {
+    char message[480];         /* "" where nothing is wrong */
+    s24_fault fault;
+    size_t n;                  /* bytes of a carried one */
+    bool damaged;
+} panel_result;
+
+enum { RESULT, DATA }; /* pieces */
 
 /* In a checkpoint, its file is named. */
 static void tell(verify_run *run, const s24_input *in, s24_verify_fault *fault)
@@ -59,133 +64,145 @@ static void show_progress(verify_run *run, uint64_t bytes)
     }
 }
 
-/* ---------------------------------------------------------------- pruned tensors */
+/* ---------------------------------------------------------------- tensors of a .s24 */
 
-static s24_status verify_packed(verify_job *job, verify_buffers *b, size_t first, size_t index, s24_error *err)
+static s24_status take_desk(const verify_job *job, unsigned slot, s24_error *err)
 {
-    const s24_panel_place place = s24_panel_at(&job->batches.panels, index);
+    const s24_status status = s24_io_stopped(job->run->io, err);
+    return status == S24_OK ? s24_workspace_reserve(&job->run->workspace, slot, job->pieces, err) : status;
+}
+
+static s24_status pruned_work(void *ctx, unsigned slot, size_t index, s24_error *err)
+{
+    const verify_job *job = ctx;
+    s24_status status = take_desk(job, slot, err);
+    if (status != S24_OK) {
+        return status;
+    }
+    const s24_panel_place place = s24_panel_at(&job->panels, index);
     const s24_plain_place p = s24_plain_panel_place(job->entry, &place);
-    const size_t slot = index - first;
-    bool damaged;
-    const s24_status status = s24_plain_read_panel(job->entry, index, b->planes, &damaged, err);
-    b->messages[slot][0] = '\0';
-    b->faults[slot] = (s24_fault){.kind = S24_FAULT_NONE};
+    panel_result *r = s24_workspace_piece(&job->run->workspace, slot, RESULT);
+    unsigned char *planes = s24_workspace_piece(&job->run->workspace, slot, DATA);
+    *r = (panel_result){.fault.kind = S24_FAULT_NONE};
+    status = s24_plain_read_panel(job->entry, &job->checks, index, planes, &r->damaged, err);
     if (status != S24_OK) {
         return s24_fail_prefix(err, status, "%s: ", job->entry->in->name);
     }
-    if (damaged) {
-        snprintf(b->messages[slot], sizeof b->messages[slot], "rows %zu to %zu do not match their check: damaged",
-                 place.row, place.row + place.rows - 1);
-    } else if (!s24_plain_canonical(job->entry, &place, b->planes, b->planes + p.values_bytes, &b->faults[slot])) {
-        snprintf(b->messages[slot], sizeof b->messages[slot], "positions or padding are not as they must be");
+    if (r->damaged) {
+        snprintf(r->message, sizeof r->message, "rows %zu to %zu do not match their check: damaged", place.row,
+                 place.row + place.rows - 1);
+    } else if (!s24_plain_canonical(job->entry, &place, planes, planes + p.values_bytes, &r->fault)) {
+        snprintf(r->message, sizeof r->message, "positions or padding are not as they must be");
     }
     return S24_OK;
 }
 
-static s24_status stage_work(void *ctx, unsigned slot, size_t batch, s24_error *err)
+static s24_status pruned_commit(void *ctx, unsigned slot, size_t index, s24_error *err)
 {
-    verify_job *job = ctx;
-    size_t first, count;
-    s24_status status = s24_io_stopped(job->run->io, err);
-    s24_batch_at(&job->batches, batch, &first, &count);
-    for (size_t i = first; i < first + count && status == S24_OK; i++) {
-        status = verify_packed(job, &job->buffers[slot], first, i, err);
-    }
-    return status;
-}
-
-static s24_status stage_commit(void *ctx, unsigned slot, size_t batch, s24_error *err)
-{
-    verify_job *job = ctx;
-    const verify_buffers *b = &job->buffers[slot];
-    size_t first, count;
+    const verify_job *job = ctx;
+    const panel_result *r = s24_workspace_piece(&job->run->workspace, slot, RESULT);
+    const s24_panel_place place = s24_panel_at(&job->panels, index);
     (void)err;
-    s24_batch_at(&job->batches, batch, &first, &count);
-    for (size_t i = 0; i < count; i++) {
-        const s24_panel_place place = s24_panel_at(&job->batches.panels, first + i);
-        if (b->messages[i][0]) {
-            tell(job->run, job->entry->in,
-                 &(s24_verify_fault){.tensor = job->entry->name, .has_place = b->faults[i].kind != S24_FAULT_NONE,
-                                     .row = place.row + b->faults[i].row, .group = place.group + b->faults[i].col / 4,
-                                     .message = b->messages[i]});
-        }
-        show_progress(job->run, place.rows * 2 * place.groups * s24_info(job->entry->stored)->bytes);
+    if (r->message[0]) {
+        tell(job->run, job->entry->in,
+             &(s24_verify_fault){.tensor = job->entry->name, .has_place = r->fault.kind != S24_FAULT_NONE,
+                                 .row = place.row + r->fault.row, .group = place.group + r->fault.col / 4,
+                                 .message = r->message});
     }
+    show_progress(job->run, place.rows * 2 * place.groups * s24_info(job->entry->stored)->bytes);
     return S24_OK;
 }
-
-static s24_status buffers_new(verify_job *job, unsigned slots, s24_error *err)
-{
-    s24_workspace *workspace = &job->run->workspace;
-    const size_t panels = job->batches.per_batch;
-    const size_t pieces[S24_PIECES] = {job->planes_bytes, panels * sizeof *job->buffers->messages,
-                                       panels * sizeof *job->buffers->faults};
-    const s24_status status = s24_workspace_reserve(workspace, slots, pieces, err);
-    job->buffers = status == S24_OK ? s24_calloc(slots, sizeof *job->buffers, err) : NULL;
-    for (unsigned i = 0; job->buffers && i < slots; i++) {
-        job->buffers[i] = (verify_buffers){.planes = s24_workspace_piece(workspace, i, 0),
-                                           .messages = s24_workspace_piece(workspace, i, 1),
-                                           .faults = s24_workspace_piece(workspace, i, 2)};
-    }
-    return job->buffers ? S24_OK : S24_ERR_SYSTEM;
-}
-
-static s24_status verify_pruned(verify_run *run, const s24_entry *e, s24_error *err)
-{
-    static const s24_stages stages = {.work = stage_work, .commit = stage_commit};
-    const s24_panels panels = s24_plain_panels(s24_plain_of(e->source), e);
-    verify_job job = {.run = run, .entry = e};
-    job.batches = s24_batches_of(&panels, e->geometry.cols, s24_info(e->dtype)->bytes, false);
-    job.planes_bytes = s24_batch_planes_bytes(&job.batches, s24_info(e->stored)->bytes);
-    const unsigned workers = s24_workers(run->io, job.batches.count);
-    s24_status status = buffers_new(&job, s24_slots(workers), err);
-    status = status == S24_OK ? s24_run(&stages, &job, job.batches.count, workers, err) : status;
-    free(job.buffers);
-    return status;
-}
-
-/* A carried tensor of a .s24. */
-typedef struct carried_job {
-    verify_run *run;
-    const s24_entry *entry;
-    s24_piece *pieces; /* one a slot */
-} carried_job;
 
 static s24_status carried_work(void *ctx, unsigned slot, size_t panel, s24_error *err)
 {
-    carried_job *job = ctx;
-    s24_piece *piece = &job->pieces[slot];
-    const s24_status status = s24_plain_read_carried(job->entry, panel, piece->data, &piece->n, &piece->damaged, err);
-    return s24_fail_prefix(err, status, "%s: ", job->entry->in->name);
+    const verify_job *job = ctx;
+    s24_status status = take_desk(job, slot, err);
+    if (status == S24_OK) {
+        panel_result *r = s24_workspace_piece(&job->run->workspace, slot, RESULT);
+        status = s24_plain_read_carried(job->entry, &job->checks, panel, s24_workspace_piece(&job->run->workspace, slot, DATA),
+                                        &r->n, &r->damaged, err);
+        s24_fail_prefix(err, status, "%s: ", job->entry->in->name);
+    }
+    return status;
 }
 
 static s24_status carried_commit(void *ctx, unsigned slot, size_t panel, s24_error *err)
 {
-    carried_job *job = ctx;
-    const s24_piece *piece = &job->pieces[slot];
+    const verify_job *job = ctx;
+    const panel_result *r = s24_workspace_piece(&job->run->workspace, slot, RESULT);
     const uint64_t at = (uint64_t)panel * s24_plain_of(job->entry->source)->panel_bytes;
     (void)err;
-    if (piece->damaged) {
+    if (r->damaged) {
         char message[128];
         snprintf(message, sizeof message, "bytes %llu to %llu do not match their check: damaged", (unsigned long long)at,
-                 (unsigned long long)(at + piece->n - 1));
+                 (unsigned long long)(at + r->n - 1));
         tell_damage(job->run, job->entry->in, job->entry->name, message);
     }
-    show_progress(job->run, piece->n);
+    show_progress(job->run, r->n);
     return S24_OK;
 }
 
-static s24_status verify_carried(verify_run *run, const s24_entry *e, s24_error *err)
+static s24_status begin_tensor(void *ctx, s24_error *err)
 {
-    static const s24_stages stages = {.work = carried_work, .commit = carried_commit};
-    const s24_plain *plain = s24_plain_of(e->source);
-    const size_t panels = s24_plain_carried_panels(plain, e);
-    const unsigned workers = s24_workers(run->io, panels);
-    carried_job job = {.run = run, .entry = e, .pieces = s24_pieces_new(s24_slots(workers), plain->panel_bytes, err)};
-    const s24_status status = job.pieces ? s24_run(&stages, &job, panels, workers, err) : S24_ERR_SYSTEM;
-    s24_pieces_free(job.pieces);
-    return status;
+    const verify_job *job = ctx;
+    (void)err;
+    if (job->checks.damaged) {
+        tell_damage(job->run, job->entry->in, job->entry->name, "its checks are damaged");
+    }
+    return S24_OK;
 }
+
+static void free_job(void *ctx)
+{
+    verify_job *job = ctx;
+    s24_checks_free(&job->checks);
+    free(job);
+}
+
+static s24_status open_tensor(void *ctx, size_t number, s24_series *series, s24_error *err)
+{
+    static const s24_stages pruned = {.work = pruned_work, .commit = pruned_commit, .begin = begin_tensor, .free = free_job};
+    static const s24_stages carried = {.work = carried_work, .commit = carried_commit, .begin = begin_tensor,
+                                       .free = free_job};
+    verify_run *run = ctx;
+    const s24_entry *e = &run->file->contents.entries[number];
+    const s24_plain *plain = s24_plain_of(run->file);
+    verify_job *job = s24_calloc(1, sizeof *job, err);
+    if (!job) {
+        return S24_ERR_SYSTEM;
+    }
+    *job = (verify_job){.run = run, .entry = e, .pieces[RESULT] = sizeof(panel_result)};
+    const s24_status status = s24_plain_begin(e, &job->checks, err);
+    if (status != S24_OK) {
+        free(job);
+        run->ended = status == S24_ERR_DATA;
+        return run->ended ? status : s24_fail_prefix(err, status, "%s: ", run->file->in->name);
+    }
+    if (e->packed) {
+        job->panels = s24_plain_panels(plain, e);
+        const s24_batches one = s24_batches_of(&job->panels, e->geometry.cols, 1, false);
+        job->pieces[DATA] = s24_batch_planes_bytes(&one, s24_info(e->stored)->bytes);
+    } else {
+        job->pieces[DATA] = plain->panel_bytes;
+    }
+    *series = (s24_series){.stages = e->packed ? &pruned : &carried, .ctx = job, .jobs = s24_plain_panel_count(plain, e),
+                           .alone = e->in->stream};
+    return S24_OK;
+}
+
+/* How many jobs there are, or as many as keep all threads busy. */
+static size_t count_jobs(const verify_run *run)
+{
+    const s24_contents *c = &run->file->contents;
+    const size_t enough = s24_workers(run->io, SIZE_MAX);
+    size_t jobs = 0;
+    for (size_t i = 0; i < c->count && jobs < enough; i++) {
+        jobs += s24_plain_panel_count(s24_plain_of(run->file), &c->entries[i]);
+    }
+    return jobs;
+}
+
+/* ---------------------------------------------------------------- a .s24 file */
 
 /* Damage of a file as a whole is a fault, too, not an error of verifying. */
 static s24_status as_fault(verify_run *run, const s24_input *in, s24_status status, const s24_error *error,
@@ -206,34 +223,46 @@ static s24_status as_fault(verify_run *run, const s24_input *in, s24_status stat
 static s24_status verify_s24(verify_run *run, s24_source *file, s24_error *err)
 {
     s24_plain *plain = s24_plain_of(file);
-    s24_status status = S24_OK;
     s24_error error;
-    plain->lenient = true; /* go on after a fault: name them all */
-    for (size_t i = 0; i < file->contents.count && status == S24_OK; i++) {
-        const s24_entry *e = &file->contents.entries[i];
-        status = as_fault(run, file->in, s24_plain_begin(e, &error), &error, err);
-        if (status != S24_OK || !plain->checks) {
-            break; /* a pipe that ended */
-        }
-        if (plain->checks_damaged) {
-            tell_damage(run, file->in, e->name, "its checks are damaged");
-        }
-        status = e->packed ? verify_pruned(run, e, err) : verify_carried(run, e, err);
+    run->file = file;
+    run->ended = false;
+    const unsigned workers = s24_workers(run->io, count_jobs(run));
+    s24_status status = s24_workspace_open(&run->workspace, s24_slots(workers), err);
+    if (status != S24_OK) {
+        return status;
     }
+    plain->lenient = true; /* go on after a fault: name them all */
+    status = s24_run_series(open_tensor, run, file->contents.count, workers, &error);
     plain->lenient = false;
-    return status == S24_OK ? as_fault(run, file->in, s24_plain_end(file, &error), &error, err) : status;
+    if (status == S24_OK || run->ended) {
+        status = status == S24_OK ? s24_plain_end(file, &error) : status;
+        return as_fault(run, file->in, status, &error, err);
+    }
+    if (err) {
+        *err = error;
+    }
+    return status;
 }
 
 /* ---------------------------------------------------------------- dense tensors */
 
 /* One line a tensor, however many groups are broken. */
-static void tell_dense(verify_run *run, const s24_entry *e, const s24_compliance *found)
+static s24_status tell_dense(void *ctx, s24_entry *e, const s24_compliance *found, s24_error *err)
 {
+    verify_run *run = ctx;
+    const s24_verify_request *q = run->request;
     char message[160];
-    s24_comply_message(found, message, sizeof message);
-    tell(run, e->in, &(s24_verify_fault){.tensor = e->name, .has_place = true, .row = found->first.row,
-                                         .group = found->first.group, .broken_groups = found->broken,
-                                         .groups = found->groups, .message = message});
+    (void)err;
+    if (!found && q->skipped) {
+        q->skipped(q->user, e->name, e->reason ? e->reason : "");
+    }
+    if (found && found->broken) {
+        s24_comply_message(found, message, sizeof message);
+        tell(run, e->in, &(s24_verify_fault){.tensor = e->name, .has_place = true, .row = found->first.row,
+                                             .group = found->first.group, .broken_groups = found->broken,
+                                             .groups = found->groups, .message = message});
+    }
+    return S24_OK;
 }
 
 static s24_status verify_model(verify_run *run, s24_error *err)
@@ -244,23 +273,9 @@ static s24_status verify_model(verify_run *run, s24_error *err)
     s24_status status = s24_select(run->source, &q->selection, S24_SAME, err);
     s24_fail_prefix(err, status, "%s: ", run->source->in->name);
     for (size_t i = 0; i < c->count; i++) {
-        run->all += c->entries[i].packed ? c->entries[i].bytes : 0;
         selected += c->entries[i].packed;
     }
-    for (size_t i = 0; i < c->count && status == S24_OK; i++) {
-        const s24_entry *e = &c->entries[i];
-        s24_compliance found;
-        if (!e->packed) {
-            if (q->skipped) {
-                q->skipped(q->user, e->name, e->reason ? e->reason : "");
-            }
-            continue;
-        }
-        status = s24_comply(run->io, e, &run->workspace, &run->done, run->all, &found, err);
-        if (status == S24_OK && found.broken) {
-            tell_dense(run, e, &found);
-        }
-    }
+    status = status == S24_OK ? s24_comply(run->io, c, tell_dense, run, err) : status;
     for (size_t i = 0; i < s24_source_files(run->source) && status == S24_OK; i++) {
         s24_source *file = s24_source_file(run->source, i);
         status = s24_source_expect_end(file, err);

@@ -1,35 +1,50 @@
 /*
- * The workers of a command: how many, and the memory of their slots (see s24_run), which is kept from one tensor to the
- * next. A model of many small tensors would otherwise get, and fault in, fresh pages for each.
+ * The workers of a command: how many, and what is on the desk of each slot (see s24_run): memory, and windows on the input.
+ * Both are kept from one tensor to the next. A model of many small tensors would otherwise get, and fault in, fresh pages
+ * for each.
  */
 #ifndef S24_FORMATS_WORKSPACE_H
 #define S24_FORMATS_WORKSPACE_H
 
-#include "io.h"
+#include "window.h"
 
-#define S24_PIECES 6
+#define S24_PIECES 7
+#define S24_WINDOWS 2
 
-/* Zeroed is empty. */
-typedef struct s24_workspace {
+typedef struct s24_desk {
     struct {
         void *data;
         size_t bytes;
-    } *pieces; /* S24_PIECES of each slot */
+    } pieces[S24_PIECES];
+    s24_window windows[S24_WINDOWS];
+} s24_desk;
+
+/* Zeroed is empty. */
+typedef struct s24_workspace {
+    s24_desk *desks; /* one a slot */
     unsigned slots;
 } s24_workspace;
 
 /* How many workers for so many jobs: as many as the caller wants, or the machine has, but none without a job. */
 unsigned s24_workers(const s24_io *io, size_t jobs);
 
-/* Makes piece k of every slot at least bytes[k] long; what is in them is undefined. */
-s24_status s24_workspace_reserve(s24_workspace *workspace, unsigned slots, const size_t bytes[S24_PIECES],
-                                 s24_error *err);
+/* Desks for so many slots. Not while somebody works at one. */
+s24_status s24_workspace_open(s24_workspace *workspace, unsigned slots, s24_error *err);
+
+/* Makes piece k of a slot at least bytes[k] long; what is in it is undefined. Whoever has the slot may call it. */
+s24_status s24_workspace_reserve(s24_workspace *workspace, unsigned slot, const size_t bytes[S24_PIECES], s24_error *err);
 
 static inline void *s24_workspace_piece(const s24_workspace *workspace, unsigned slot, unsigned piece)
 {
-    return workspace->pieces[slot * S24_PIECES + piece].data;
+    return workspace->desks[slot].pieces[piece].data;
 }
 
+static inline s24_window *s24_workspace_window(const s24_workspace *workspace, unsigned slot, unsigned window)
+{
+    return &workspace->desks[slot].windows[window];
+}
+
+/* Before the inputs that the windows look at are closed. */
 void s24_workspace_free(s24_workspace *workspace);
 
 #endif

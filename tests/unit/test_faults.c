@@ -23,7 +23,7 @@
 #include <unistd.h>
 #include <zlib.h>
 
-#include "target.h"
+#include "carry.h"
 #include "zip.h"
 
 #define COUNT(array) (sizeof(array) / sizeof *(array))
@@ -671,9 +671,7 @@ static s24_status carry_layout(s24_source *source, const s24_format *format, con
         return status;
     }
     status = s24_sink_open(&target.sink, format, out, &plan, err);
-    for (size_t i = 0; i < source->contents.count && status == S24_OK; i++) {
-        status = s24_target_carry(&target, &source->contents.entries[i], i, err);
-    }
+    status = status == S24_OK ? carry_all(&target, &source->contents, err) : status;
     status = status == S24_OK ? s24_source_expect_end(source, err) : status;
     if (status != S24_OK) {
         s24_target_abort(&target);

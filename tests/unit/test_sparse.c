@@ -4,8 +4,8 @@
  */
 #include <sys/stat.h>
 
+#include "carry.h"
 #include "layout_file.h"
-#include "target.h"
 
 #define MAX_ELEMENTS 40000
 
@@ -467,9 +467,7 @@ START_TEST(carried)
         s24_contents_add(&plan, "f", S24_F4, 1, eight, &err);
         ck_assert_int_eq(s24_output_open(&out, &io, path, NULL, 0, &err), S24_OK);
         ck_assert_int_eq(s24_sink_open(&target.sink, format, out, &plan, &err), S24_OK);
-        for (size_t i = 0; i < 2; i++) {
-            ck_assert_msg(s24_target_carry(&target, &source->contents.entries[i], i, &err) == S24_OK, "%s", err.message);
-        }
+        ck_assert_msg(carry_all(&target, &source->contents, &err) == S24_OK, "%s", err.message);
         ck_assert_int_eq(s24_target_finish(&target, &out, &err), S24_OK);
         ck_assert_int_eq(s24_output_commit(out, &err), S24_OK);
         s24_source_close(source);
