@@ -1548,6 +1548,34 @@ START_TEST(not_canonical)
 }
 END_TEST
 
+/* Every byte in every place of a row, long enough to be looked at by sixteens: it is two nibbles of ascending indices, or named. */
+START_TEST(every_nibble)
+{
+    enum { GROUPS = 51 };
+    const size_t shape[] = {2, 4 * GROUPS};
+    s24_entry e = {.stored = S24_F16};
+    s24_error err;
+    ck_assert_int_eq(s24_geometry_init(&e.geometry, S24_F16, 2, shape, 1, &e.axis, &err), S24_OK);
+    const s24_panel_place place = {.rows = 2, .groups = GROUPS};
+    const uint16_t values[2 * 2 * GROUPS] = {0};
+    uint8_t positions[2 * (GROUPS + 1) / 2];
+    for (size_t at = 0; at < sizeof positions; at++) {
+        for (unsigned byte = 0; byte < 256; byte++) {
+            s24_fault fault = {0};
+            memset(positions, 0xe4, sizeof positions); /* 0 and 1; 2 and 3 */
+            positions[GROUPS / 2] = positions[sizeof positions - 1] = 0x04;
+            positions[at] = (uint8_t)byte;
+            const size_t g = at % (GROUPS / 2 + 1) * 2;
+            const bool low = (byte & 3) < (byte >> 2 & 3);
+            const bool high = g + 1 == GROUPS ? byte >> 4 == 0 : (byte >> 4 & 3) < byte >> 6;
+            ck_assert_int_eq(s24_plain_canonical(&e, &place, values, positions, &fault), low && high);
+            ck_assert(low && high ? fault.kind == S24_FAULT_NONE
+                                  : fault.row == at / (GROUPS / 2 + 1) && fault.col == 4 * (low ? g + 1 : g));
+        }
+    }
+}
+END_TEST
+
 /* Zeros of a checks section, and reserved slots of the metrics, that are none. */
 START_TEST(reserved_bytes)
 {
@@ -1824,6 +1852,7 @@ int main(void)
     tcase_add_loop_test(tcase, without_messages, 0, (int)COUNT(lies));
     tcase_add_test(tcase, other_panels);
     tcase_add_loop_test(tcase, lying_records, 0, (int)COUNT(records));
+    tcase_add_test(tcase, every_nibble);
     tcase_add_loop_test(tcase, not_canonical, 0, (int)COUNT(oddities));
     tcase_add_loop_test(tcase, reserved_bytes, 0, 3);
     tcase_add_test(tcase, stats_of_damaged);
