@@ -12,6 +12,8 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include "temporary.h"
+
 #define SPOOL_MEMORY (64u << 20)  /* beyond this a spool is a file */
 #define COPY_BYTES (1u << 20)
 #define BLOCK_BYTES (64u << 10)   /* of an appender */
@@ -646,40 +648,6 @@ static s24_status exists_already(const char *how, s24_error *err)
     return S24_ERR_SYSTEM;
 }
 
-/* Length of the directory part of a path, with the last slash. */
-static size_t directory_length(const char *path)
-{
-    const char *slash = strrchr(path, '/');
-    return slash ? (size_t)(slash - path) + 1 : 0;
-}
-
-/*
- * The temporary file: ".NAME.s24-XXXXXX" in the target's directory, so that rename is atomic, and recognisable after a
- * crash. Created with mode 0600, so that nobody reads half a file; commit gives it what umask says.
- */
-static s24_status open_temporary(s24_output *out, s24_error *err)
-{
-    const size_t dir = directory_length(out->target);
-    const char *base = out->target + dir;
-    const size_t size = dir + strlen(base) + sizeof "..s24-XXXXXX";
-    out->temporary = s24_calloc(size, 1, err);
-    if (!out->temporary) {
-        return S24_ERR_SYSTEM;
-    }
-    /* A name near NAME_MAX leaves no room for ours: cut it, it need not be whole. */
-    const int keep = strlen(base) > 200 ? 200 : (int)strlen(base);
-    snprintf(out->temporary, size, "%.*s.%.*s.s24-XXXXXX", (int)dir, out->target, keep, base);
-    out->fd = mkstemp(out->temporary);
-    if (out->fd < 0) {
-        const int e = errno;
-        free(out->temporary);
-        out->temporary = NULL;
-        return s24_fail_errno(err, e, "cannot make a file in that directory");
-    }
-    fcntl(out->fd, F_SETFD, FD_CLOEXEC);
-    return S24_OK;
-}
-
 static s24_status output_open_path(s24_output *out, const char *path, s24_input *const *inputs, size_t input_count,
                                    s24_error *err)
 {
@@ -690,7 +658,7 @@ static s24_status output_open_path(s24_output *out, const char *path, s24_input 
         return status;
     }
     if (!exists) {
-        return open_temporary(out, err);
+        return s24_temporary_open(out->io, out->target, &out->temporary, &out->fd, err);
     }
     for (size_t i = 0; i < input_count; i++) {
         if (same_file(&st, inputs[i])) {
@@ -701,7 +669,8 @@ static s24_status output_open_path(s24_output *out, const char *path, s24_input 
         return s24_fail_errno(err, EISDIR, "cannot write");
     }
     if (S_ISREG(st.st_mode)) {
-        return out->io->force || out->shared ? open_temporary(out, err) : exists_already("", err);
+        return out->io->force || out->shared
+            ? s24_temporary_open(out->io, out->target, &out->temporary, &out->fd, err) : exists_already("", err);
     }
     out->stream = true;
     out->fd = open(path, O_WRONLY | O_CLOEXEC);

@@ -50,6 +50,38 @@ expect_only out
 ) || exit 1
 expect_only out
 
+# SIGKILL leaves the temporary file, beside whatever was there; the next run into the directory removes it, and no other's
+start prune in --from raw --raw-dtype f32 --shape 1024,1024 -f -o out/w.s24
+exec 3>in
+cat data >&3
+until_true begun
+kill -s KILL "$pid"
+finish
+exec 3>&-
+expect_status 137
+left=$(find out -type f)
+case $left in out/.w.s24.s24-????????-$pid-??????) ;; *) fail "a temporary file of another name: $left" ;; esac
+other=$(printf %s "$left" | sed 's/s24-......../s24-0badc0de/') # of another machine
+: >"$other"
+: >out/.w.s24.s24-notes
+start prune in --from raw --raw-dtype f32 --shape 1024,1024 -o out/w.s24 # another one that is killed
+exec 3>in
+cat data >&3
+until_true [ ! -e "$left" ]
+f32 1 2 3 4 | npy v.npy '<f4' '(4,)'
+run prune v.npy -o out/v.s24 # while that one lives
+expect_status 0
+[ "$(find out -name ".w.s24.s24-*-$pid-*" | wc -l)" = 1 ] || fail "the temporary file of a process that lives"
+kill -s KILL "$pid"
+finish
+exec 3>&-
+run prune v.npy -v -f -o out/v.s24
+expect_status 0
+expect_stderr_has 'removed; a command that was killed left it behind'
+expect_only out "${other#out/}" .w.s24.s24-notes v.s24
+rm -r out v.npy
+mkdir out
+
 # with an old output: it stays
 echo old >out/w.s24
 start prune in --from raw --raw-dtype f32 --shape 1024,1024 -f -o out/w.s24

@@ -161,16 +161,22 @@ int mkdir(const char *path, mode_t mode)
     return fails_besides(true) ? -1 : real(path, mode);
 }
 
+/* The search for other processes' temporary files, "." or "out/", may fail. */
+static _Atomic(DIR *) swept;
+
 DIR *opendir(const char *path)
 {
     REAL(opendir, "opendir")
-    return fails_besides(true) ? NULL : real(path);
+    const bool sweeps = strcmp(path, ".") == 0 || path[strlen(path) - 1] == '/';
+    DIR *const d = fails_besides(!sweeps) ? NULL : real(path);
+    swept = sweeps ? d : swept;
+    return d;
 }
 
 struct dirent *readdir(DIR *d)
 {
     REAL(readdir, "readdir64")
-    return fails_besides(true) ? NULL : real(d);
+    return d != swept && fails_besides(true) ? NULL : real(d);
 }
 
 int rename(const char *from, const char *to)
