@@ -179,7 +179,7 @@ lint: man-lint
 	    *) i='-Ilib -Iformats -Icli';; esac; \
 	    $$cc $(S24_CPPFLAGS) $(S24_CFLAGS) -O2 -Werror -fsyntax-only $$i $$layer/*.c || exit 1; done; \
 	    $$cc $(S24_CPPFLAGS) $(S24_CFLAGS) -O2 -Werror -fsyntax-only -Ilib -Iformats -Icli -Itests $(UNIT_SRC) \
-	    $(EXAMPLE_SRC) $(FUZZ_SRC) $(BENCH_SRC) || exit 1; done
+	    $(EXAMPLE_SRC) $(FUZZ_SRC) $(BENCH_SRC) $(TRUST_SRC) || exit 1; done
 	@echo '  LINT   cppcheck'; cppcheck -q --std=c11 --enable=warning,portability,performance --inline-suppr \
 	    --suppress=missingIncludeSystem --suppress=normalCheckLevelMaxBranches --error-exitcode=1 -Ilib -Iformats -Icli \
 	    lib formats cli
@@ -202,6 +202,28 @@ bench: $(OUT)/s24 $(BENCH_BIN)
 FUZZ_TIME := 10
 fuzz:
 	@tests/tools/fuzz '$(FUZZ_TIME)' '$(S24_CPPFLAGS)' $(FUZZ_SRC)
+
+# Long trials of what is promised, with figures; not a part of `make test`. Each prints what it did, and fails if a promise is
+# broken. 1 TiB takes an hour or more.
+TRUST_SRC := $(sort $(wildcard tests/trust/*.c))
+TRUST_DAMAGES := 1000000
+TRUST_KILLS := 2000
+TRUST_GIB := 1024
+
+$(OBJ)/tests/trust/%: tests/trust/%.c $(OBJ)/libs24.a
+	@mkdir -p $(@D)
+	$(call say,CC)
+	$(Q)$(COMPILE) $(INCLUDES) -o $@ $< $(OBJ)/libs24.a $(LDFLAGS) $(LDLIBS) $(S24_LDLIBS)
+
+trust-damage: $(OBJ)/tests/trust/damage
+	@$(OBJ)/tests/trust/damage $(TRUST_DAMAGES)
+trust-kills: $(OUT)/s24
+	@python3 tests/trust/kills.py $(OUT)/s24 $(TRUST_KILLS)
+trust-crowd: $(OUT)/s24
+	@python3 tests/trust/crowd.py $(OUT)/s24
+trust-soak: $(OUT)/s24
+	@python3 tests/trust/soak.py $(OUT)/s24 $(TRUST_GIB)
+trust: trust-damage trust-kills trust-crowd trust-soak
 
 coverage:
 	+$(MAKE) --no-print-directory OUT=build/coverage CFLAGS='-O0 -g --coverage' unit cli-tests
@@ -269,6 +291,7 @@ help:
 	@echo 'make check-arm64     the tests as arm64 code, in an emulator; deps-arm64: install what that needs'
 	@echo 'make check-layers    the architecture; check-hardening; lint: compilers, cppcheck, shellcheck, mandoc'
 	@echo 'make bench           measure, into build/bench/results.txt; fuzz FUZZ_TIME=seconds; coverage'
+	@echo 'make trust           long trials: damaged files, kills, many at once, a soak of 1 TiB'
 	@echo 'make install         PREFIX=/usr/local DESTDIR=; uninstall, installcheck'
 	@echo 'make dist clean'
 
@@ -276,7 +299,7 @@ clean:
 	rm -rf build
 
 .PHONY: all unit cli-tests oracle demo demo-check man-lint man-examples check test check-asan check-ubsan check-tsan \
-    check-arm64 emulated-tests check-layers check-hardening lint bench fuzz coverage deps deps-arm64 install uninstall installcheck dist \
+    check-arm64 emulated-tests check-layers check-hardening lint bench fuzz trust trust-damage trust-kills trust-crowd trust-soak coverage deps deps-arm64 install uninstall installcheck dist \
     help clean FORCE
 .DELETE_ON_ERROR:
 -include $(LIB_OBJ:.o=.d) $(FORMATS_OBJ:.o=.d) $(CLI_OBJ:.o=.d) $(UNIT_BIN:=.d) $(EXAMPLE_BIN:=.d) $(BENCH_BIN:=.d)
