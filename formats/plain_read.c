@@ -261,14 +261,16 @@ static bool optional_string(const cJSON *object, const char *key, const char **v
     return !item || cJSON_IsString(item);
 }
 
-/* The dtype of the values plane of the tensor: the header's next stored tensor. */
-static s24_status stored_dtype(const s24_contents *stored, size_t at, const char *name, s24_dtype *dtype, s24_error *err)
+/* The dtype of the values plane of the tensor: the header's next stored tensor. It is one that `from` can become. */
+static s24_status stored_dtype(const s24_contents *stored, size_t at, const char *name, s24_dtype from, s24_dtype *dtype,
+                               s24_error *err)
 {
     const size_t n = strlen(name);
     if (at < stored->count && strncmp(stored->entries[at].name, name, n) == 0 &&
         strcmp(stored->entries[at].name + n, ".s24.values") == 0 && s24_dtype_prunable(stored->entries[at].dtype)) {
         *dtype = stored->entries[at].dtype;
-        return S24_OK;
+        return s24_dtype_convertible(from, *dtype) ? S24_OK : bad_header(err, "a pruned tensor's values are of a dtype "
+                                                                         "that it cannot become");
     }
     return bad_header(err, "a pruned tensor's values are not where they belong");
 }
@@ -313,7 +315,7 @@ static s24_status parse_tensor(s24_plain *plain, const s24_contents *stored, con
         !s24_dtype_prunable(dtype)) {
         return bad_header(err, "a pruned tensor in s24.tensors has no axis or a dtype that cannot be pruned");
     }
-    s24_status status = stored_dtype(stored, *at, name, &e->stored, err);
+    s24_status status = stored_dtype(stored, *at, name, dtype, &e->stored, err);
     *at += 3; /* values, positions, checks */
     return status == S24_OK
         ? s24_geometry_init(&e->geometry, e->stored, rank, e->shape, (int)axis, &e->axis, err) : status;

@@ -260,6 +260,7 @@ def main(directory):
     built("tensors-method", lambda p: p.change("s24.tensors", '"magnitude"', "1"))
     built("tensors-shape-beyond", lambda p: p.change("s24.tensors", "[2,8]", "[4294967296,4294967296]"))
     built("metadata-number", lambda p: p.metadata.update({"step": 1}))
+    built("stored-i8", lambda p: stored(p.section("arr_0.s24.values"), "I8", bytes(8)))
     built("stored-less", lambda p: p.sections.pop(4))
     built("stored-more", lambda p: p.sections.insert(6, Section("extra", "U8", [64], bytes(64))))
     built("stored-perm", lambda p: p.sections.insert(1, Section("arr_0.s24.perm", "I32", [8], bytes(32))))
