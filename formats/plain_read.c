@@ -529,6 +529,13 @@ s24_status s24_plain_read_carried(const s24_entry *entry, const s24_checks *chec
 
 /* ---------------------------------------------------------------- the end of the file */
 
+/* What the shape alone says: how many elements there are, and how many of them cannot have been kept. */
+static bool counts_fit(const s24_entry *e)
+{
+    const s24_geometry *const g = &e->geometry;
+    return e->sums.total_count == g->num_elements && e->sums.pruned_count == g->rows * s24_pruned_per_row(g->cols);
+}
+
 static s24_status read_metrics(s24_source *source, s24_error *err)
 {
     s24_plain *plain = s24_plain_of(source);
@@ -548,7 +555,7 @@ static s24_status read_metrics(s24_source *source, s24_error *err)
     for (size_t i = 0; i < source->contents.count && status == S24_OK && !damaged; i++) {
         s24_entry *e = &source->contents.entries[i];
         if (e->packed) {
-            if (!s24_plain_get_sums(&e->sums, slots + at) || e->sums.total_count != e->geometry.num_elements) {
+            if (!s24_plain_get_sums(&e->sums, slots + at) || !counts_fit(e)) {
                 status = s24_fail_at(err, m->offset + at, "the recorded metrics make no sense");
             }
             at += 8 * S24_METRICS_SLOTS;

@@ -276,7 +276,7 @@ def main(directory):
     bad("pad-value", "scalar", place(lambda f: f.tensors[0].at + 8, 1))
     bad("zeros", "matrix", place(lambda f: f.tensors[0].checks[0] + 8, 1))
     bad("zeros-metrics", "matrix", place(lambda f: f.metrics_checks[0] + 8, 1))
-    for name, at, x in (("count", 0, 17.0), ("fraction", 2, 8.5), ("far", 5, 2.0 ** 53),
+    for name, at, x in (("count", 0, 17.0), ("count-pruned", 1, 9.0), ("fraction", 2, 8.5), ("far", 5, 2.0 ** 53),
                         ("sum", 7, -1.0), ("nan", 9, float("nan")), ("slot", 15, 1.0)):
         bad(name, "matrix", slot(at, x))
 
