@@ -48,6 +48,23 @@ bool s24_plain_recognise(s24_input *in, const unsigned char *head, size_t n)
            s24_input_read(in, at + 8, record, sizeof record, NULL) == S24_OK && memcmp(record, "S24HEAD", 8) == 0;
 }
 
+/* Head or tail, or NULL. */
+static const s24_entry *find_record(const s24_contents *stored, const char *name)
+{
+    for (size_t i = 0; i < stored->count; i++) {
+        const s24_entry *e = &stored->entries[i];
+        if (e->dtype == S24_U8 && e->bytes == S24_RECORD_BYTES && strcmp(e->name, name) == 0) {
+            return e;
+        }
+    }
+    return NULL;
+}
+
+bool s24_plain_lists_records(const s24_contents *stored)
+{
+    return find_record(stored, ".s24.head") && find_record(stored, ".s24.tail");
+}
+
 /* ---------------------------------------------------------------- header and its records */
 
 typedef struct record {
@@ -114,6 +131,33 @@ static s24_status read_header(s24_input *in, char **header, record *head, s24_er
     }
     *header = whole;
     return S24_OK;
+}
+
+/*
+ * Another tool read the file as the safetensors file that it is, and saved it: its header is good, and its tensors lie
+ * in another order. (Of a stream that cannot be seen.)
+ */
+static bool saved_again(s24_input *in)
+{
+    unsigned char length[8];
+    char *text;
+    s24_contents stored = {0};
+    uint64_t end;
+    bool moved = false;
+    if (in->size == S24_UNKNOWN || s24_input_read(in, 0, length, sizeof length, NULL) != S24_OK ||
+        s24_get_u64(length) > S24_ST_HEADER_MAX) {
+        return false;
+    }
+    const size_t n = (size_t)s24_get_u64(length);
+    if (s24_input_read_new(in, sizeof length, &text, n, NULL) != S24_OK) {
+        return false;
+    }
+    if (s24_st_header_parse(text, n, sizeof length + n, &stored, &end, NULL) == S24_OK) {
+        moved = s24_plain_lists_records(&stored) && find_record(&stored, ".s24.head")->offset != sizeof length + n;
+    }
+    s24_contents_free(&stored);
+    free(text);
+    return moved;
 }
 
 /* For a damaged file: n bytes at `offset` that match the hash, or NULL. */
@@ -394,6 +438,9 @@ static s24_status plain_open(s24_source *source, s24_error *err)
     record r;
     s24_status status = plain->lenient ? find_header(source->in, &header, &r, err)
                                        : read_header(source->in, &header, &r, err);
+    if (status == S24_ERR_DATA && saved_again(source->in)) {
+        status = s24_fail(err, S24_ERR_DATA, S24_PLAIN_SAVED_AGAIN);
+    }
     status = status == S24_OK ? understand(plain, header, &r, err) : status;
     status = status == S24_OK ? check_size(plain, source->in, err) : status;
     if (status == S24_OK) { /* the source lists them; the plain keeps what it needs besides */

@@ -3,6 +3,7 @@
 
 #include "checkpoint.h"
 #include "layout.h"
+#include "plain.h"
 
 const s24_format *s24_format_by_name(const char *name)
 {
@@ -114,7 +115,11 @@ s24_status s24_source_parse(s24_source *source, s24_error *err)
         return s24_checkpoint_parse(source, err);
     }
     /* cppcheck-suppress ctunullpointer ; it is set when s24_source_find succeeds */
-    const s24_status status = source->format->open(source, err);
+    s24_status status = source->format->open(source, err);
+    if (status == S24_OK && source->format == &s24_format_safetensors && !source->options->format &&
+        s24_plain_lists_records(&source->contents)) { /* planes must not pass for weights, unless --from says so */
+        status = s24_fail(err, S24_ERR_DATA, S24_PLAIN_SAVED_AGAIN);
+    }
     source->listed = source->contents.count;
     for (size_t i = 0; i < source->contents.count; i++) {
         s24_entry *e = &source->contents.entries[i];

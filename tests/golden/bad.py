@@ -128,8 +128,8 @@ def main(directory):
         with open(os.path.join(directory, "good", name + ".s24"), "rb") as f:
             return bytearray(f.read())
 
-    def write(name, b, where="bad"):
-        with open(os.path.join(directory, where, name + ".s24"), "wb") as f:
+    def write(name, b, where="bad", suffix=".s24"):
+        with open(os.path.join(directory, where, name + suffix), "wb") as f:
             f.write(b)
 
     def bad(name, source, change, seal=True, where="bad"):
@@ -209,6 +209,22 @@ def main(directory):
         own = checks + t.checks[1] - 8
         struct.pack_into("<Q", b, own, xxh3(bytes(b[checks:own]), layout.hash + checks))
 
+    def resave(b, metadata=True):
+        """As the safetensors library saves what it loaded: by size of dtype, then name; the header padded to 8."""
+        header = json.loads(b[8:8 + struct.unpack_from("<Q", b)[0]])
+        start, data, out = 8 + struct.unpack_from("<Q", b)[0], b"", {}
+        if metadata:
+            out["__metadata__"] = header["__metadata__"]
+        del header["__metadata__"]
+        rank = ["F64", "I64", "F32", "BF16", "F8_E4M3", "F8_E5M2", "BOOL", "U8", "F4"]
+        for name, o in sorted(header.items(), key=lambda item: (rank.index(item[1]["dtype"]), item[0])):
+            begin, end = o["data_offsets"]
+            out[name] = {**o, "data_offsets": [len(data), len(data) + end - begin]}
+            data += bytes(b[start + begin:start + end])
+        text = json.dumps(out, separators=(",", ":"), ensure_ascii=False).encode()
+        text += b" " * (-len(text) % 8)
+        return struct.pack("<Q", len(text)) + text + data
+
     def tensor(name):
         return lambda layout: next(t for t in layout.tensors if t.name == name)
 
@@ -285,6 +301,9 @@ def main(directory):
     unsupported("reserved", "matrix", record(48, "<Q", 1))
     unsupported("needs", "matrix", header(b'"s24.file"', b'"s24.needs":"x","s24.file"'))
     unsupported("key", "matrix", header(b'"s24.file"', b'"s24.new":"","s24.file"'))
+    write("resaved-many", resave(read("panels"), metadata=False), suffix=".safetensors")
+    write("resaved", resave(read("matrix")))
+    write("resaved-bare", resave(read("matrix"), metadata=False))
 
     built("foreign", spell_otherwise, "good")
 
