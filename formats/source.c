@@ -68,6 +68,11 @@ static s24_status find_format(s24_source *source, s24_error *err)
             found = s24_formats[i];
         }
     }
+    const s24_format *const named = found ? NULL : s24_format_by_suffix(source->in->name);
+    if (named && named->open && named != &s24_format_raw) {
+        return s24_fail(err, S24_ERR_DATA, "does not begin as a .%s does: damaged, or of another type; copy the file "
+                        "again, or say its type with --from", named->name);
+    }
     if (!found) {
         return s24_fail(err, S24_ERR_DATA, "is no known type of weights file; raw data need --from raw --raw-dtype f32 "
                         "--shape 4096,4096");

@@ -509,6 +509,7 @@ def bad_others(d):
     d.put("raw-none.raw", b"")
     for name, text in BAD_JSON.items():
         d.put("json-%s.json" % name, text)
+    d.put("json-bom.json", b"\xef\xbb\xbf[1,2,3,4]")
     d.put("nothing", b"")
     d.put("zeros", bytes(64))
     d.put("text", "These are no weights.\n")
