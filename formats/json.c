@@ -423,7 +423,7 @@ static s24_status json_open(s24_source *source, s24_error *err)
         s24_input_close(source->in);
         source->in = decoded;
     }
-    return status;
+    return s24_fail_advise(err, status, "correct the text, or save the weights as .npy");
 }
 
 /* ---------------------------------------------------------------- writing */

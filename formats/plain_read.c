@@ -78,12 +78,12 @@ static s24_status parse_record(const unsigned char *bytes, const char *magic, co
         return s24_fail_at(err, offset, DAMAGED "its %s does not match its own check" RECOVER, what);
     }
     if (s24_get_u32(bytes + 8) != S24_PLAIN_VERSION) {
-        return s24_fail_unsupported(err, "is version %u of the .s24 format; this s24 reads version %d: use a newer one",
+        return s24_fail_unsupported(err, "is version %u of the .s24 format; this s24 reads version %d; use a newer one",
                                     s24_get_u32(bytes + 8), S24_PLAIN_VERSION);
     }
     const uint64_t flags = s24_get_u32(bytes + 12), reserved = s24_get_u64(bytes + 48);
     if (flags || reserved) {
-        return s24_fail_unsupported(err, "its %s sets %s that this s24 does not know (%#llx): use a newer one", what,
+        return s24_fail_unsupported(err, "its %s sets %s that this s24 does not know (%#llx); use a newer one", what,
                                     flags ? "flags" : "a reserved field", (unsigned long long)(flags | reserved));
     }
     *r = (record){.header_bytes = s24_get_u64(bytes + 16), .file_size = s24_get_u64(bytes + 24),
@@ -244,7 +244,7 @@ static s24_status take_user_metadata(s24_plain *plain, const s24_contents *store
         if (strncmp(key, "s24.user.", 9) == 0) {
             key += 9;
         } else if (strncmp(key, "s24", 3) == 0) {
-            return s24_fail_unsupported(err, "its metadata key %s is unknown to this s24: use a newer one", key);
+            return s24_fail_unsupported(err, "its metadata key %s is unknown to this s24; use a newer one", key);
         }
         const s24_status status = s24_contents_add_pair(&plain->contents, key, stored->metadata[i].value, err);
         if (status != S24_OK) {
@@ -388,7 +388,7 @@ static s24_status check_features(const s24_contents *stored, s24_error *err)
         return bad_header(err, "metadata s24 is not \"1\"");
     }
     if (needs && *needs) {
-        return s24_fail_unsupported(err, "needs features that this s24 does not know (%s): use a newer one", needs);
+        return s24_fail_unsupported(err, "needs features that this s24 does not know (%s); use a newer one", needs);
     }
     return S24_OK;
 }
@@ -412,7 +412,7 @@ static s24_status understand(s24_plain *plain, char *header, const record *r, s2
         status = bad_header(err, "its head contradicts it");
     }
     s24_contents_free(&stored);
-    return status;
+    return s24_fail_advise(err, status, S24_PLAIN_ADVICE);
 }
 
 static s24_status check_size(const s24_plain *plain, const s24_input *in, s24_error *err)
@@ -421,8 +421,8 @@ static s24_status check_size(const s24_plain *plain, const s24_input *in, s24_er
         return S24_OK;
     }
     return s24_fail_at(err, in->size < plain->file_size ? in->size : plain->file_size,
-                       DAMAGED "it has %llu bytes and should have %llu%s", (unsigned long long)in->size,
-                       (unsigned long long)plain->file_size, in->size < plain->file_size ? RECOVER : "");
+                       DAMAGED "it has %llu bytes and should have %llu" RECOVER, (unsigned long long)in->size,
+                       (unsigned long long)plain->file_size);
 }
 
 static s24_status plain_open(s24_source *source, s24_error *err)
@@ -603,7 +603,7 @@ static s24_status read_metrics(s24_source *source, s24_error *err)
         s24_entry *e = &source->contents.entries[i];
         if (e->packed) {
             if (!s24_plain_get_sums(&e->sums, slots + at) || !counts_fit(e)) {
-                status = s24_fail_at(err, m->offset + at, "the recorded metrics make no sense");
+                status = s24_fail_at(err, m->offset + at, "the recorded metrics make no sense; " S24_PLAIN_ADVICE);
             }
             at += 8 * S24_METRICS_SLOTS;
         }
@@ -622,7 +622,7 @@ static s24_status check_copy(s24_source *source, s24_error *err)
         const size_t left = plain->header_bytes - at, n = left < sizeof buffer ? left : sizeof buffer;
         status = s24_input_read(source->in, plain->copy + at, buffer, n, err);
         if (status == S24_OK && memcmp(buffer, plain->header + at, n) != 0) {
-            status = s24_fail_at(err, plain->copy + at, DAMAGED "the copy of its header is not the header");
+            status = s24_fail_at(err, plain->copy + at, DAMAGED "the copy of its header is not the header" RECOVER);
         }
         at += n;
     }
@@ -636,7 +636,7 @@ static s24_status check_record(s24_source *source, const char *magic, uint64_t o
     s24_plain_record(plain, magic, expected);
     const s24_status status = s24_input_read(source->in, offset, bytes, sizeof bytes, err);
     if (status == S24_OK && memcmp(bytes, expected, sizeof bytes) != 0) {
-        return s24_fail_at(err, offset, DAMAGED "its tail does not match");
+        return s24_fail_at(err, offset, DAMAGED "its tail does not match" RECOVER);
     }
     return status;
 }

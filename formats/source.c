@@ -58,7 +58,7 @@ static s24_status find_format(s24_source *source, s24_error *err)
         return status;
     }
     if (got == 0) {
-        return s24_fail(err, S24_ERR_DATA, "is empty");
+        return s24_fail(err, S24_ERR_DATA, "is empty; copy the file again");
     }
     if (s24_plain_recognise(source->in, head, got)) {
         found = &s24_format_s24;

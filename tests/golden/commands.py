@@ -2,7 +2,7 @@
 """commands.py S24 - what README.md says in its tables, of the command S24.
 
 Of every file in bad/ and unsupported/: the exit statuses of prune (of a .s24: decompress), stats, inspect and verify,
-and what they say. 3 is one line on standard error, with what is wrong, nothing on standard output, and no
+and what they say. 3 is one line on standard error, with what is wrong and what to do, nothing on standard output, and no
 output; 1 is a fault that verify found, on standard output. Of inputs in good/: what prune makes of them decodes to the
 text that the table names. Every file there is has to be in a table.
 """
@@ -59,6 +59,7 @@ def refused(s24, path, options, command, expected, says):
             check(not out and err.count("\n") == 1 and err.endswith("\n"), "one line on stderr expected" + told)
             check(re.match("s24: " + re.escape(path) + "[:/]", err), "the file is not named first" + told)
             check(any(what in err for what in says), "it does not say: %s%s" % (" or ".join(says), told))
+            check("; " in err, "it does not say what to do" + told)
         elif status == 1:
             check(not err and out, "faults on stdout alone expected" + told)
             check(all(line.startswith(path + ": ") for line in out.splitlines()), "the file is not named first" + told)
