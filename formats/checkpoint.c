@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #define INDEX_SUFFIX ".index.json"
+#define ADVICE "correct the index, or save the model again"
 #define INDEX_MAX 100000000u /* as a safetensors header: the same names are in both */
 
 static bool is_directory(const char *path)
@@ -247,8 +248,9 @@ static s24_status choose(s24_checkpoint *c, listing *l, const s24_io *io, s24_er
         return status == S24_OK ? refuse_extra(c, l, err) : status;
     }
     if (l->names.count == 0) {
-        return s24_fail(err, S24_ERR_DATA, "has no .safetensors and no .s24 files%s", !l->pickles ? "" : "; save PyTorch's "
-                        "with safetensors.torch.save_file, or save_pretrained(safe_serialization=True)");
+        return s24_fail(err, S24_ERR_DATA, "has no .safetensors and no .s24 files; %s", l->pickles ? "save PyTorch's with "
+                        "safetensors.torch.save_file, or save_pretrained(safe_serialization=True)"
+                        : "name the file that holds the weights");
     }
     if (l->names.count > 1) {
         return s24_fail(err, S24_ERR_DATA, "has %zu weights files, %s first, and no index, which a model in several "
@@ -289,10 +291,11 @@ s24_status s24_checkpoint_find(s24_source *source, const s24_io *io, const char 
         const char *from = source->options->format;
         source->format = weights_format(c->shards.items[0]);
         if (from && strcmp(from, source->format->name) != 0) {
-            return s24_fail(err, S24_ERR_DATA, "is a checkpoint of .%s files, not .%s", source->format->name, from);
+            return s24_fail(err, S24_ERR_DATA, "is a checkpoint of .%s files, not .%s; leave --from out",
+                            source->format->name, from);
         }
     }
-    return status;
+    return s24_fail_advise(err, status, ADVICE);
 }
 
 /* ---------------------------------------------------------------- the shards */
@@ -330,8 +333,9 @@ static s24_status find_shards(const s24_checkpoint *c, s24_error *err)
         free(path);
     }
     if (missing) {
-        s24_fail(err, S24_ERR_DATA, "%s%s missing: %zu of the %zu files that %s lists", c->shards.items[first],
-                 missing > 1 ? " and others are" : " is", missing, c->shards.count, c->index);
+        s24_fail(err, S24_ERR_DATA, "%s%s missing: %zu of the %zu files that %s lists; put %s beside it",
+                 c->shards.items[first], missing > 1 ? " and others are" : " is", missing, c->shards.count, c->index,
+                 missing > 1 ? "them" : "it");
         if (err) {
             err->sys_errno = ENOENT;
         }
@@ -502,7 +506,7 @@ s24_status s24_checkpoint_parse(s24_source *source, s24_error *err)
             s24_layout_unmark(&source->parts[i]->contents);
         }
     }
-    return status;
+    return s24_fail_advise(err, status, ADVICE);
 }
 
 void s24_checkpoint_close(s24_source *source)

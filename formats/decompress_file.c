@@ -92,6 +92,7 @@ static s24_status unpack_one(unpack_job *job, unpack_buffers *b, size_t first, s
     if (!*damaged && !s24_unpack_panel(&job->unpacker, place.rows, cols, b->planes, b->planes + values_bytes, dense,
                                        &fault)) {
         status = s24_fault_report(&fault, &place, e->rank, e->shape, e->axis, job->unpacker.to->name, err);
+        s24_fail_advise(err, status, S24_PLAIN_ADVICE);
         return s24_fail_prefix(err, status, "%s: %s%s", job->entry->in->name, e->name, separator(e));
     }
     if (*damaged) {

@@ -559,6 +559,7 @@ static s24_status copy_config(s24_delivery *d, const char *from, const char *to,
         status = s24_config_set_sparsity(text, (size_t)in->size, layout, &spliced, &changed, err);
         status = status == S24_ERR_DATA && !layout ? S24_OK : status; /* not ours to judge */
     }
+    s24_fail_advise(err, status, "correct it, or move it away");
     s24_fail_prefix(err, status, "%s: ", from);
     if (status == S24_OK) {
         status = changed ? write_text(d, "config.json", &spliced, err) : copy_file(d, from, to, err);

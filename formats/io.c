@@ -366,7 +366,7 @@ static s24_status stream_pull(s24_input *in, void *data, size_t n, size_t *got, 
 
 static s24_status truncated(uint64_t size, uint64_t need, s24_error *err)
 {
-    return s24_fail_at(err, size, "truncated: ends after %llu bytes, %llu or more were expected",
+    return s24_fail_at(err, size, "truncated: ends after %llu bytes, %llu or more were expected; copy the file again",
                        (unsigned long long)size, (unsigned long long)need);
 }
 

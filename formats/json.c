@@ -23,11 +23,11 @@
 
 /*
  * A bracket, and nothing that no text has: a safetensors file begins with a binary number, whose first byte may well be
- * '[' or a blank, but zeros follow.
+ * '[' or a blank, but zeros follow. A byte order mark is looked over, so that the parser can say that it must not be.
  */
 static bool json_probe(const unsigned char *head, size_t n)
 {
-    size_t first = 0;
+    size_t first = n >= 3 && memcmp(head, "\xef\xbb\xbf", 3) == 0 ? 3 : 0;
     while (first < n && memchr(" \t\n\r", head[first], 4)) {
         first++;
     }
@@ -423,7 +423,7 @@ static s24_status json_open(s24_source *source, s24_error *err)
         s24_input_close(source->in);
         source->in = decoded;
     }
-    return status;
+    return s24_fail_advise(err, status, "correct the text, or save the weights as .npy");
 }
 
 /* ---------------------------------------------------------------- writing */

@@ -420,5 +420,5 @@ s24_status s24_layout_apply(s24_source *source, s24_error *err)
     }
     forget_names(source);
     free(sets);
-    return status;
+    return s24_fail_advise(err, status, S24_LAYOUT_ADVICE);
 }

@@ -12,6 +12,8 @@
 
 #include "format.h"
 
+#define S24_LAYOUT_ADVICE "save the model dense, with the tool that wrote it"
+
 /* In __metadata__ of a file with tensors in CUTLASS's layout, whose names alone say too little. */
 #define S24_CUTLASS_KEY "semi_structured"
 #define S24_CUTLASS_VALUE "cutlass"

@@ -100,7 +100,7 @@ static s24_status read_two_of_four(const s24_entry *entry, make_positions *make,
         free(r->values);
     }
     free(r);
-    return status;
+    return s24_fail_advise(err, status, S24_LAYOUT_ADVICE);
 }
 
 /* Four bits, the lowest the first element's, as a nibble of positions; 0, which is none, unless two are set. */
@@ -399,5 +399,5 @@ s24_status s24_layout_read_bitmask(const s24_entry *entry, uint64_t first, size_
         free(s->values);
     }
     free(s);
-    return status;
+    return s24_fail_advise(err, status, S24_LAYOUT_ADVICE);
 }

@@ -11,6 +11,9 @@
 #define S24_PANEL_BYTES 262144     /* a panel of a carried tensor */
 #define S24_RECORD_BYTES 64        /* head and tail */
 #define S24_METRICS_SLOTS 16
+#define S24_PLAIN_ADVICE "make it again from its dense form" /* of what matches its checks and is wrong all the same */
+#define S24_PLAIN_SAVED_AGAIN "is a .s24 that another tool saved again: its parts have moved and its checks are void; " \
+    S24_PLAIN_ADVICE
 
 typedef struct s24_plain {
     s24_contents contents;   /* the tensors of the input, in its order; offsets set by s24_plain_lay_out */
@@ -92,6 +95,9 @@ static inline s24_plain *s24_plain_of(const s24_source *source)
 {
     return source->state;
 }
+
+/* Whether head and tail are among them: these are the stored tensors of a .s24. */
+bool s24_plain_lists_records(const s24_contents *stored);
 
 /* The checks of a tensor's panels. */
 typedef struct s24_checks {

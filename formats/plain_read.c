@@ -48,6 +48,23 @@ bool s24_plain_recognise(s24_input *in, const unsigned char *head, size_t n)
            s24_input_read(in, at + 8, record, sizeof record, NULL) == S24_OK && memcmp(record, "S24HEAD", 8) == 0;
 }
 
+/* Head or tail, or NULL. */
+static const s24_entry *find_record(const s24_contents *stored, const char *name)
+{
+    for (size_t i = 0; i < stored->count; i++) {
+        const s24_entry *e = &stored->entries[i];
+        if (e->dtype == S24_U8 && e->bytes == S24_RECORD_BYTES && strcmp(e->name, name) == 0) {
+            return e;
+        }
+    }
+    return NULL;
+}
+
+bool s24_plain_lists_records(const s24_contents *stored)
+{
+    return find_record(stored, ".s24.head") && find_record(stored, ".s24.tail");
+}
+
 /* ---------------------------------------------------------------- header and its records */
 
 typedef struct record {
@@ -61,12 +78,12 @@ static s24_status parse_record(const unsigned char *bytes, const char *magic, co
         return s24_fail_at(err, offset, DAMAGED "its %s does not match its own check" RECOVER, what);
     }
     if (s24_get_u32(bytes + 8) != S24_PLAIN_VERSION) {
-        return s24_fail_unsupported(err, "is version %u of the .s24 format; this s24 reads version %d: use a newer one",
+        return s24_fail_unsupported(err, "is version %u of the .s24 format; this s24 reads version %d; use a newer one",
                                     s24_get_u32(bytes + 8), S24_PLAIN_VERSION);
     }
     const uint64_t flags = s24_get_u32(bytes + 12), reserved = s24_get_u64(bytes + 48);
     if (flags || reserved) {
-        return s24_fail_unsupported(err, "its %s sets %s that this s24 does not know (%#llx): use a newer one", what,
+        return s24_fail_unsupported(err, "its %s sets %s that this s24 does not know (%#llx); use a newer one", what,
                                     flags ? "flags" : "a reserved field", (unsigned long long)(flags | reserved));
     }
     *r = (record){.header_bytes = s24_get_u64(bytes + 16), .file_size = s24_get_u64(bytes + 24),
@@ -114,6 +131,33 @@ static s24_status read_header(s24_input *in, char **header, record *head, s24_er
     }
     *header = whole;
     return S24_OK;
+}
+
+/*
+ * Another tool read the file as the safetensors file that it is, and saved it: its header is good, and its tensors lie
+ * in another order. (Of a stream that cannot be seen.)
+ */
+static bool saved_again(s24_input *in)
+{
+    unsigned char length[8];
+    char *text;
+    s24_contents stored = {0};
+    uint64_t end;
+    bool moved = false;
+    if (in->size == S24_UNKNOWN || s24_input_read(in, 0, length, sizeof length, NULL) != S24_OK ||
+        s24_get_u64(length) > S24_ST_HEADER_MAX) {
+        return false;
+    }
+    const size_t n = (size_t)s24_get_u64(length);
+    if (s24_input_read_new(in, sizeof length, &text, n, NULL) != S24_OK) {
+        return false;
+    }
+    if (s24_st_header_parse(text, n, sizeof length + n, &stored, &end, NULL) == S24_OK) {
+        moved = s24_plain_lists_records(&stored) && find_record(&stored, ".s24.head")->offset != sizeof length + n;
+    }
+    s24_contents_free(&stored);
+    free(text);
+    return moved;
 }
 
 /* For a damaged file: n bytes at `offset` that match the hash, or NULL. */
@@ -200,7 +244,7 @@ static s24_status take_user_metadata(s24_plain *plain, const s24_contents *store
         if (strncmp(key, "s24.user.", 9) == 0) {
             key += 9;
         } else if (strncmp(key, "s24", 3) == 0) {
-            return s24_fail_unsupported(err, "its metadata key %s is unknown to this s24: use a newer one", key);
+            return s24_fail_unsupported(err, "its metadata key %s is unknown to this s24; use a newer one", key);
         }
         const s24_status status = s24_contents_add_pair(&plain->contents, key, stored->metadata[i].value, err);
         if (status != S24_OK) {
@@ -261,14 +305,16 @@ static bool optional_string(const cJSON *object, const char *key, const char **v
     return !item || cJSON_IsString(item);
 }
 
-/* The dtype of the values plane of the tensor: the header's next stored tensor. */
-static s24_status stored_dtype(const s24_contents *stored, size_t at, const char *name, s24_dtype *dtype, s24_error *err)
+/* The dtype of the values plane of the tensor: the header's next stored tensor. It is one that `from` can become. */
+static s24_status stored_dtype(const s24_contents *stored, size_t at, const char *name, s24_dtype from, s24_dtype *dtype,
+                               s24_error *err)
 {
     const size_t n = strlen(name);
     if (at < stored->count && strncmp(stored->entries[at].name, name, n) == 0 &&
         strcmp(stored->entries[at].name + n, ".s24.values") == 0 && s24_dtype_prunable(stored->entries[at].dtype)) {
         *dtype = stored->entries[at].dtype;
-        return S24_OK;
+        return s24_dtype_convertible(from, *dtype) ? S24_OK : bad_header(err, "a pruned tensor's values are of a dtype "
+                                                                         "that it cannot become");
     }
     return bad_header(err, "a pruned tensor's values are not where they belong");
 }
@@ -313,7 +359,7 @@ static s24_status parse_tensor(s24_plain *plain, const s24_contents *stored, con
         !s24_dtype_prunable(dtype)) {
         return bad_header(err, "a pruned tensor in s24.tensors has no axis or a dtype that cannot be pruned");
     }
-    s24_status status = stored_dtype(stored, *at, name, &e->stored, err);
+    s24_status status = stored_dtype(stored, *at, name, dtype, &e->stored, err);
     *at += 3; /* values, positions, checks */
     return status == S24_OK
         ? s24_geometry_init(&e->geometry, e->stored, rank, e->shape, (int)axis, &e->axis, err) : status;
@@ -342,7 +388,7 @@ static s24_status check_features(const s24_contents *stored, s24_error *err)
         return bad_header(err, "metadata s24 is not \"1\"");
     }
     if (needs && *needs) {
-        return s24_fail_unsupported(err, "needs features that this s24 does not know (%s): use a newer one", needs);
+        return s24_fail_unsupported(err, "needs features that this s24 does not know (%s); use a newer one", needs);
     }
     return S24_OK;
 }
@@ -366,7 +412,7 @@ static s24_status understand(s24_plain *plain, char *header, const record *r, s2
         status = bad_header(err, "its head contradicts it");
     }
     s24_contents_free(&stored);
-    return status;
+    return s24_fail_advise(err, status, S24_PLAIN_ADVICE);
 }
 
 static s24_status check_size(const s24_plain *plain, const s24_input *in, s24_error *err)
@@ -375,8 +421,8 @@ static s24_status check_size(const s24_plain *plain, const s24_input *in, s24_er
         return S24_OK;
     }
     return s24_fail_at(err, in->size < plain->file_size ? in->size : plain->file_size,
-                       DAMAGED "it has %llu bytes and should have %llu%s", (unsigned long long)in->size,
-                       (unsigned long long)plain->file_size, in->size < plain->file_size ? RECOVER : "");
+                       DAMAGED "it has %llu bytes and should have %llu" RECOVER, (unsigned long long)in->size,
+                       (unsigned long long)plain->file_size);
 }
 
 static s24_status plain_open(s24_source *source, s24_error *err)
@@ -392,6 +438,9 @@ static s24_status plain_open(s24_source *source, s24_error *err)
     record r;
     s24_status status = plain->lenient ? find_header(source->in, &header, &r, err)
                                        : read_header(source->in, &header, &r, err);
+    if (status == S24_ERR_DATA && saved_again(source->in)) {
+        status = s24_fail(err, S24_ERR_DATA, S24_PLAIN_SAVED_AGAIN);
+    }
     status = status == S24_OK ? understand(plain, header, &r, err) : status;
     status = status == S24_OK ? check_size(plain, source->in, err) : status;
     if (status == S24_OK) { /* the source lists them; the plain keeps what it needs besides */
@@ -527,6 +576,13 @@ s24_status s24_plain_read_carried(const s24_entry *entry, const s24_checks *chec
 
 /* ---------------------------------------------------------------- the end of the file */
 
+/* What the shape alone says: how many elements there are, and how many of them cannot have been kept. */
+static bool counts_fit(const s24_entry *e)
+{
+    const s24_geometry *const g = &e->geometry;
+    return e->sums.total_count == g->num_elements && e->sums.pruned_count == g->rows * s24_pruned_per_row(g->cols);
+}
+
 static s24_status read_metrics(s24_source *source, s24_error *err)
 {
     s24_plain *plain = s24_plain_of(source);
@@ -546,8 +602,8 @@ static s24_status read_metrics(s24_source *source, s24_error *err)
     for (size_t i = 0; i < source->contents.count && status == S24_OK && !damaged; i++) {
         s24_entry *e = &source->contents.entries[i];
         if (e->packed) {
-            if (!s24_plain_get_sums(&e->sums, slots + at) || e->sums.total_count != e->geometry.num_elements) {
-                status = s24_fail_at(err, m->offset + at, "the recorded metrics make no sense");
+            if (!s24_plain_get_sums(&e->sums, slots + at) || !counts_fit(e)) {
+                status = s24_fail_at(err, m->offset + at, "the recorded metrics make no sense; " S24_PLAIN_ADVICE);
             }
             at += 8 * S24_METRICS_SLOTS;
         }
@@ -566,7 +622,7 @@ static s24_status check_copy(s24_source *source, s24_error *err)
         const size_t left = plain->header_bytes - at, n = left < sizeof buffer ? left : sizeof buffer;
         status = s24_input_read(source->in, plain->copy + at, buffer, n, err);
         if (status == S24_OK && memcmp(buffer, plain->header + at, n) != 0) {
-            status = s24_fail_at(err, plain->copy + at, DAMAGED "the copy of its header is not the header");
+            status = s24_fail_at(err, plain->copy + at, DAMAGED "the copy of its header is not the header" RECOVER);
         }
         at += n;
     }
@@ -580,7 +636,7 @@ static s24_status check_record(s24_source *source, const char *magic, uint64_t o
     s24_plain_record(plain, magic, expected);
     const s24_status status = s24_input_read(source->in, offset, bytes, sizeof bytes, err);
     if (status == S24_OK && memcmp(bytes, expected, sizeof bytes) != 0) {
-        return s24_fail_at(err, offset, DAMAGED "its tail does not match");
+        return s24_fail_at(err, offset, DAMAGED "its tail does not match" RECOVER);
     }
     return status;
 }

@@ -65,8 +65,8 @@ static s24_status safetensors_open(s24_source *source, s24_error *err)
                            (unsigned long long)length, S24_ST_HEADER_MAX);
     }
     if (in->size != S24_UNKNOWN && in->size - PREFIX < length) {
-        return s24_fail_at(err, in->size, "truncated: ends after %llu bytes, its header alone needs %llu",
-                           (unsigned long long)in->size, (unsigned long long)(PREFIX + length));
+        return s24_fail_at(err, in->size, "truncated: ends after %llu bytes, its header alone needs %llu; copy the file "
+                           "again", (unsigned long long)in->size, (unsigned long long)(PREFIX + length));
     }
     char *json = NULL;
     uint64_t data_bytes = 0;
@@ -78,7 +78,7 @@ static s24_status safetensors_open(s24_source *source, s24_error *err)
     if (status == S24_OK && in->size != S24_UNKNOWN) {
         status = s24_input_expect_end(in, PREFIX + length + data_bytes, err);
     }
-    return status;
+    return s24_fail_advise(err, status, "save the model again with safetensors");
 }
 
 s24_status s24_safetensors_accepts(const s24_entry *entry, s24_error *err)

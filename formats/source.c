@@ -3,6 +3,7 @@
 
 #include "checkpoint.h"
 #include "layout.h"
+#include "plain.h"
 
 const s24_format *s24_format_by_name(const char *name)
 {
@@ -57,7 +58,7 @@ static s24_status find_format(s24_source *source, s24_error *err)
         return status;
     }
     if (got == 0) {
-        return s24_fail(err, S24_ERR_DATA, "is empty");
+        return s24_fail(err, S24_ERR_DATA, "is empty; copy the file again");
     }
     if (s24_plain_recognise(source->in, head, got)) {
         found = &s24_format_s24;
@@ -66,6 +67,11 @@ static s24_status find_format(s24_source *source, s24_error *err)
         if (s24_formats[i]->probe && s24_formats[i]->probe(head, got)) {
             found = s24_formats[i];
         }
+    }
+    const s24_format *const named = found ? NULL : s24_format_by_suffix(source->in->name);
+    if (named && named->open && named != &s24_format_raw) {
+        return s24_fail(err, S24_ERR_DATA, "does not begin as a .%s does: damaged, or of another type; copy the file "
+                        "again, or say its type with --from", named->name);
     }
     if (!found) {
         return s24_fail(err, S24_ERR_DATA, "is no known type of weights file; raw data need --from raw --raw-dtype f32 "
@@ -114,7 +120,11 @@ s24_status s24_source_parse(s24_source *source, s24_error *err)
         return s24_checkpoint_parse(source, err);
     }
     /* cppcheck-suppress ctunullpointer ; it is set when s24_source_find succeeds */
-    const s24_status status = source->format->open(source, err);
+    s24_status status = source->format->open(source, err);
+    if (status == S24_OK && source->format == &s24_format_safetensors && !source->options->format &&
+        s24_plain_lists_records(&source->contents)) { /* planes must not pass for weights, unless --from says so */
+        status = s24_fail(err, S24_ERR_DATA, S24_PLAIN_SAVED_AGAIN);
+    }
     source->listed = source->contents.count;
     for (size_t i = 0; i < source->contents.count; i++) {
         s24_entry *e = &source->contents.entries[i];

@@ -84,6 +84,15 @@ s24_status s24_fail_prefix(s24_error *err, s24_status status, const char *format
     return status;
 }
 
+s24_status s24_fail_advise(s24_error *err, s24_status status, const char *advice)
+{
+    if (err && status == S24_ERR_DATA && !strstr(err->message, "; ")) {
+        const size_t used = strlen(err->message);
+        snprintf(err->message + used, sizeof err->message - used, "; %s", advice);
+    }
+    return status;
+}
+
 s24_status s24_fail_memory(s24_error *err, size_t bytes)
 {
     s24_fail(err, S24_ERR_SYSTEM, "no memory for %zu bytes", bytes);

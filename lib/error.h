@@ -19,6 +19,9 @@ s24_status s24_fail_unsupported(s24_error *err, const char *format, ...) S24_PRI
 /* Puts text before the message: where it happened, as the caller that knows it returns the error. Returns the status. */
 s24_status s24_fail_prefix(s24_error *err, s24_status status, const char *format, ...) S24_PRINTF(3, 4);
 
+/* Puts "; ADVICE" behind a message of S24_ERR_DATA that does not say yet what to do. Returns the status. */
+s24_status s24_fail_advise(s24_error *err, s24_status status, const char *advice);
+
 /* "no memory for N bytes", S24_ERR_SYSTEM. */
 s24_status s24_fail_memory(s24_error *err, size_t bytes);
 

@@ -167,12 +167,11 @@ static double fold(const double lane[S24_LANES])
 
 static s24_sums fold_lanes(const s24_lanes *lanes, const counts *n, size_t rows, size_t cols)
 {
-    /* Two are kept of a whole group, and of a shorter one as many as there are, up to two. */
-    const size_t pruned_per_row = cols / 4 * 2 + (cols % 4 == 3);
+    const size_t pruned = rows * s24_pruned_per_row(cols);
     return (s24_sums){
         .total_count = rows * cols,
-        .pruned_count = rows * pruned_per_row,
-        .zero_count = rows * pruned_per_row + lanes->kept_zeros,
+        .pruned_count = pruned,
+        .zero_count = pruned + lanes->kept_zeros,
         .nonfinite_kept = n->nonfinite_kept,
         .nonfinite_pruned = n->nonfinite_pruned,
         .negative_zero_count = lanes->negative_zeros,

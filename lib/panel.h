@@ -41,6 +41,12 @@ s24_panel_place s24_panel_at(const s24_panels *panels, size_t index);
 /* Elements of a row (of `cols`) that belong to the place: 4 * groups, less the padding of the last group. */
 size_t s24_place_cols(const s24_panel_place *place, size_t cols);
 
+/* Two are kept of a whole group, and of a shorter one as many as there are, up to two. */
+static inline size_t s24_pruned_per_row(size_t cols)
+{
+    return cols / 4 * 2 + (cols % 4 == 3);
+}
+
 /* ---------------------------------------------------------------- criteria */
 
 /*

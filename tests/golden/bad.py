@@ -1,9 +1,11 @@
 #!/usr/bin/env python3
-"""bad.py DIRECTORY - makes bad-*.s24 from the golden files of DIRECTORY, in the same place.
+"""bad.py DIRECTORY - makes .s24 files that must be refused from those in good/ of DIRECTORY: in bad/ and unsupported/.
 
 Most of them are whole, with every check right, and wrong in one thing that s24(5) forbids: to make them this script
-computes all checks anew, which makes it a writer from the page as decode.py is a reader.
+computes all checks anew, which makes it a writer from the page as decode.py is a reader. One file of what it builds is
+good: foreign.s24.
 """
+import json
 import os
 import struct
 import sys
@@ -45,22 +47,107 @@ def panels_of(layout, t):
     return out
 
 
+class Section:
+    """A stored tensor. panels: of checks, the sections of each panel; size: of a copy or checks, where it is wrong."""
+
+    def __init__(self, name, dtype, shape, data=None, panels=None, gap=0, size=None):
+        self.name, self.dtype, self.shape, self.data, self.panels = name, dtype, shape, data, panels
+        self.gap, self.size, self.at = gap, size, 0
+
+
+class Plan:
+    """A .s24 of one tensor, a panel of it and a panel of metrics, to be changed before it is built."""
+
+    def __init__(self, layout, b):
+        t = layout.tensors[0]
+        values, positions = (Section(*what, bytes(b[at:at + n])) for what, at, n in (
+            (("arr_0.s24.values", "F32", [2, 4]), t.at, 32),
+            (("arr_0.s24.positions", "U8", [2, 1]), t.positions_at, 2)))
+        metrics = Section(".s24.metrics", "F64", [1, 16], bytes(b[layout.metrics_at:layout.metrics_at + 128]))
+        self.metadata = json.loads(b[8:layout.start])["__metadata__"]
+        self.sections = [
+            Section(".s24.head", "U8", [64]), values, positions,
+            Section("arr_0.s24.checks", "U8", None, panels=[[values, positions]]), metrics,
+            Section(".s24.metrics.s24.checks", "U8", None, panels=[[metrics]]), Section(".s24.header", "U8", None),
+            Section(".s24.tail", "U8", [64])]
+
+    def section(self, name):
+        return next(s for s in self.sections if s.name == name)
+
+    def change(self, key, old, new):
+        assert self.metadata[key].count(old) == 1
+        self.metadata[key] = self.metadata[key].replace(old, new)
+
+    def text(self, start):
+        """The header, whose length is said to be start; places the sections."""
+        at, stored = start, {"__metadata__": self.metadata}
+        for s in self.sections:
+            at += s.gap
+            s.at = at
+            if s.panels:
+                s.shape = [s.size or -(-(at + 8 * len(s.panels) + 8) // 64) * 64 - at]
+            elif s.name == ".s24.header":
+                s.shape = [s.size or start]
+            s.bytes = len(s.data) if s.data is not None else s.shape[0]
+            at += s.bytes
+            stored[s.name] = {"dtype": s.dtype, "shape": s.shape, "data_offsets": [s.at - start, at - start]}
+        self.size = at
+        return self.spell(stored)
+
+    def spell(self, stored):
+        return json.dumps(stored, separators=(",", ":")).encode()
+
+    def build(self):
+        start = 0
+        while True:
+            text = self.text(start)
+            text += b" " * (-(8 + len(text)) % 64)
+            if 8 + len(text) == start:
+                break
+            start = 8 + len(text)
+        header = struct.pack("<Q", len(text)) + text
+        h, b = xxh3(header), bytearray(header) + bytes(self.size - start)
+        for s in self.sections:
+            b[s.at:s.at + s.bytes] = s.data or bytes(s.bytes)
+        for s in self.sections:
+            if s.panels:
+                checks = b"".join(struct.pack("<Q", xxh3(b"".join(x.data for x in p), h + p[0].at)) for p in s.panels)
+                checks = checks.ljust(s.bytes - 8, b"\0")
+                b[s.at:s.at + s.bytes] = checks + struct.pack("<Q", xxh3(checks, h + s.at))
+        copy = self.section(".s24.header")
+        b[copy.at:copy.at + copy.bytes] = header[:copy.bytes].ljust(copy.bytes, b"\0")
+        for name, magic in ((".s24.head", b"S24HEAD\0"), (".s24.tail", b"S24TAIL\0")):
+            record = magic + struct.pack("<IIQQQQQ", 1, 0, start, self.size, h, copy.at, 0)
+            at = self.section(name).at
+            b[at:at + 64] = record + struct.pack("<Q", xxh3(record))
+        return b
+
+
 def main(directory):
     def read(name):
-        with open(os.path.join(directory, name + ".s24"), "rb") as f:
+        with open(os.path.join(directory, "good", name + ".s24"), "rb") as f:
             return bytearray(f.read())
 
-    def write(name, b):
-        with open(os.path.join(directory, "bad-" + name + ".s24"), "wb") as f:
+    def write(name, b, where="bad", suffix=".s24"):
+        with open(os.path.join(directory, where, name + suffix), "wb") as f:
             f.write(b)
 
-    def bad(name, source, change, seal=True):
+    def bad(name, source, change, seal=True, where="bad"):
         b = read(source)
         layout = File(bytes(b))
         change(b, layout)
         if seal:
             reseal(b, layout)
-        write(name, b)
+        write(name, b, where)
+
+    def unsupported(name, source, change):
+        bad(name, source, change, where="unsupported")
+
+    def built(name, change, where="bad"):
+        b = read("matrix")
+        plan = Plan(File(bytes(b)), b)
+        change(plan)
+        write(name, plan.build(), where)
 
     def record(at, form, x):
         def change(b, layout):
@@ -85,36 +172,140 @@ def main(directory):
             b[8:layout.start] = text
         return change
 
+    def head_alone(at, form, x):
+        """The head with a check of its own that is right, and one number that is not."""
+        def change(b, layout):
+            struct.pack_into(form, b, layout.start + at, x)
+            struct.pack_into("<Q", b, layout.start + 56, xxh3(bytes(b[layout.start:layout.start + 56])))
+        return change
+
     def place(where, x):
         def change(b, layout):
             b[where(layout)] = x
         return change
 
+    def slot(i, x):
+        return lambda b, layout: struct.pack_into("<d", b, layout.metrics_at + 8 * i, x)
+
+    def stored(section, dtype, data):
+        section.dtype, section.data = dtype, data
+
+    def spell_otherwise(plan):
+        """As another writer may: blanks, another order, members and features that a reader need not know."""
+        plan.metadata["s24.may"] = "colour size"
+        plan.change("s24.layout", "{", '{"colour":"red",')
+        plan.change("s24.file", "{", '{"size":null,')
+        plan.change("s24.tensors", "[{", '[{"colour":[1,2],')
+        plan.spell = lambda stored: json.dumps(stored, indent=1, sort_keys=True).encode() + b"\r\n\t"
+
+    def swap_panels(b, layout):
+        """Two panels of one tensor change places, and their checks with them."""
+        t = tensor("even")(layout)
+        panels = [panels_of(layout, t)[i] for i in range(2)]
+        checks = t.checks[0]
+        for (x, y), (v, w) in zip(*panels):
+            b[x:y], b[v:w] = b[v:w], b[x:y]
+        b[checks:checks + 8], b[checks + 8:checks + 16] = b[checks + 8:checks + 16], b[checks:checks + 8]
+        own = checks + t.checks[1] - 8
+        struct.pack_into("<Q", b, own, xxh3(bytes(b[checks:own]), layout.hash + checks))
+
+    def resave(b, metadata=True):
+        """As the safetensors library saves what it loaded: by size of dtype, then name; the header padded to 8."""
+        header = json.loads(b[8:8 + struct.unpack_from("<Q", b)[0]])
+        start, data, out = 8 + struct.unpack_from("<Q", b)[0], b"", {}
+        if metadata:
+            out["__metadata__"] = header["__metadata__"]
+        del header["__metadata__"]
+        rank = ["F64", "I64", "F32", "BF16", "F8_E4M3", "F8_E5M2", "BOOL", "U8", "F4"]
+        for name, o in sorted(header.items(), key=lambda item: (rank.index(item[1]["dtype"]), item[0])):
+            begin, end = o["data_offsets"]
+            out[name] = {**o, "data_offsets": [len(data), len(data) + end - begin]}
+            data += bytes(b[start + begin:start + end])
+        text = json.dumps(out, separators=(",", ":"), ensure_ascii=False).encode()
+        text += b" " * (-len(text) % 8)
+        return struct.pack("<Q", len(text)) + text + data
+
     def tensor(name):
         return lambda layout: next(t for t in layout.tensors if t.name == name)
 
-    bad("version", "matrix", record(8, "<I", 2))
-    bad("flags", "matrix", record(12, "<I", 1))
-    bad("reserved", "matrix", record(48, "<Q", 1))
-    bad("place", "matrix", lambda b, f: record(40, "<Q", f.copy_at - 64)(b, f))
-    bad("tail", "matrix", tail(24, "<Q", 4096), seal=False)
-    bad("needs", "matrix", header(b'"s24.file"', b'"s24.needs":"x","s24.file"'))
-    bad("key", "matrix", header(b'"s24.file"', b'"s24.new":"","s24.file"'))
-    bad("layout", "matrix", header(b'65536', b'65537'))
-    bad("axis", "matrix", header(b'axis\\":1', b'axis\\":0'))
-    bad("position", "matrix", place(lambda f: f.tensors[0].positions_at, 0x43))
-    bad("pad-nibble", "tails", place(lambda f: tensor("k9")(f).positions_at + 1, 0x44))
-    bad("pad-value", "tails", place(lambda f: tensor("k5")(f).at + 3 * 4, 1))
-    bad("zeros", "matrix", place(lambda f: f.tensors[0].checks[0] + 8, 1))
-    bad("count", "matrix", lambda b, f: struct.pack_into("<d", b, f.metrics_at, 17.0))
-    bad("fraction", "matrix", lambda b, f: struct.pack_into("<d", b, f.metrics_at + 8 * 2, 8.5))
-    bad("sum", "matrix", lambda b, f: struct.pack_into("<d", b, f.metrics_at + 8 * 7, -1.0))
-    bad("slot", "matrix", lambda b, f: struct.pack_into("<d", b, f.metrics_at + 8 * 15, 1.0))
-    bad("header", "panels", place(lambda f: 100, 0), seal=False)
+    # Damage: nothing is computed anew.
+    bad("header", "matrix", place(lambda f: 100, ord("x")), seal=False)
+    bad("header-length", "matrix", place(lambda f: 0, 1), seal=False)
+    bad("head", "matrix", place(lambda f: f.start + 24, 0), seal=False)
     bad("panel", "panels", place(lambda f: tensor("short")(f).at + 30, 0), seal=False)
-    bad("copy", "panels", place(lambda f: f.copy_at + 100, 0), seal=False)
-    write("short", read("panels")[:-1])
-    write("long", read("panels") + b"\0")
+    bad("panel-positions", "panels", place(lambda f: tensor("short")(f).positions_at, 0), seal=False)
+    bad("panel-carried", "npz", place(lambda f: tensor("b")(f).at + 5, 0x55), seal=False)
+    bad("panels-swapped", "panels", swap_panels, seal=False)
+    bad("checks", "panels", place(lambda f: tensor("short")(f).checks[0], 0), seal=False)
+    bad("metrics", "matrix", place(lambda f: f.metrics_at + 3, 1), seal=False)
+    bad("metrics-checks", "matrix", place(lambda f: f.metrics_checks[0], 0), seal=False)
+    bad("copy", "matrix", place(lambda f: f.copy_at + 100, 0), seal=False)
+    bad("tail-damaged", "matrix", place(lambda f: f.tail_at + 20, 1), seal=False)
+    write("short", read("matrix")[:-1])
+    write("short-tail", read("matrix")[:-64])
+    write("short-data", read("matrix")[:1100])
+    write("short-header", read("matrix")[:500])
+    write("long", read("matrix") + b"\0")
+
+    # Records that match their own checks, and lie.
+    bad("place", "matrix", lambda b, f: record(40, "<Q", f.copy_at - 64)(b, f))
+    bad("file-size", "matrix", lambda b, f: record(24, "<Q", len(b) + 64)(b, f))
+    bad("header-bytes", "matrix", lambda b, f: record(16, "<Q", f.start + 64)(b, f))
+    bad("hash", "matrix", head_alone(32, "<Q", 1), seal=False)
+    bad("tail", "matrix", tail(24, "<Q", 4096), seal=False)
+
+    # What the header says: the text of matrix.s24's, changed in place.
+    bad("utf8", "matrix", header(b"magnitude", b"\xffagnitude"))
+    bad("json", "matrix", header(b'{"__metadata__":', b'{"__metadata__";'))
+    bad("json-twice", "matrix", header(b'"s24.file"', b'"s24.user":"","s24.user":"","s24.file"'))
+    bad("nul", "matrix", header(b'"npy', b'"n\\u0000'))
+    bad("mark", "matrix", header(b'"s24":"1"', b'"s24":"2"'))
+    bad("layout", "matrix", header(b"65536", b"65537"))
+    bad("layout-bytes", "matrix", header(b"262144", b"262145"))
+    bad("axis", "matrix", header(b'axis\\":1', b'axis\\":0'))
+    bad("axis-beyond", "matrix", header(b'axis\\":1', b'axis\\":2'))
+    bad("dtype-carried", "matrix", header(b'dtype\\":\\"f32', b'dtype\\":\\"i64'))
+    bad("shape", "matrix", header(b'shape\\":[2,8]', b'shape\\":[8,2]'))
+    bad("shape-negative", "matrix", header(b'shape\\":[2,8]', b'shape\\":[-8]'))
+
+    # Built anew with another header.
+    for key in ("s24", "s24.layout", "s24.file", "s24.tensors"):
+        built("no-" + key[4:] if key[3:] else "no-mark", lambda p: p.metadata.pop(key))
+    built("tensors-none", lambda p: p.metadata.update({"s24.tensors": "[]"}))
+    built("tensors-name", lambda p: p.change("s24.tensors", "arr_0", "arr_1"))
+    built("tensors-method", lambda p: p.change("s24.tensors", '"magnitude"', "1"))
+    built("tensors-shape-beyond", lambda p: p.change("s24.tensors", "[2,8]", "[4294967296,4294967296]"))
+    built("metadata-number", lambda p: p.metadata.update({"step": 1}))
+    built("stored-i8", lambda p: stored(p.section("arr_0.s24.values"), "I8", bytes(8)))
+    built("stored-less", lambda p: p.sections.pop(4))
+    built("stored-more", lambda p: p.sections.insert(6, Section("extra", "U8", [64], bytes(64))))
+    built("stored-perm", lambda p: p.sections.insert(1, Section("arr_0.s24.perm", "I32", [8], bytes(32))))
+    built("stored-order", lambda p: p.sections.insert(1, p.sections.pop(4)))
+    built("stored-hole", lambda p: setattr(p.section(".s24.metrics"), "gap", 64))
+    built("stored-checks", lambda p: setattr(p.section("arr_0.s24.checks"), "size", 94))
+    built("stored-copy", lambda p: setattr(p.section(".s24.header"), "size", 64))
+
+    # What the data say.
+    bad("position-0", "matrix", place(lambda f: f.tensors[0].positions_at, 0x40))
+    bad("position", "matrix", place(lambda f: f.tensors[0].positions_at, 0x43))
+    bad("pad-nibble", "scalar", place(lambda f: f.tensors[0].positions_at, 0x44))
+    bad("pad-value", "scalar", place(lambda f: f.tensors[0].at + 8, 1))
+    bad("zeros", "matrix", place(lambda f: f.tensors[0].checks[0] + 8, 1))
+    bad("zeros-metrics", "matrix", place(lambda f: f.metrics_checks[0] + 8, 1))
+    for name, at, x in (("count", 0, 17.0), ("count-pruned", 1, 9.0), ("fraction", 2, 8.5), ("far", 5, 2.0 ** 53),
+                        ("sum", 7, -1.0), ("nan", 9, float("nan")), ("slot", 15, 1.0)):
+        bad(name, "matrix", slot(at, x))
+
+    unsupported("version", "matrix", record(8, "<I", 2))
+    unsupported("flags", "matrix", record(12, "<I", 1))
+    unsupported("reserved", "matrix", record(48, "<Q", 1))
+    unsupported("needs", "matrix", header(b'"s24.file"', b'"s24.needs":"x","s24.file"'))
+    unsupported("key", "matrix", header(b'"s24.file"', b'"s24.new":"","s24.file"'))
+    write("resaved-many", resave(read("panels"), metadata=False), suffix=".safetensors")
+    write("resaved", resave(read("matrix")))
+    write("resaved-bare", resave(read("matrix"), metadata=False))
+
+    built("foreign", spell_otherwise, "good")
 
 
 if __name__ == "__main__":

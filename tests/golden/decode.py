@@ -221,8 +221,8 @@ def parse_json(text, what):
 
     try:
         value = json.loads(text, object_pairs_hook=object_of, parse_constant=refuse_constant)
-    except (ValueError, RecursionError) as error:
-        raise Refused("%s: no JSON: %s" % (what, error))
+    except (ValueError, RecursionError):
+        raise Refused("%s: no JSON" % what)
     try:
         flat = json.dumps(value, ensure_ascii=False).encode("utf-8")
     except UnicodeEncodeError:

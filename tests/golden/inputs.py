@@ -3,13 +3,14 @@
 
 Plain Python 3. A second implementation of pruning and of the recorded metrics, written from s24(5) and s24-prune(1), a
 group at a time and with no care for speed; it shares no code with the library, nor with decode.py. Every input NAME.*
-gets a text NAME.txt in the form that decode.py prints.
+gets a text NAME.txt in the form that decode.py prints, but for those that are another's spelling (README.md has whose).
 """
 import json
 import math
 import os
 import struct
 import sys
+import zlib
 
 PANEL_GROUPS = 65536
 
@@ -17,8 +18,9 @@ PANEL_GROUPS = 65536
 
 FLOATS = {"f64": (8, 11, 52), "f32": (4, 8, 23), "f16": (2, 5, 10), "bf16": (2, 8, 7), "f8e4m3": (1, 4, 3),
           "f8e5m2": (1, 5, 2)}
-OTHERS = {"i8": 1, "i64": 8, "bool": 1, "u8": 1, "f4": 0}
-ST_NAMES = {"f8e4m3": "F8_E4M3", "f8e5m2": "F8_E5M2"}
+OTHERS = {"i8": 1, "i64": 8, "i32": 4, "i16": 2, "u64": 8, "u32": 4, "u16": 2, "u8": 1, "bool": 1, "f8e8m0": 1,
+          "c64": 0, "f6e2m3": 0, "f6e3m2": 0, "f4": 0}
+ST_NAMES = {"f8e4m3": "F8_E4M3", "f8e5m2": "F8_E5M2", "f8e8m0": "F8_E8M0", "f6e2m3": "F6_E2M3", "f6e3m2": "F6_E3M2"}
 
 
 def width(dtype):
@@ -178,20 +180,54 @@ def prune_group(t, group, stored, gradients, lane, out, slots, lanes):
 
 # ------------------------------------------------------------------ files
 
-def npy(t, fortran=False, order="<"):
-    letters = {"f64": "f8", "f32": "f4", "f16": "f2", "i8": "i1"}
+def npy(t, fortran=False, order="<", head=None, version=1, align=64):
+    """head: the text of the dict, spelled in another way."""
+    letters = {"f64": "f8", "f32": "f4", "f16": "f2", "i8": "i1", "bf16": "V2", "f8e4m3": "V1", "f8e5m2": "f1"}
     shape = "(" + "".join("%d, " % n for n in t.shape) + ")"
     descr = ("|" if width(t.dtype) == 1 else order) + letters[t.dtype]
-    head = "{'descr': '%s', 'fortran_order': %s, 'shape': %s, }" % (descr, fortran, shape)
-    head += " " * (-(10 + len(head) + 1) % 64) + "\n"
+    head = head or "{'descr': '%s', 'fortran_order': %s, 'shape': %s, }" % (descr, fortran, shape)
+    head += " " * (-(10 + len(head) + 1) % align) + "\n"
     bits = t.bits
     if fortran:  # rank 2
         bits = [t.bits[r * t.shape[1] + c] for c in range(t.shape[1]) for r in range(t.shape[0])]
     data = Tensor(t.dtype, t.shape, bits=bits).bytes("big" if order == ">" else "little")
-    return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(head)) + head.encode() + data
+    length = struct.pack("<H" if version == 1 else "<I", len(head))
+    return b"\x93NUMPY" + bytes([version, 0]) + length + head.encode() + data
 
 
-def safetensors(tensors, metadata=None):
+def deflate(data):
+    """By the fixed codes and without matches: the same bytes whatever zlib there is."""
+    codes = ["1", "10"]  # the last block, fixed codes; numbers in front of them lowest bit first
+    codes += [format(0x30 + b, "08b") if b < 144 else format(0x190 + b - 144, "09b") for b in data]
+    bits = codes[0] + codes[1] + "".join(codes[2:]) + "0" * 7
+    bits += "0" * (-len(bits) % 8)
+    return bytes(int(bits[i:i + 8][::-1], 2) for i in range(0, len(bits), 8))
+
+
+def npz(members, method=0, zip64=False, stream=False, comment=b""):
+    """members: {name: bytes of a .npy}. zip64: sizes in extra fields, an end record of that; stream: sizes behind."""
+    data, directory = b"", b""
+    for name, raw in members.items():
+        name, coded, at = name.encode(), deflate(raw) if method else raw, len(data)
+        sizes = zlib.crc32(raw), len(coded), len(raw)
+        extra = struct.pack("<HHQQ", 1, 16, sizes[2], sizes[1]) if zip64 else b""
+        aside = (sizes[0], 0xffffffff, 0xffffffff) if zip64 else sizes
+        front = struct.pack("<HHHHH", 45 if zip64 else 20, 8 if stream else 0, method, 0, 33)
+        local = struct.pack("<III", *((0, 0, 0) if stream else aside)) + struct.pack("<HH", len(name), len(extra))
+        data += b"PK\3\4" + front + local + name + extra + coded
+        data += b"PK\7\x08" + struct.pack("<III", *sizes) if stream else b""
+        directory += (b"PK\1\2\x14\0" + front + struct.pack("<III", *aside) +
+                      struct.pack("<HHHHHII", len(name), len(extra), 0, 0, 0, 0, at) + name + extra)
+    n, at = len(members), len(data)
+    end = b""
+    if zip64:
+        end = b"PK\6\6" + struct.pack("<QHHIIQQQQ", 44, 45, 45, 0, 0, n, n, len(directory), at)
+        end += b"PK\6\7" + struct.pack("<IQI", 0, at + len(directory), 1)
+    return data + directory + end + b"PK\5\6" + struct.pack("<HHHHIIH", 0, 0, n, n, len(directory), at,
+                                                            len(comment)) + comment
+
+
+def safetensors(tensors, metadata=None, spell=None, align=8):
     header, data = {}, b""
     if metadata:
         header["__metadata__"] = metadata
@@ -200,9 +236,53 @@ def safetensors(tensors, metadata=None):
         header[name] = {"dtype": ST_NAMES.get(t.dtype, t.dtype.upper()), "shape": t.shape,
                         "data_offsets": [len(data), len(data) + len(b)]}
         data += b
-    text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 8)
+    text = (spell(header) if spell else json.dumps(header, ensure_ascii=False, separators=(",", ":"))).encode()
+    text += b" " * (-len(text) % align)
     return struct.pack("<Q", len(text)) + text + data
+
+
+def mask_of(row):
+    """Bits of what is not 0, the first element's the lowest of its byte."""
+    bits = [0] * -(-len(row) // 8)
+    for i, x in enumerate(row):
+        bits[i // 8] |= (x != 0) << i % 8
+    return bits
+
+
+def bitmask_planes(t, two_of_four):
+    """sparse-24-bitmask, or sparse-bitmask, of a matrix."""
+    rows = [t.bits[i:i + t.shape[1]] for i in range(0, len(t.bits), t.shape[1])]
+    kept, starts = [x for row in rows for x in row if x], []
+    for row in rows:
+        starts.append(starts[-1] + before if starts else 0)
+        before = sum(x != 0 for x in row)
+    mask = [b for row in rows for b in mask_of(row)]
+    planes = {"m.shape": Tensor("i64", [2, 1] if two_of_four else [2], bits=t.shape),
+              "m.compressed": Tensor(t.dtype, [t.shape[0], len(kept) // t.shape[0]] if two_of_four else [len(kept)],
+                                     bits=kept),
+              "m.bitmask": Tensor("u8", [t.shape[0], len(mask) // t.shape[0]], bits=mask)}
+    if not two_of_four:
+        planes["m.row_offsets"] = Tensor("i64", [len(rows)], bits=starts)
+    return planes
+
+
+def cutlass_planes(t):
+    """PyTorch's order of metadata for CUTLASS, of an i8 matrix: words of 8 groups, rows and columns shuffled."""
+    m, cols = t.shape
+    kept, words = [], [0] * (m * cols // 32)
+    for r in range(m):
+        for c in range(cols // 32):
+            word = 0
+            for g in range(8):
+                at = r * cols + 32 * c + 4 * g
+                i0, i1 = [i for i in range(4) if t.bits[at + i]]
+                word |= (i0 | i1 << 2) << 4 * g
+                kept += [t.bits[at + i0], t.bits[at + i1]]
+            row, col = r // 16 * 16 + r % 8 * 2 + r % 16 // 8, c
+            if row % 2 != col % 2:
+                row, col = (row + 1, col - 1) if col % 2 else (row - 1, col + 1)
+            words[col // 2 * 2 * m + 2 * row + col % 2] = word
+    return {"m.packed": Tensor("i8", [m, cols // 2], bits=kept), "m.meta": Tensor("i32", [m, cols // 32], bits=words)}
 
 
 # ------------------------------------------------------------------ expected text, as decode.py prints it
@@ -234,7 +314,9 @@ class Writer:
         self.directory = directory
 
     def put(self, name, data):
-        with open(os.path.join(self.directory, name), "wb") as f:
+        path = os.path.join(self.directory, name)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(path, "wb") as f:
             f.write(data)
 
     def lone(self, name, suffix, data, t, **how):
@@ -317,6 +399,104 @@ def main(directory):
 
     fortran = Tensor("f32", [3, 8], pseudo(24, 15))
     w.lone("fortran", ".npy", npy(fortran, fortran=True, order=">"), fortran)
+
+    axes = {d: Tensor(d, [5, 3], pseudo(15, 20 + i, 1 / 8)) for i, d in enumerate(FLOATS)}
+    axes["i8"] = Tensor("i8", [5, 3], [int(x) for x in pseudo(15, 30, 8)])
+    axes["cube"] = Tensor("f32", [2, 6, 2], pseudo(24, 31))
+    w.model("axes", axes, {n: 1 if n == "cube" else 0 for n in axes})
+
+    carried = {d: Tensor(d, [3], bits=[(1 << 8 * width(d)) - 1, 1, 1 << 8 * width(d) - 1])
+               for d in ("i64", "i32", "i16", "u64", "u32", "u16", "u8", "f8e8m0")}
+    carried["bool"] = Tensor("bool", [3], bits=[1, 0, 1])
+    for d, n in (("c64", 8), ("f6e2m3", 3), ("f6e3m2", 3), ("f4", 2)):
+        carried[d] = Tensor(d, [4 if d != "c64" else 1], raw=bytes(range(1, n + 1)))
+    carried["w"] = Tensor("f32", [1, 4], [4, 3, 2, 1])
+    w.model("carried", carried, {"w": 1})
+
+    rounded = Tensor("f32", [2, 8], [1 + 2.0 ** -8, 1 + 3 * 2.0 ** -8, 0.1, -0.2, 3e38, -1e-40, 1e-45, 0,
+                                     -0.0, 1, 2, 3, math.pi, -math.e, 65535, 1e9])
+    w.lone("rounded", ".npy", npy(rounded), rounded, stored="bf16")
+
+    packed = Tensor("f16", [3, 8], pseudo(24, 40))
+    for i in range(0, 24, 4):
+        packed.bits[i + i // 4 % 3] = packed.bits[i + 3] = 0
+    w.lone("packed", ".npy", npy(packed), packed)
+
+    w.put("npz.npz", npz({"a.npy": npy(columns), "b.npy": npy(i8), "steps.npy": npy(scalar)}))
+    w.put("npz.txt", (describe("a", *prune(columns, axis=0)) + describe("b", *prune(i8)) +
+                      describe("steps", scalar)).encode())
+    halves = Tensor("f16", [2, 8], pseudo(16, 41))
+    w.lone("raw", ".raw", b"header" + halves.bytes("big"), halves)
+
+    readers(w, matrix)
+
+
+def readers(w, matrix):
+    """Other ways to say what a file above says, or what nobody but a reader needs."""
+    said = "'fortran_order': False, 'shape': (2, 8)"
+    for name, how in (
+            ("npy-version-2", {"version": 2}), ("npy-version-3", {"version": 3}), ("npy-unaligned", {"align": 1}),
+            ("npy-big-endian", {"order": ">"}), ("npy-fortran", {"fortran": True}),
+            ("npy-name", {"head": "{'descr': 'float32', %s}" % said}),
+            ("npy-quotes", {"head": '{u"shape":(2,\t8,),"fortran_order" : False , u\'descr\':\'<f4\',}'}),
+            ("npy-python2", {"head": "{'descr': '<f4', 'fortran_order': False, 'shape': (2L, 8L), }"})):
+        w.put(name + ".npy", npy(matrix, **how))
+    member = {"arr_0.npy": npy(matrix)}
+    for name, how in (
+            ("stored", {}), ("deflated", {"method": 8}), ("zip64", {"zip64": True}), ("stream", {"stream": True}),
+            ("stream-deflated", {"stream": True, "method": 8}), ("comment", {"comment": b"PK\5\6 of weights"})):
+        w.put("npz-%s.npz" % name, npz(member, **how))
+    for name, how in (
+            ("st-unpadded", {"align": 1}), ("st-metadata", {"metadata": {}}),
+            ("st-blanks", {"spell": lambda header: json.dumps(header, indent=1) + "\n\t"}),
+            ("st-escaped", {"spell": lambda header: json.dumps(header).replace("arr", "\\u0061r\\u0072")}),
+            ("st-fields", {"spell": lambda header: json.dumps(header, sort_keys=True)})):
+        w.put(name + ".safetensors", safetensors({"arr_0": matrix}, **how))
+    numbers = [value("f32", b) for b in matrix.bits]
+    w.put("json-flat.json", json.dumps({"dtype": "f32", "shape": [2, 8], "data": numbers}).encode())
+    w.put("json-nested.json", json.dumps({"data": [numbers[:8], numbers[8:]], "shape": [2, 8], "dtype": "f32"},
+                                         indent=2).encode())
+    w.put("raw-plain.raw", matrix.bytes())
+
+    half = Tensor("bf16", [2, 8], pseudo(16, 42, 1 / 16))
+    w.lone("npy-bf16", ".npy", npy(half), half)
+    for d in "f8e4m3", "f8e5m2":
+        eighth = Tensor(d, [2, 8], pseudo(16, 43, 1 / 4))
+        w.lone("npy-" + d, ".npy", npy(eighth), eighth)
+    numbers = Tensor("f64", [2, 8], [1e-300, -1.5e300, 0.1, 2 ** 53, -0.0, 5e-324, 3, 4] * 2)
+    text = json.dumps({"w": [[value("f64", b) for b in numbers.bits[:8]], [value("f64", b) for b in numbers.bits[8:]]]})
+    w.put("json-model.json", text.encode())
+    w.put("json-model.txt", describe("w", *prune(numbers)).encode())
+    order = {"b": Tensor("f32", [4], [1, 2, 3, 4]), "a": Tensor("f32", [1, 4], [8, 7, 6, 5])}
+    w.put("st-order.safetensors", safetensors(order, spell=lambda header: json.dumps(header, sort_keys=True)))
+    w.put("st-order.txt", (describe("b", order["b"]) + describe("a", *prune(order["a"]))).encode())
+
+    sparse = Tensor("f16", [2, 12], pseudo(24, 44))
+    for i in range(0, 24, 4):
+        sparse.bits[i + i // 4 % 3] = sparse.bits[i + 3] = 0
+    for name, two_of_four in (("bitmask24", True), ("bitmask", False)):
+        if not two_of_four:
+            sparse.bits[0:4] = [0] * 4
+        w.put(name + ".safetensors", safetensors(bitmask_planes(sparse, two_of_four)))
+        w.put(name + ".txt", describe("m.weight", *prune(sparse)).encode())
+    tiles = Tensor("i8", [16, 128], bits=[0] * 2048)
+    for i in range(0, 2048, 4):
+        for k in ((0, 1), (0, 2), (0, 3), (1, 2), (1, 3), (2, 3))[(i // 4 * 7 + i // 128) % 6]:
+            tiles.bits[i + k] = i // 4 % 9 + 1
+    w.put("cutlass.safetensors", safetensors(cutlass_planes(tiles), {"semi_structured": "cutlass"}))
+    w.put("cutlass.txt", describe("m", *prune(tiles)).encode())
+
+    shards = [{"a": matrix, "bias": Tensor("f32", [3], [1, 2, 3])},
+              {"b": Tensor("bf16", [3, 8], pseudo(24, 45, 1 / 16))}]
+    places, text = {}, ""
+    for i, tensors in enumerate(shards):
+        name = "model-%05d-of-00002.safetensors" % (i + 1)
+        w.put("shards/" + name, safetensors(tensors))
+        places.update({n: name for n in tensors})
+        text += "".join(describe(n, *(prune(t) if len(t.shape) > 1 else (t,))) for n, t in tensors.items())
+    w.put("shards/model.safetensors.index.json",
+          json.dumps({"metadata": {"total_size": 1}, "weight_map": places}).encode())
+    w.put("shards.txt", text.encode())
 
 
 if __name__ == "__main__":

@@ -3,15 +3,20 @@
  * directories. The command has no option for the sizes of panels, which some of them need tiny.
  */
 #include <stdio.h>
+#include <string.h>
 
 #include "s24io.h"
 
 typedef struct golden {
     const char *name, *suffix;
-    s24_prune_request request; /* without paths */
+    s24_prune_request request; /* without paths; method "packed": not pruned but converted */
 } golden;
 
 static const s24_axis_rule first_axis[] = {{NULL, 0}};
+
+static const s24_axis_rule axes[] = {{NULL, 0}, {"cube", 1}};
+static const s24_axis_rule npz_axes[] = {{"a", 0}};
+static const char *const i8_name[] = {"i8"}, *const npz_names[] = {"a"};
 
 static const golden files[] = {
     {"matrix", ".npy", {.dtype = S24_SAME}},
@@ -26,6 +31,15 @@ static const golden files[] = {
     {"nonfinite", ".npy", {.dtype = S24_SAME, .allow_nonfinite = true}},
     {"gradient", ".json", {.dtype = S24_SAME, .method = "gradient", .gradients = ".gradients.npy"}},
     {"fortran", ".npy", {.dtype = S24_SAME}},
+    {"axes", ".safetensors", {.dtype = S24_SAME, .selection = {.axes = axes, .axis_count = 2, .all = true,
+                                                               .include = i8_name, .include_count = 1}}},
+    {"carried", ".safetensors", {.dtype = S24_SAME}},
+    {"rounded", ".npy", {.dtype = S24_BF16}},
+    {"packed", ".npy", {.method = "packed"}},
+    {"npz", ".npz", {.dtype = S24_SAME, .selection = {.axes = npz_axes, .axis_count = 1, .include = npz_names,
+                                                      .include_count = 1}}},
+    {"raw", ".raw", {.dtype = S24_SAME, .read = {.format = "raw", .has_dtype = true, .dtype = S24_F16, .has_shape = true,
+                                                 .rank = 2, .shape = {2, 8}, .offset = 6, .big_endian = true}}},
 };
 
 int main(int argc, char **argv)
@@ -46,7 +60,11 @@ int main(int argc, char **argv)
         request.input = input;
         request.output = output;
         request.gradients = request.gradients ? gradients : NULL;
-        if (s24_prune_file(&io, &request, NULL, &error) != S24_OK) {
+        const s24_convert_request pack = {.input = input, .output = output};
+        const bool convert = request.method && strcmp(request.method, "packed") == 0;
+        const s24_status status = convert ? s24_convert_file(&io, &pack, NULL, &error)
+                                          : s24_prune_file(&io, &request, NULL, &error);
+        if (status != S24_OK) {
             fprintf(stderr, "%s\n", error.message);
             return 1;
         }

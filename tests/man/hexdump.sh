@@ -1,12 +1,12 @@
 #!/bin/sh
-# hexdump.sh [BUILD]: the dump in man/s24.5 is tests/golden/matrix.s24, and that is what the command in BUILD (default:
+# hexdump.sh [BUILD]: the dump in man/s24.5 is tests/golden/good/matrix.s24, and that is what the command in BUILD (default:
 # build) writes today. The header holds the version of the tool, and every check depends on the header: a command of
 # another version writes other bytes, and then only what they decode to is compared.
 set -eu
 top=$(cd "$(dirname "$0")/../.." && pwd)
 case ${1-build} in /*) build=$1 ;; *) build=$top/${1-build} ;; esac
 page=$top/man/s24.5
-golden=$top/tests/golden/matrix.s24
+golden=$top/tests/golden/good/matrix.s24
 tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT
 trap 'exit 1' HUP INT TERM
@@ -60,7 +60,7 @@ if [ ! -x "$build/s24" ]; then
     echo "hexdump: s24.5 shows the golden file; no $build/s24 to compare with"
     exit 0
 fi
-cp "$top/tests/golden/matrix.npy" "$tmp"
+cp "$top/tests/golden/good/matrix.npy" "$tmp"
 (cd "$tmp" && "$build/s24" prune -q matrix.npy -o matrix.s24) || fail "s24 prune matrix.npy -o matrix.s24 fails"
 version=$("$build/s24" --version)
 if LC_ALL=C grep -q "\\\\\"tool\\\\\":\\\\\"$version\\\\\"" "$golden"; then
@@ -68,6 +68,6 @@ if LC_ALL=C grep -q "\\\\\"tool\\\\\":\\\\\"$version\\\\\"" "$golden"; then
     echo "hexdump: s24.5 shows the golden file, and $version writes it: ok"
 else
     PYTHONDONTWRITEBYTECODE=1 "${PYTHON:-python3}" "$top/tests/golden/decode.py" "$tmp/matrix.s24" >"$tmp/text"
-    cmp "$tmp/text" "$top/tests/golden/matrix.txt" || fail "what the command writes does not decode to matrix.txt"
+    cmp "$tmp/text" "$top/tests/golden/good/matrix.txt" || fail "what the command writes does not decode to matrix.txt"
     echo "hexdump: s24.5 shows the golden file, of another version than $version: compared by content, not by bytes"
 fi

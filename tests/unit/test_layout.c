@@ -452,7 +452,8 @@ START_TEST(there_twice)
     s24_error err = {0};
     unsigned char *const file = by_hand(tensors, "", &n);
     ck_assert_int_eq(open_bytes(&source, file, n, false, &err), S24_ERR_DATA);
-    ck_assert_str_eq(err.message, "m.weight: the tensor is there twice, and in a sparse layout");
+    ck_assert_str_eq(err.message, "m.weight: the tensor is there twice, and in a sparse layout; "
+                     S24_LAYOUT_ADVICE);
     free(file);
 }
 END_TEST
