@@ -810,22 +810,27 @@ static void plan_jobs(amx_product *x, unsigned threads)
     x->panel_jobs = ceil_div(x->panels, x->job_panels);
 }
 
-static s24_status alloc_scratches(amx_product *x, unsigned threads, s24_error *err)
+/* Of A expanded, for each thread. */
+static size_t block_bytes(const amx_product *x)
 {
     const size_t block = x->panels > 1 ? x->job_strips * x->chunk_steps : 0;
-    const size_t steps = block > 2 * GROUP_STEPS ? block : 2 * GROUP_STEPS;
+    return (block > 2 * GROUP_STEPS ? block : 2 * GROUP_STEPS) * a_step_bytes(x);
+}
+
+static s24_status alloc_scratches(amx_product *x, unsigned char *blocks, unsigned threads, s24_error *err)
+{
     const size_t lines = x->p->packed ? 1 : x->job_strips * line_count(x->kernel, x->chunk_steps);
     const size_t c_bytes = x->job_strips * C_FLOATS * sizeof(float);
     const size_t panels = x->chunk_steps < x->steps ? x->panels : 0;
     x->scratches = s24_calloc(threads, sizeof *x->scratches, err);
     for (unsigned i = 0; i < threads; i++) {
         scratch *s = &x->scratches[i];
-        if (!x->scratches || !(s->a = s24_alloc(steps * a_step_bytes(x), err)) ||
-            !(s->c = s24_alloc(c_bytes, err)) ||
+        if (!x->scratches || !(s->c = s24_alloc(c_bytes, err)) ||
             !(s->sums = s24_alloc(panels * c_bytes, err)) ||
             !(s->lines = s24_alloc(lines * line_bytes(x->kernel), err))) {
             return S24_ERR_SYSTEM;
         }
+        s->a = blocks + i * block_bytes(x);
     }
     return S24_OK;
 }
@@ -833,7 +838,6 @@ static s24_status alloc_scratches(amx_product *x, unsigned threads, s24_error *e
 static void free_scratches(amx_product *x, unsigned threads)
 {
     for (unsigned i = 0; x->scratches && i < threads; i++) {
-        free(x->scratches[i].a);
         free(x->scratches[i].c);
         free(x->scratches[i].sums);
         free(x->scratches[i].lines);
@@ -885,9 +889,9 @@ s24_status s24_amx_multiply(const s24_product *p, const s24_matmul_ops *ops, uns
     x.cols = min_size(most, p->n);
     plan_jobs(&x, threads);
     const unsigned workers = (unsigned)min_size(threads, x.row_jobs * x.panel_jobs);
-    unsigned char *buffer = s24_malloc(bytes + 63, err);
+    unsigned char *buffer = s24_malloc(bytes + workers * block_bytes(&x) + 63, err);
     x.b = (unsigned char *)(((uintptr_t)buffer + 63) & ~(uintptr_t)63);
-    s24_status status = buffer ? alloc_scratches(&x, workers, err) : S24_ERR_SYSTEM;
+    s24_status status = buffer ? alloc_scratches(&x, x.b + bytes, workers, err) : S24_ERR_SYSTEM;
     for (; status == S24_OK && x.col < p->n && !x.nonfinite; x.col += most) {
         x.cols = min_size(most, p->n - x.col);
         plan_jobs(&x, threads);
