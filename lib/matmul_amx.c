@@ -58,7 +58,7 @@
 #define BLOCK_STRIPS 8
 #define CHUNK_STEPS 64
 #define PACK_STEPS 16     /* of B: a job's */
-#define PIECE_BYTES(terms) ((terms) == 1 ? 16 * 1024 : 24 * 1024)
+#define PIECE_BYTES(terms) ((terms) == 1 ? 32 * 1024 : 24 * 1024)
 #define PACK_BYTES (24u << 20)
 #define AHEAD 8192
 #define AHEAD_STORED 1024
@@ -297,6 +297,20 @@ INLINE void load_a(const unsigned char *a)
     _tile_loadd(5, a + TILE_BYTES, 64);
 }
 
+/*
+ * Two tiles of columns, and B rounded: a tile of A is used twice and then not before the next panel. Its loads are streamed,
+ * which leaves more of the L1 cache to the piece of B, and multiplied as they come.
+ */
+INLINE void multiply_rounded(const unsigned char *a, const unsigned char *b)
+{
+    _tile_stream_loadd(4, a, 64);
+    _tile_loadd(6, b, 64);
+    _tile_dpbf16ps(0, 4, 6);
+    _tile_stream_loadd(5, a + TILE_BYTES, 64);
+    _tile_dpbf16ps(2, 5, 6);
+    multiply_right(b);
+}
+
 INLINE void multiply_steps(const unsigned a_terms, const unsigned b_terms, const unsigned cols, const unsigned char *a,
                            const unsigned char *b, size_t steps, const unsigned char *next, size_t lines)
 {
@@ -305,6 +319,10 @@ INLINE void multiply_steps(const unsigned a_terms, const unsigned b_terms, const
             _mm_prefetch((const char *)next, _MM_HINT_T1);
         }
         for (unsigned i = 0; i < a_terms; i++) {
+            if (b_terms == 1 && cols == 2) {
+                multiply_rounded(a + 2 * i * TILE_BYTES, b);
+                continue;
+            }
             load_a(a + 2 * i * TILE_BYTES);
             for (unsigned j = 0; j < b_terms && i + j < TERMS; j++) {
                 if (cols == 1) {
