@@ -58,10 +58,11 @@
 #define BLOCK_STRIPS 8
 #define CHUNK_STEPS 64
 #define PACK_STEPS 16     /* of B: a job's */
-#define PIECE_BYTES(terms) ((terms) == 1 ? 16 * 1024 : 24 * 1024)
+#define PIECE_BYTES(terms) ((terms) == 1 ? 32 * 1024 : 24 * 1024)
 #define PACK_BYTES (24u << 20)
 #define AHEAD 8192
 #define AHEAD_STORED 1024
+#define STREAM_FLOATS (2u << 20) /* of C: so many do not stay in a cache, and are written past them */
 
 /*
  * A line of A. Without a plan, values that are all there are read where the tensor has them: to pack them, too, took
@@ -296,6 +297,20 @@ INLINE void load_a(const unsigned char *a)
     _tile_loadd(5, a + TILE_BYTES, 64);
 }
 
+/*
+ * Two tiles of columns, and B rounded: a tile of A is used twice and then not before the next panel. Its loads are streamed,
+ * which leaves more of the L1 cache to the piece of B, and multiplied as they come.
+ */
+INLINE void multiply_rounded(const unsigned char *a, const unsigned char *b)
+{
+    _tile_stream_loadd(4, a, 64);
+    _tile_loadd(6, b, 64);
+    _tile_dpbf16ps(0, 4, 6);
+    _tile_stream_loadd(5, a + TILE_BYTES, 64);
+    _tile_dpbf16ps(2, 5, 6);
+    multiply_right(b);
+}
+
 INLINE void multiply_steps(const unsigned a_terms, const unsigned b_terms, const unsigned cols, const unsigned char *a,
                            const unsigned char *b, size_t steps, const unsigned char *next, size_t lines)
 {
@@ -304,6 +319,10 @@ INLINE void multiply_steps(const unsigned a_terms, const unsigned b_terms, const
             _mm_prefetch((const char *)next, _MM_HINT_T1);
         }
         for (unsigned i = 0; i < a_terms; i++) {
+            if (b_terms == 1 && cols == 2) {
+                multiply_rounded(a + 2 * i * TILE_BYTES, b);
+                continue;
+            }
             load_a(a + 2 * i * TILE_BYTES);
             for (unsigned j = 0; j < b_terms && i + j < TERMS; j++) {
                 if (cols == 1) {
@@ -403,20 +422,37 @@ static const amx_kernel kernels[S24_DTYPES] = {
     [S24_F8E4M3] = KERNEL(f8e4m3, 1, 1), [S24_F8E5M2] = KERNEL(f8e5m2, 1, 1), [S24_I8] = KERNEL(i8, 1, 1),
 };
 
-/* A strip of tiles to its place in C, written or added; false when something is not finite. */
-static bool flush_strip(const float *tiles, float *c, size_t ldc, size_t rows, size_t cols, bool first)
+static void add_tiles(float *sum, const float *tiles)
+{
+    for (size_t i = 0; i < C_FLOATS; i += 16) {
+        _mm512_store_ps(sum + i, _mm512_add_ps(_mm512_load_ps(sum + i), _mm512_load_ps(tiles + i)));
+    }
+}
+
+/*
+ * A strip of tiles, and the sum of those of the chunks before, if there are any, to its place in C, past the caches if
+ * `stream`; false when something is not finite.
+ */
+static bool flush_strip(const float *tiles, const float *before, float *c, size_t ldc, size_t rows, size_t cols,
+                        bool stream)
 {
     const __mmask16 left = (__mmask16)(cols < 16 ? (1u << cols) - 1 : 0xffff);
     const __mmask16 right = (__mmask16)(cols <= 16 ? 0 : (1u << (cols - 16)) - 1);
     __mmask16 bad = 0;
+    stream = stream && right == 0xffff && ldc % 16 == 0 && (uintptr_t)c % 64 == 0;
     for (size_t r = 0; r < rows; r++, c += ldc) {
-        const float *row = tiles + r / TILE_ROWS * 512 + r % TILE_ROWS * 16;
-        __m512 x = _mm512_load_ps(row), y = _mm512_load_ps(row + 256);
+        const size_t row = r / TILE_ROWS * 512 + r % TILE_ROWS * 16;
+        __m512 x = _mm512_load_ps(tiles + row), y = _mm512_load_ps(tiles + row + 256);
+        x = before ? _mm512_add_ps(x, _mm512_load_ps(before + row)) : x;
+        y = before ? _mm512_add_ps(y, _mm512_load_ps(before + row + 256)) : y;
         x = right ? x : _mm512_add_ps(x, y);
-        x = first ? x : _mm512_add_ps(x, _mm512_maskz_loadu_ps(left, c));
-        y = first ? y : _mm512_add_ps(y, _mm512_maskz_loadu_ps(right, c + 16));
-        _mm512_mask_storeu_ps(c, left, x);
-        _mm512_mask_storeu_ps(c + 16, right, y);
+        if (stream) {
+            _mm512_stream_ps(c, x);
+            _mm512_stream_ps(c + 16, y);
+        } else {
+            _mm512_mask_storeu_ps(c, left, x);
+            _mm512_mask_storeu_ps(c + 16, right, y);
+        }
         bad |= _mm512_mask_fpclass_ps_mask(left, x, 0x99) | _mm512_mask_fpclass_ps_mask(right, y, 0x99); /* NaN, inf */
     }
     return bad == 0;
@@ -430,6 +466,7 @@ typedef struct scratch {
     unsigned char *lines; /* of a block of A, where no plan has packed them */
     unsigned char *a;     /* a block expanded: [strip][step][term][2 tiles]; for one panel two lines */
     float *c;             /* [strip][2][2 tiles] of one panel */
+    float *sums;          /* [panel] of them: the chunks before, where there are several */
 } scratch;
 
 typedef struct amx_product {
@@ -583,15 +620,37 @@ static a_line find_line(const amx_product *x, const block_place *at, size_t stri
     return (a_line){values, line + MASKS_AT, pitch, GROUP_STEPS * step_bytes};
 }
 
+static float *strip_sums(const amx_product *x, const scratch *s, size_t strip, size_t panel)
+{
+    return s->sums + (panel * x->job_strips + strip) * C_FLOATS;
+}
+
+/* Where a strip is summed up over a chunk: the first of several begins the sum of all. */
+static float *strip_tiles(const amx_product *x, const scratch *s, const block_place *at, size_t strip, size_t panel)
+{
+    return at->step == 0 && at->steps < x->steps ? strip_sums(x, s, strip, panel) : s->c + strip * C_FLOATS;
+}
+
 static float *c_place(const amx_product *x, const block_place *at, size_t row, size_t panel)
 {
     return x->p->c + (at->row + row) * x->p->ldc + x->col + panel * PANEL_COLS;
 }
 
-static void flush(amx_product *x, const block_place *at, const float *c, size_t row, size_t panel)
+/*
+ * A strip's chunk is done. Its sum began at 0, since a single chain of additions over a long row is less exact; and the sums
+ * of a chunk wait for the next one as tiles, which lie behind one another: C has its rows pages apart.
+ */
+static void flush(amx_product *x, const scratch *s, const block_place *at, size_t strip, size_t panel)
 {
-    if (!flush_strip(c, c_place(x, at, row, panel), x->p->ldc, min_size(STRIP_ROWS, at->rows - row),
-                     panel_cols(x, panel), at->step == 0)) {
+    const bool stream = x->p->a->geometry.rows * x->p->n >= STREAM_FLOATS;
+    const float *tiles = strip_tiles(x, s, at, strip, panel);
+    const size_t row = strip * STRIP_ROWS;
+    if (at->step + at->steps < x->steps) {
+        if (at->step > 0) {
+            add_tiles(strip_sums(x, s, strip, panel), tiles);
+        }
+    } else if (!flush_strip(tiles, at->step > 0 ? strip_sums(x, s, strip, panel) : NULL, c_place(x, at, row, panel),
+                            x->p->ldc, min_size(STRIP_ROWS, at->rows - row), panel_cols(x, panel), stream)) {
         atomic_store_explicit(&x->nonfinite, true, memory_order_relaxed);
     }
 }
@@ -629,12 +688,12 @@ static void multiply_panel(amx_product *x, const scratch *s, const block_place *
         const size_t count = min_size(most, at->steps - i);
         const unsigned char *b = packed_step(x, panel, at->step + i), *next = b + count * b_step_bytes(x, panel);
         for (size_t strip = 0; strip < strips; strip++, next += count * ahead * 64) {
-            float *c = s->c + strip * C_FLOATS;
+            float *c = strip_tiles(x, s, at, strip, panel);
             load_c(c, i == 0);
             multiply(s->a + (strip * x->chunk_steps + i) * a_step_bytes(x), b, count, next, ahead);
             store_c(c);
             if (i + most >= at->steps) {
-                flush(x, at, c, strip * STRIP_ROWS, panel);
+                flush(x, s, at, strip, panel);
             }
         }
     }
@@ -668,7 +727,7 @@ static void multiply_group(amx_product *x, const scratch *s, const block_place *
     const unsigned char *b = packed_step(x, 0, at->step + group);
     fuse_kernel *fuse = kernel->fuse[x->b_terms > 1][panel_tiles(x, 0) - 1];
     for (size_t strip = 0; strip < strips; strip++) {
-        float *c = s->c + strip * C_FLOATS;
+        float *c = strip_tiles(x, s, at, strip, 0);
         load_c(c, group == 0);
         for (size_t step = 0; step < steps; step += line_steps, *slot ^= 1) {
             const unsigned char *from = s->a + *slot * slot_bytes, *b_line = b + step * b_step_bytes(x, 0);
@@ -683,7 +742,7 @@ static void multiply_group(amx_product *x, const scratch *s, const block_place *
         }
         store_c(c);
         if (group + steps == at->steps) {
-            flush(x, at, c, strip * STRIP_ROWS, 0);
+            flush(x, s, at, strip, 0);
         }
     }
 }
@@ -729,6 +788,7 @@ static s24_status multiply_job(void *ctx, unsigned worker, size_t job, s24_error
         }
     }
     release_tiles();
+    _mm_sfence(); /* what was streamed, before others hear that it is there */
     return S24_OK;
 }
 
@@ -768,19 +828,27 @@ static void plan_jobs(amx_product *x, unsigned threads)
     x->panel_jobs = ceil_div(x->panels, x->job_panels);
 }
 
-static s24_status alloc_scratches(amx_product *x, unsigned threads, s24_error *err)
+/* Of A expanded, for each thread. */
+static size_t block_bytes(const amx_product *x)
 {
     const size_t block = x->panels > 1 ? x->job_strips * x->chunk_steps : 0;
-    const size_t steps = block > 2 * GROUP_STEPS ? block : 2 * GROUP_STEPS;
+    return (block > 2 * GROUP_STEPS ? block : 2 * GROUP_STEPS) * a_step_bytes(x);
+}
+
+static s24_status alloc_scratches(amx_product *x, unsigned char *blocks, unsigned threads, s24_error *err)
+{
     const size_t lines = x->p->packed ? 1 : x->job_strips * line_count(x->kernel, x->chunk_steps);
+    const size_t c_bytes = x->job_strips * C_FLOATS * sizeof(float);
+    const size_t panels = x->chunk_steps < x->steps ? x->panels : 0;
     x->scratches = s24_calloc(threads, sizeof *x->scratches, err);
     for (unsigned i = 0; i < threads; i++) {
         scratch *s = &x->scratches[i];
-        if (!x->scratches || !(s->a = s24_alloc(steps * a_step_bytes(x), err)) ||
-            !(s->c = s24_alloc(x->job_strips * C_FLOATS * sizeof *s->c, err)) ||
+        if (!x->scratches || !(s->c = s24_alloc(c_bytes, err)) ||
+            !(s->sums = s24_alloc(panels * c_bytes, err)) ||
             !(s->lines = s24_alloc(lines * line_bytes(x->kernel), err))) {
             return S24_ERR_SYSTEM;
         }
+        s->a = blocks + i * block_bytes(x);
     }
     return S24_OK;
 }
@@ -788,8 +856,8 @@ static s24_status alloc_scratches(amx_product *x, unsigned threads, s24_error *e
 static void free_scratches(amx_product *x, unsigned threads)
 {
     for (unsigned i = 0; x->scratches && i < threads; i++) {
-        free(x->scratches[i].a);
         free(x->scratches[i].c);
+        free(x->scratches[i].sums);
         free(x->scratches[i].lines);
     }
     free(x->scratches);
@@ -839,9 +907,9 @@ s24_status s24_amx_multiply(const s24_product *p, const s24_matmul_ops *ops, uns
     x.cols = min_size(most, p->n);
     plan_jobs(&x, threads);
     const unsigned workers = (unsigned)min_size(threads, x.row_jobs * x.panel_jobs);
-    unsigned char *buffer = s24_malloc(bytes + 63, err);
+    unsigned char *buffer = s24_malloc(bytes + workers * block_bytes(&x) + 63, err);
     x.b = (unsigned char *)(((uintptr_t)buffer + 63) & ~(uintptr_t)63);
-    s24_status status = buffer ? alloc_scratches(&x, workers, err) : S24_ERR_SYSTEM;
+    s24_status status = buffer ? alloc_scratches(&x, x.b + bytes, workers, err) : S24_ERR_SYSTEM;
     for (; status == S24_OK && x.col < p->n && !x.nonfinite; x.col += most) {
         x.cols = min_size(most, p->n - x.col);
         plan_jobs(&x, threads);

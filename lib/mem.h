@@ -24,7 +24,8 @@ void *s24_calloc(size_t count, size_t size, s24_error *err);
 
 /*
  * `bytes` uninitialised bytes of any alignment. For large buffers that every call needs anew: glibc gives a freed one to
- * the next call of malloc, but maps those of posix_memalign afresh each time, and every page of that costs a fault.
+ * the next call of malloc, but maps those of posix_memalign afresh each time, and every page of that costs a fault. Many
+ * are asked for in huge pages, as s24_alloc does.
  */
 void *s24_malloc(size_t bytes, s24_error *err);
 

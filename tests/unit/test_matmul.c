@@ -211,6 +211,28 @@ START_TEST(large_sizes)
 }
 END_TEST
 
+/* So large that it is written past the caches: as a whole, but for its last rows and columns, where its rows are aligned. */
+START_TEST(large_c)
+{
+    const s24_isa isa = (s24_isa)_i;
+    if (s24_isa_detect(isa) != isa) {
+        return; /* not on this machine */
+    }
+    const size_t m = 2053, k = 12, n = 1037, ldc = 1040;
+    s24_tensor *t = random_tensor(S24_BF16, m, k);
+    float *b = random_matrix(k, n, n, NAN), *unaligned = random_matrix(m + 1, ldc, ldc, GUARD);
+    float *c = unaligned + (64 - (uintptr_t)unaligned % 64) / sizeof *c;
+    for (size_t i = 0; i < m * ldc; i++) {
+        c[i] = GUARD;
+    }
+    multiply(t, b, n, n, c, ldc, isa, 2);
+    check_product(t, b, n, n, c, ldc, isa, "large C");
+    free(unaligned);
+    free(b);
+    free_tensor(t);
+}
+END_TEST
+
 /* One column: rows side by side or not, every length of what is behind the last whole block of positions. */
 START_TEST(one_column)
 {
@@ -1007,7 +1029,7 @@ int main(void)
     const struct {
         const TTest *test;
         const char *name;
-    } tests[] = {{small_sizes, "small"}, {large_sizes, "large"}, {all_values, "values"},
+    } tests[] = {{small_sizes, "small"}, {large_sizes, "large"}, {large_c, "large_c"}, {all_values, "values"},
                  {one_column, "column"}, {one_column_of_any_rows, "rows"},
                  {same_for_all_threads, "threads"}, {plans, "plans"},
                  {plans_of_many_jobs, "jobs of plans"}, {empty, "empty"}, {bad_positions_are_refused, "positions"},
