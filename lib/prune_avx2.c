@@ -530,12 +530,13 @@ INLINE void count_block(s24_lanes *lanes, s24_dtype from, unsigned in, s24_dtype
 /* ---------------------------------------------------------------- the loops */
 
 /* Keep bits into the block, and position nibbles. in: bytes of an element. */
-INLINE void select_block(s24_dtype from, unsigned in, const unsigned char *src, uint8_t *positions, size_t quads,
-                         block *b)
+INLINE void select_block(s24_dtype from, unsigned in, unsigned out, const unsigned char *src, unsigned char *values,
+                         uint8_t *positions, size_t quads, block *b)
 {
     size_t i = 0;
     for (; quads - i >= 4; i += 4) {
-        prefetch_ahead(src + 16 * in * i, 32 * in); /* half: bursts of all would find too few buffers */
+        prefetch_pages(src + 16 * in * i, 64 * in);
+        prefetch_written(values + 8 * out * i, 32 * out);
         const uint64_t keep = select_keep(from, src + 16 * in * i, 4);
         const uint64_t nibbles = positions_of(keep);
         memcpy(b->keep[i], &keep, 8);
@@ -554,13 +555,10 @@ INLINE void prune_block(s24_dtype from, unsigned in, s24_dtype to, unsigned out,
                         unsigned char *values, uint8_t *positions, extremes *e, s24_lanes *lanes)
 {
     block b;
-    select_block(from, in, src, positions, quads, &b);
+    select_block(from, in, out, src, values, positions, quads, &b);
     e->min = _mm256_set1_ps(FLT_MAX);
     e->min_f64 = _mm256_set1_pd(DBL_MAX);
     for (size_t i = 0; i < quads; i++) {
-        if (i % 4 == 0) {
-            prefetch_ahead(src + 16 * in * i + 32 * in, 32 * in);
-        }
         split_quad(from, to, src + 16 * in * i, values + 8 * out * i, &b, i, e);
     }
     if (from == S24_F64 ? any_zero_f64(e->min_f64) : any_at_most(e->min, stored_as_zero(from, to))) {
@@ -581,7 +579,7 @@ INLINE void prune_block(s24_dtype from, unsigned in, s24_dtype to, unsigned out,
 INLINE void prune_rest(s24_dtype from, unsigned in, s24_dtype to, unsigned out, const unsigned char *src, size_t groups,
                        unsigned char *values, uint8_t *positions, extremes *e, s24_lanes *lanes)
 {
-    unsigned char padded[64 * 8] = {0}, stored[8 * 8]; /* a chunk: that much is asked for ahead */
+    unsigned char padded[16 * 8] = {0}, stored[8 * 8];
     uint8_t nibbles[2];
     memcpy(padded, src, 4 * groups * in);
     prune_block(from, in, to, out, padded, 1, stored, nibbles, e, lanes);
