@@ -636,7 +636,133 @@ PRUNE_KERNEL(s24_prune_avx2_f16, F16, 2, F16, 2)
 PRUNE_KERNEL(s24_prune_avx2_bf16, BF16, 2, BF16, 2)
 PRUNE_KERNEL(s24_prune_avx2_f8e4m3, F8E4M3, 1, F8E4M3, 1)
 PRUNE_KERNEL(s24_prune_avx2_f8e5m2, F8E5M2, 1, F8E5M2, 1)
-PRUNE_KERNEL(s24_prune_avx2_i8, I8, 1, I8, 1)
+
+/* ---------------------------------------------------------------- i8 */
+
+/* See count_integers. */
+typedef struct integers {
+    __m256i kept_abs, pruned_abs; /* 64 bits */
+    __m256i kept_sq, pruned_sq;   /* 32 bits */
+    __m256i max;                  /* of the pruned */
+} integers;
+
+/* Of 64 elements. */
+typedef struct integer_bits {
+    uint64_t pruned, zero, lowest;
+} integer_bits;
+
+/*
+ * What is not kept of 32 bytes is 255, the rest 0. A key, |x| <= 128, fills its lane. So keys are negated, which makes
+ * them signed, and subtracted the other way round and with saturation, which keeps the sign.
+ */
+INLINE __m256i losers_bytes(__m256i key)
+{
+    const __m256i left1 = _mm256_set1_epi16(0x0100), left2 = _mm256_set1_epi32(0x01010000);
+    const __m256i beside = _mm256_broadcastsi128_si256(
+        _mm_set_epi8(14, 15, 12, 13, 10, 11, 8, 9, 6, 7, 4, 5, 2, 3, 0, 1));
+    const __m256i across = _mm256_broadcastsi128_si256(
+        _mm_set_epi8(13, 12, 15, 14, 9, 8, 11, 10, 5, 4, 7, 6, 1, 0, 3, 2));
+    const __m256i reverse = _mm256_broadcastsi128_si256(
+        _mm_set_epi8(12, 13, 14, 15, 8, 9, 10, 11, 4, 5, 6, 7, 0, 1, 2, 3));
+    const __m256i none = _mm256_setzero_si256(), a = _mm256_sub_epi8(none, key);
+    const __m256i a1 = _mm256_add_epi8(a, left1), a2 = _mm256_add_epi8(a, left2);
+    const __m256i l1 = _mm256_subs_epi8(_mm256_shuffle_epi8(a, beside), a1);
+    const __m256i l2 = _mm256_subs_epi8(_mm256_shuffle_epi8(a, across), a2);
+    const __m256i l3 = _mm256_subs_epi8(_mm256_shuffle_epi8(a, reverse), a2);
+    return _mm256_cmpgt_epi8(none, majority(l1, l2, l3));
+}
+
+/* Squares added by fours. */
+INLINE __m256i add_squares(__m256i sum, __m256i x)
+{
+    return _mm256_add_epi32(sum, _mm256_madd_epi16(_mm256_maddubs_epi16(x, x), _mm256_set1_epi16(1)));
+}
+
+INLINE void add_bytes(const unsigned char *src, unsigned at, integers *s, integer_bits *bits)
+{
+    const __m256i x = load32(src + at), key = _mm256_abs_epi8(x), none = _mm256_setzero_si256();
+    const __m256i losers = losers_bytes(key);
+    const __m256i kept = _mm256_andnot_si256(losers, key), pruned = _mm256_and_si256(losers, key);
+    s->kept_abs = _mm256_add_epi64(s->kept_abs, _mm256_sad_epu8(kept, none));
+    s->pruned_abs = _mm256_add_epi64(s->pruned_abs, _mm256_sad_epu8(pruned, none));
+    s->kept_sq = add_squares(s->kept_sq, kept);
+    s->pruned_sq = add_squares(s->pruned_sq, pruned);
+    s->max = _mm256_max_epu8(s->max, pruned);
+    bits->pruned |= (uint64_t)(unsigned)_mm256_movemask_epi8(losers) << at;
+    bits->zero |= (uint64_t)(unsigned)_mm256_movemask_epi8(_mm256_cmpeq_epi8(x, none)) << at;
+    bits->lowest |= (uint64_t)(unsigned)_mm256_movemask_epi8(key) << at;
+}
+
+/* The 16 kept of 32. */
+INLINE __m128i kept_bytes(const unsigned char *src, uint32_t keep)
+{
+    const __m128i a = split_eight_bytes(src, (uint8_t)keep), b = split_eight_bytes(src + 8, (uint8_t)(keep >> 8));
+    const __m128i c = split_eight_bytes(src + 16, (uint8_t)(keep >> 16)), d = split_eight_bytes(src + 24, (uint8_t)(keep >> 24));
+    return _mm_unpacklo_epi64(_mm_unpacklo_epi32(a, b), _mm_unpacklo_epi32(c, d));
+}
+
+/* 64 elements of which the lowest are `real`, the others 0. */
+INLINE void prune_chunk_i8(const unsigned char *src, unsigned char *values, uint8_t *positions, uint64_t real,
+                           integers *s, s24_lanes *lanes)
+{
+    integer_bits bits = {0, 0, 0};
+    add_bytes(src, 0, s, &bits);
+    add_bytes(src, 32, s, &bits);
+    const uint64_t keep = ~bits.pruned, nibbles = positions_of(keep);
+    _mm_storeu_si128((__m128i *)(void *)values, kept_bytes(src, (uint32_t)keep));
+    _mm_storeu_si128((__m128i *)(void *)(values + 16), kept_bytes(src + 32, (uint32_t)(keep >> 32)));
+    memcpy(positions, &nibbles, 8);
+    count_integers(lanes, keep, bits.zero, bits.lowest, real);
+}
+
+static void integers_end(const integers *s, s24_lanes *lanes)
+{
+    uint64_t kept_abs[4], pruned_abs[4];
+    int32_t kept_sq[8], pruned_sq[8];
+    uint8_t max[32];
+    memcpy(kept_abs, &s->kept_abs, 32);
+    memcpy(pruned_abs, &s->pruned_abs, 32);
+    memcpy(kept_sq, &s->kept_sq, 32);
+    memcpy(pruned_sq, &s->pruned_sq, 32);
+    memcpy(max, &s->max, 32);
+    for (unsigned i = 0; i < 8; i++) {
+        lanes->kept_abs[0] += i < 4 ? (double)kept_abs[i] : 0;
+        lanes->pruned_abs[0] += i < 4 ? (double)pruned_abs[i] : 0;
+        lanes->kept_sq[0] += kept_sq[i];
+        lanes->pruned_sq[0] += pruned_sq[i];
+    }
+    for (unsigned i = 0; i < 32; i++) {
+        lanes->max_abs_error = max[i] > lanes->max_abs_error ? max[i] : lanes->max_abs_error;
+    }
+}
+
+size_t s24_prune_avx2_i8(const void *dense, size_t groups, void *kept, uint8_t *positions, s24_lanes *lanes)
+{
+    const unsigned char *src = dense;
+    unsigned char *values = kept;
+    size_t g = 0;
+    while (g < groups) {
+        integers s = {0};
+        for (size_t i = 0; i < INTEGER_CHUNKS && groups - g >= 16; i++, g += 16) {
+            prefetch_pages(src + 4 * g, 64);
+            prefetch_written(values + 2 * g, 32);
+            prune_chunk_i8(src + 4 * g, values + 2 * g, positions + g / 2, UINT64_MAX, &s, lanes);
+        }
+        if (groups - g < 16) {
+            const size_t rest = groups - g;
+            unsigned char padded[64] = {0}, stored[32];
+            uint64_t nibbles;
+            memcpy(padded, src + 4 * g, 4 * rest);
+            prune_chunk_i8(padded, stored, (uint8_t *)&nibbles, (UINT64_C(1) << 4 * rest) - 1, &s, lanes);
+            memcpy(values + 2 * g, stored, 2 * rest);
+            nibbles &= (UINT64_C(1) << 4 * rest) - 1;
+            memcpy(positions + g / 2, &nibbles, (rest + 1) / 2);
+            g = groups;
+        }
+        integers_end(&s, lanes);
+    }
+    return groups;
+}
 
 VECTOR_END
 

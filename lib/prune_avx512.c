@@ -628,17 +628,14 @@ PRUNE_KERNEL(s24_prune_avx512_f8e5m2, F8E5M2, 1, F8E5M2, 1)
 
 /* ---------------------------------------------------------------- i8 */
 
-/*
- * Sums of integers are exact below 2^53, in whatever order and type: no f64 is needed, and no splitting. What is not kept
- * of a vector is made 0 in it, and the reverse. A panel's sum of squares is below 2^18 * 2^14.
- */
+/* See count_integers. */
 typedef struct integers {
     __m512i kept_abs, pruned_abs; /* 64 bits */
     __m512i kept_sq, pruned_sq;   /* 32 bits */
     __m512i max;                  /* of the pruned */
 } integers;
 
-/* Squares of unsigned bytes, added by fours. What is multiplied with is signed: of 128 the negative square is added. */
+/* Squares added by fours. */
 INLINE __m512i add_squares(__m512i sum, __m512i x)
 {
     return _mm512_add_epi32(sum, _mm512_madd_epi16(_mm512_maddubs_epi16(x, x), _mm512_set1_epi16(1)));
@@ -658,20 +655,8 @@ INLINE void prune_chunk_i8(const unsigned char *src, unsigned char *values, uint
     s->kept_sq = add_squares(s->kept_sq, kept);
     s->pruned_sq = add_squares(s->pruned_sq, pruned);
     s->max = _mm512_max_epu8(s->max, pruned);
-    const uint64_t nonzero = _mm512_test_epi8_mask(x, x), lowest = _mm512_movepi8_mask(_mm512_abs_epi8(x));
-    uint64_t broken = nonzero & ~keep;
-    broken |= broken >> 1;
-    broken |= broken >> 2;
-    lanes->broken_groups += (uint64_t)__builtin_popcountll(broken & EVERY_GROUP(1));
-    lanes->kept_zeros += (uint64_t)__builtin_popcountll(keep & ~nonzero & real);
-    if (lowest) {
-        lanes->kept_sq[0] += 2 * 128 * 128 * __builtin_popcountll(lowest & keep);
-        lanes->pruned_sq[0] += 2 * 128 * 128 * __builtin_popcountll(lowest & ~keep);
-    }
+    count_integers(lanes, keep, _mm512_testn_epi8_mask(x, x), _mm512_movepi8_mask(_mm512_abs_epi8(x)), real);
 }
-
-/* Before 32 bits overflow: a chunk adds at most 2^16 to one of them. */
-#define INTEGER_CHUNKS 8192
 
 INLINE void integers_end(const integers *s, s24_lanes *lanes)
 {

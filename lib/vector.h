@@ -140,6 +140,29 @@ INLINE bool positions_valid(uint64_t positions, uint64_t groups)
 }
 
 /*
+ * i8: sums of integers are exact below 2^53, in whatever order and type: no f64 is needed, and no splitting. What is not
+ * kept of a vector is made 0 in it, and the reverse. Squares are those of unsigned bytes, multiplied as unsigned by
+ * signed ones, so that for 128 the negative square is added; that is taken back here.
+ *
+ * The bits of 64 elements, of which the lowest are `real`, the others 0: what is kept, what is 0, what is -128.
+ */
+INLINE void count_integers(s24_lanes *lanes, uint64_t keep, uint64_t zero, uint64_t lowest, uint64_t real)
+{
+    uint64_t broken = ~(zero | keep);
+    broken |= broken >> 1;
+    broken |= broken >> 2;
+    lanes->broken_groups += (uint64_t)__builtin_popcountll(broken & EVERY_GROUP(1));
+    lanes->kept_zeros += (uint64_t)__builtin_popcountll(keep & zero & real);
+    if (lowest) {
+        lanes->kept_sq[0] += 2 * 128 * 128 * __builtin_popcountll(lowest & keep);
+        lanes->pruned_sq[0] += 2 * 128 * 128 * __builtin_popcountll(lowest & ~keep);
+    }
+}
+
+/* Chunks of 64 before sums of squares in lanes of 32 bits overflow: each adds at most 2^17 to one of them. */
+#define INTEGER_CHUNKS 8192
+
+/*
  * Tables of shuffles, a row for each value of a byte: the two groups of its nibbles. An entry says which lane goes
  * there, or as PAIR, for lanes twice as wide as what is shuffled, which two.
  */
