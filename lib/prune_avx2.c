@@ -81,20 +81,8 @@ INLINE uint64_t keep_floats(const unsigned char *src, bool half)
     return bits ^ (uint32_t)EVERY_GROUP(3);
 }
 
-/* Keys of one quad in 16-bit lanes. */
-INLINE __m256i load_keys(s24_dtype from, const unsigned char *src)
-{
-    const __m256i magnitude = _mm256_set1_epi16(INT16_MAX);
-    switch (from) {
-    case S24_I8: return _mm256_abs_epi16(_mm256_cvtepi8_epi16(load16(src)));
-    case S24_F8E4M3:
-    case S24_F8E5M2: return _mm256_and_si256(_mm256_slli_epi16(_mm256_cvtepu8_epi16(load16(src)), 8), magnitude);
-    default: return _mm256_and_si256(load32(src), magnitude);
-    }
-}
-
 /* What is not kept of one quad of 16-bit lanes is negative. */
-INLINE __m256i losers_words(s24_dtype from, const unsigned char *src)
+INLINE __m256i losers_words(const unsigned char *src)
 {
     const __m256i left1 = _mm256_set1_epi32((int)0xffff0000);
     const __m256i left2 = _mm256_set1_epi64x((int64_t)0xffffffff00000000);
@@ -102,7 +90,7 @@ INLINE __m256i losers_words(s24_dtype from, const unsigned char *src)
         _mm_set_epi8(13, 12, 15, 14, 9, 8, 11, 10, 5, 4, 7, 6, 1, 0, 3, 2));
     const __m256i reverse = _mm256_broadcastsi128_si256(
         _mm_set_epi8(9, 8, 11, 10, 13, 12, 15, 14, 1, 0, 3, 2, 5, 4, 7, 6));
-    const __m256i a = load_keys(from, src);
+    const __m256i a = _mm256_and_si256(load32(src), _mm256_set1_epi16(INT16_MAX));
     const __m256i a1 = _mm256_add_epi16(a, left1), a2 = _mm256_add_epi16(a, left2);
     const __m256i l1 = _mm256_sub_epi16(a1, _mm256_shuffle_epi8(a, swap));
     const __m256i l2 = _mm256_sub_epi16(a2, _mm256_shuffle_epi32(a, 0xb1));
@@ -110,7 +98,35 @@ INLINE __m256i losers_words(s24_dtype from, const unsigned char *src)
     return majority(l1, l2, l3);
 }
 
-/* The same of one group of f64. */
+/*
+ * What is not kept of 32 bytes is 255, the rest 0. A key, |x| <= 128, fills its lane. So keys are negated, which makes
+ * them signed, and subtracted the other way round and with saturation, which keeps the sign.
+ */
+INLINE __m256i losers_bytes(__m256i key)
+{
+    const __m256i left1 = _mm256_set1_epi16(0x0100), left2 = _mm256_set1_epi32(0x01010000);
+    const __m256i beside = _mm256_broadcastsi128_si256(
+        _mm_set_epi8(14, 15, 12, 13, 10, 11, 8, 9, 6, 7, 4, 5, 2, 3, 0, 1));
+    const __m256i across = _mm256_broadcastsi128_si256(
+        _mm_set_epi8(13, 12, 15, 14, 9, 8, 11, 10, 5, 4, 7, 6, 1, 0, 3, 2));
+    const __m256i reverse = _mm256_broadcastsi128_si256(
+        _mm_set_epi8(12, 13, 14, 15, 8, 9, 10, 11, 4, 5, 6, 7, 0, 1, 2, 3));
+    const __m256i none = _mm256_setzero_si256(), a = _mm256_sub_epi8(none, key);
+    const __m256i a1 = _mm256_add_epi8(a, left1), a2 = _mm256_add_epi8(a, left2);
+    const __m256i l1 = _mm256_subs_epi8(_mm256_shuffle_epi8(a, beside), a1);
+    const __m256i l2 = _mm256_subs_epi8(_mm256_shuffle_epi8(a, across), a2);
+    const __m256i l3 = _mm256_subs_epi8(_mm256_shuffle_epi8(a, reverse), a2);
+    return _mm256_cmpgt_epi8(none, majority(l1, l2, l3));
+}
+
+/* The same as bits of 32 elements of f8, or of one quad. */
+INLINE uint64_t losers_f8(const unsigned char *src, bool quad)
+{
+    const __m256i x = quad ? _mm256_set_m128i(_mm_setzero_si128(), load16(src)) : load32(src);
+    return (unsigned)_mm256_movemask_epi8(losers_bytes(_mm256_and_si256(x, _mm256_set1_epi8(INT8_MAX))));
+}
+
+/* What is not kept of one group of f64 is negative. */
 INLINE __m256i losers_doubles(const unsigned char *src)
 {
     const __m256i left1 = _mm256_set_epi64x(-1, 0, -1, 0), left2 = _mm256_set_epi64x(-1, -1, 0, 0);
@@ -140,13 +156,13 @@ INLINE uint64_t select_keep(s24_dtype from, const unsigned char *src, unsigned q
             const __m256i x = losers_doubles(src + 32 * i);
             losers |= (uint64_t)(unsigned)_mm256_movemask_pd(_mm256_castsi256_pd(x)) << 4 * i;
         }
+    } else if (from == S24_F8E4M3 || from == S24_F8E5M2) {
+        losers = quads == 1 ? losers_f8(src, true) : losers_f8(src, false) | losers_f8(src + 32, false) << 32;
     } else if (quads == 1) {
-        losers = signs_of_words(losers_words(from, src), _mm256_setzero_si256());
+        losers = signs_of_words(losers_words(src), _mm256_setzero_si256());
     } else {
-        const unsigned step = from == S24_F16 || from == S24_BF16 ? 32 : 16;
-        const __m256i q0 = losers_words(from, src), q1 = losers_words(from, src + step);
-        const __m256i q2 = losers_words(from, src + 2 * step), q3 = losers_words(from, src + 3 * step);
-        losers = signs_of_words(q0, q1) | (uint64_t)signs_of_words(q2, q3) << 32;
+        losers = signs_of_words(losers_words(src), losers_words(src + 32)) |
+                 (uint64_t)signs_of_words(losers_words(src + 64), losers_words(src + 96)) << 32;
     }
     return ~losers;
 }
@@ -260,7 +276,7 @@ INLINE void split_16(s24_dtype from, const unsigned char *src, unsigned char *va
 }
 
 /*
- * Eight elements of an 8-bit type as f32, without signs. f8e5m2 is the upper half of an f16. f8e4m3, one bit further
+ * Eight f8 as f32, without signs. f8e5m2 is the upper half of an f16. f8e4m3, one bit further
  * down, reads as an f16 that is 2^8 times too small: its bias is 7 and not 15. Its NaN is made one of f16.
  *
  *     f16     0eeeeemmmmmmmmmm
@@ -269,12 +285,9 @@ INLINE void split_16(s24_dtype from, const unsigned char *src, unsigned char *va
  */
 INLINE __m256 widen_bytes(s24_dtype from, __m128i x)
 {
-    const __m128i key = from == S24_I8 ? _mm_abs_epi8(x) : _mm_and_si128(x, _mm_set1_epi8(INT8_MAX));
-    const __m128i words = _mm_cvtepu8_epi16(key);
-    switch (from) {
-    case S24_I8: return _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(key));
-    case S24_F8E5M2: return _mm256_cvtph_ps(_mm_slli_epi16(words, 8));
-    default: break;
+    const __m128i words = _mm_cvtepu8_epi16(_mm_and_si128(x, _mm_set1_epi8(INT8_MAX)));
+    if (from == S24_F8E5M2) {
+        return _mm256_cvtph_ps(_mm_slli_epi16(words, 8));
     }
     const __m128i nan = _mm_cmpeq_epi16(words, _mm_set1_epi16(0x7f));
     return _mm256_mul_ps(_mm256_cvtph_ps(_mm_or_si128(_mm_slli_epi16(words, 7), nan)), _mm256_set1_ps(256));
@@ -458,7 +471,7 @@ INLINE marks look(s24_dtype from, const unsigned char *src)
         zero = _mm_cmpeq_epi8(_mm_packs_epi16(_mm_add_epi16(y, y), _mm_add_epi16(z, z)), _mm_setzero_si128());
     } else {
         x = load16(src);
-        zero = _mm_cmpeq_epi8(from == S24_I8 ? x : _mm_add_epi8(x, x), _mm_setzero_si128());
+        zero = _mm_cmpeq_epi8(_mm_add_epi8(x, x), _mm_setzero_si128());
     }
     return (marks){(unsigned)_mm_movemask_epi8(zero) ^ 0xffff, (unsigned)_mm_movemask_epi8(x)};
 }
@@ -650,27 +663,6 @@ typedef struct integers {
 typedef struct integer_bits {
     uint64_t pruned, zero, lowest;
 } integer_bits;
-
-/*
- * What is not kept of 32 bytes is 255, the rest 0. A key, |x| <= 128, fills its lane. So keys are negated, which makes
- * them signed, and subtracted the other way round and with saturation, which keeps the sign.
- */
-INLINE __m256i losers_bytes(__m256i key)
-{
-    const __m256i left1 = _mm256_set1_epi16(0x0100), left2 = _mm256_set1_epi32(0x01010000);
-    const __m256i beside = _mm256_broadcastsi128_si256(
-        _mm_set_epi8(14, 15, 12, 13, 10, 11, 8, 9, 6, 7, 4, 5, 2, 3, 0, 1));
-    const __m256i across = _mm256_broadcastsi128_si256(
-        _mm_set_epi8(13, 12, 15, 14, 9, 8, 11, 10, 5, 4, 7, 6, 1, 0, 3, 2));
-    const __m256i reverse = _mm256_broadcastsi128_si256(
-        _mm_set_epi8(12, 13, 14, 15, 8, 9, 10, 11, 4, 5, 6, 7, 0, 1, 2, 3));
-    const __m256i none = _mm256_setzero_si256(), a = _mm256_sub_epi8(none, key);
-    const __m256i a1 = _mm256_add_epi8(a, left1), a2 = _mm256_add_epi8(a, left2);
-    const __m256i l1 = _mm256_subs_epi8(_mm256_shuffle_epi8(a, beside), a1);
-    const __m256i l2 = _mm256_subs_epi8(_mm256_shuffle_epi8(a, across), a2);
-    const __m256i l3 = _mm256_subs_epi8(_mm256_shuffle_epi8(a, reverse), a2);
-    return _mm256_cmpgt_epi8(none, majority(l1, l2, l3));
-}
 
 /* Squares added by fours. */
 INLINE __m256i add_squares(__m256i sum, __m256i x)
