@@ -104,6 +104,32 @@ uint64_t s24_plain_check(const s24_plain *plain, uint64_t offset, const void *da
     return XXH3_64bits_withSeed(data, n, plain->hash + offset);
 }
 
+static void checker_start(void *ctx)
+{
+    const s24_plain_checker *checker = ctx;
+    XXH3_64bits_reset_withSeed(checker->state, checker->seed);
+}
+
+static void checker_add(void *ctx, const void *data, size_t bytes)
+{
+    const s24_plain_checker *checker = ctx;
+    XXH3_64bits_update(checker->state, data, bytes);
+}
+
+s24_status s24_plain_checker_begin(s24_plain_checker *checker, const s24_plain *plain, uint64_t offset, s24_error *err)
+{
+    *checker = (s24_plain_checker){.tap = {.start = checker_start, .add = checker_add, .ctx = checker},
+                                   .state = XXH3_createState(), .seed = plain->hash + offset};
+    return checker->state ? S24_OK : s24_fail_memory(err, 0);
+}
+
+uint64_t s24_plain_checker_end(s24_plain_checker *checker)
+{
+    const uint64_t check = XXH3_64bits_digest(checker->state);
+    XXH3_freeState(checker->state);
+    return check;
+}
+
 /* Of 16 nibbles, bit 4 i is set where the two positions of number i, two bits each, ascend: the high one exceeds the low. */
 static uint64_t ascending(uint64_t nibbles)
 {

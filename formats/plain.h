@@ -72,6 +72,16 @@ s24_plain_place s24_plain_panel_place(const s24_entry *entry, const s24_panel_pl
 /* The check of the n bytes of a panel that begins at `offset` of the file: of a pruned tensor values, then positions. */
 uint64_t s24_plain_check(const s24_plain *plain, uint64_t offset, const void *data, size_t n);
 
+/* The same of a panel that is being pruned, which tells the tap. After S24_OK there must be an end; it must not move. */
+typedef struct s24_plain_checker {
+    s24_tap tap;
+    struct XXH3_state_s *state;
+    uint64_t seed;
+} s24_plain_checker;
+
+s24_status s24_plain_checker_begin(s24_plain_checker *checker, const s24_plain *plain, uint64_t offset, s24_error *err);
+uint64_t s24_plain_checker_end(s24_plain_checker *checker);
+
 /* The 64 bytes of head (magic "S24HEAD") or tail ("S24TAIL"). */
 void s24_plain_record(const s24_plain *plain, const char *magic, unsigned char record[S24_RECORD_BYTES]);
 
@@ -147,11 +157,13 @@ s24_status s24_plain_writer_open(s24_plain_writer **writer, s24_plain *plain, s2
 s24_status s24_plain_writer_begin(s24_plain_writer *writer, const s24_entry *entry, s24_error *err);
 
 /*
- * The check of a panel: any thread may compute it, of a tensor not yet begun, too. Then the panel's bytes with it, one
+ * The check of a panel, at once or by a checker: any thread may compute it, of a tensor not yet begun, too. Then the panel's bytes with it, one
  * thread at a time and in the order of panels. (Two threads that write their own panels, each in two places of a file, took
  * 1.3 times as long.)
  */
 uint64_t s24_plain_writer_check(const s24_plain_writer *writer, const s24_entry *entry, size_t panel, const void *planes);
+s24_status s24_plain_writer_checker(const s24_plain_writer *writer, const s24_entry *entry, size_t panel,
+                                    s24_plain_checker *checker, s24_error *err);
 s24_status s24_plain_writer_panel(s24_plain_writer *writer, const s24_entry *entry, size_t panel, const void *planes,
                                   uint64_t check, s24_error *err);
 

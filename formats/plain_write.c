@@ -67,6 +67,14 @@ uint64_t s24_plain_writer_check(const s24_plain_writer *w, const s24_entry *entr
     return s24_plain_check(&w->plain, p.values, planes, p.values_bytes + p.positions_bytes);
 }
 
+s24_status s24_plain_writer_checker(const s24_plain_writer *w, const s24_entry *entry, size_t panel,
+                                    s24_plain_checker *checker, s24_error *err)
+{
+    const s24_panels panels = s24_plain_panels(&w->plain, entry);
+    const s24_panel_place place = s24_panel_at(&panels, panel);
+    return s24_plain_checker_begin(checker, &w->plain, s24_plain_panel_place(entry, &place).values, err);
+}
+
 s24_status s24_plain_writer_panel(s24_plain_writer *w, const s24_entry *entry, size_t panel, const void *planes,
                                   uint64_t check, s24_error *err)
 {

@@ -131,6 +131,11 @@ static s24_status prune_one(prune_job *job, prune_buffers *b, size_t first, size
     const size_t before = s24_batch_before(&job->batches, first, index), slot = index - first;
     unsigned char *planes = b->planes + slot * job->planes_bytes;
     const size_t values_bytes = place.rows * 2 * place.groups * job->pruner.to->bytes;
+    const s24_plain_writer *writer = job->run->target->writer;
+    s24_plain_checker checker;
+    if (writer && s24_plain_writer_checker(writer, job->planned, index, &checker, err) != S24_OK) {
+        return S24_ERR_SYSTEM;
+    }
     const s24_panel panel = {
         .rows = place.rows,
         .cols = s24_place_cols(&place, job->entry->geometry.cols),
@@ -138,14 +143,14 @@ static s24_status prune_one(prune_job *job, prune_buffers *b, size_t first, size
         .aux = job->gradient ? b->gradients + before * job->pruner.aux->bytes : NULL,
         .values = planes,
         .positions = planes + values_bytes,
+        .tap = writer ? &checker.tap : NULL,
     };
     s24_fault fault;
     panel_result *result = &b->results[slot];
-    if (!s24_prune_panel(&job->pruner, &panel, &result->sums, &fault)) {
+    const bool ok = s24_prune_panel(&job->pruner, &panel, &result->sums, &fault);
+    result->check = writer ? s24_plain_checker_end(&checker) : 0;
+    if (!ok) {
         return report_fault(job, &fault, &place, err);
-    }
-    if (job->run->target->writer) {
-        result->check = s24_plain_writer_check(job->run->target->writer, job->planned, index, planes);
     }
     if (job->run->target->sink) {
         unsigned char *to = b->unpacked + before * job->unpacker.to->bytes;

@@ -261,9 +261,21 @@ static const void *row_of(const void *base, size_t row, size_t elements, unsigne
     return (const unsigned char *)base + row * elements * bytes;
 }
 
+/* Groups that are pruned before the tap is told: a multiple of eight, and not so many that their values leave the cache. */
+#define PIECE_GROUPS 4096
+
+/* Tells the tap of values up to `end`, a byte, when there is a piece of them or no more to come. */
+static void tell_values(const s24_panel *panel, size_t end, size_t least, size_t *told)
+{
+    if (panel->tap && end - *told >= least) {
+        panel->tap->add(panel->tap->ctx, (unsigned char *)panel->values + *told, end - *told);
+        *told = end;
+    }
+}
+
 /*
  * One run over all rows. Where a row is a multiple of 16 elements, rows lie behind one another in every plane and all
- * start at lane 0: they are one long row, and a kernel is called once.
+ * start at lane 0: they are one long row, and a kernel is called once a piece.
  */
 static bool prune_rows(const s24_pruner *p, s24_prune_kernel *kernel, const s24_panel *panel, s24_lanes *lanes,
                        counts *n, s24_fault *fault)
@@ -271,36 +283,56 @@ static bool prune_rows(const s24_pruner *p, s24_prune_kernel *kernel, const s24_
     const bool joined = panel->cols % 16 == 0;
     const size_t rows = joined ? 1 : panel->rows;
     const size_t cols = joined ? panel->rows * panel->cols : panel->cols;
-    const size_t groups = (cols + 3) / 4;
+    const size_t groups = (cols + 3) / 4, in = p->from->bytes, out = p->to->bytes;
+    size_t told = 0;
     for (size_t r = 0; r < rows; r++) {
-        const void *src = row_of(panel->dense, r, cols, p->from->bytes);
+        const unsigned char *src = row_of(panel->dense, r, cols, p->from->bytes);
         const void *aux = p->aux ? row_of(panel->aux, r, cols, p->aux->bytes) : NULL;
-        void *values = (unsigned char *)panel->values + r * 2 * groups * p->to->bytes;
+        unsigned char *values = (unsigned char *)panel->values + r * 2 * groups * out;
         uint8_t *positions = panel->positions + r * ((groups + 1) / 2);
-        size_t g = kernel ? kernel(src, cols / 4, values, positions, lanes) : 0;
-        for (; g < groups; g++) {
-            const group q = load_group(p->from, src, cols, g);
-            if (!prune_group(p, &q, aux, g, values, positions, lanes, n, fault)) {
-                fault->row = joined ? fault->col / panel->cols : r;
-                fault->col = joined ? fault->col % panel->cols : fault->col;
-                return false;
+        for (size_t g = 0; g < groups;) {
+            const size_t end = min_size(groups, g + PIECE_GROUPS), whole = min_size(end, cols / 4) - g;
+            g += kernel ? kernel(src + 4 * g * in, whole, values + 2 * g * out, positions + g / 2, lanes) : 0;
+            for (; g < end; g++) {
+                const group q = load_group(p->from, src, cols, g);
+                if (!prune_group(p, &q, aux, g, values, positions, lanes, n, fault)) {
+                    fault->row = joined ? fault->col / panel->cols : r;
+                    fault->col = joined ? fault->col % panel->cols : fault->col;
+                    return false;
+                }
             }
+            tell_values(panel, (r * groups + g) * 2 * out, PIECE_GROUPS * 2 * out, &told);
         }
     }
+    tell_values(panel, rows * groups * 2 * out, 1, &told);
     return true;
+}
+
+/* The same, and the tap told from the beginning to the end. */
+static bool prune_and_tell(const s24_pruner *p, s24_prune_kernel *kernel, const s24_panel *panel, s24_lanes *lanes,
+                           counts *n, s24_fault *fault)
+{
+    const s24_tap *tap = panel->tap;
+    *fault = (s24_fault){.kind = S24_FAULT_NONE};
+    if (tap) {
+        tap->start(tap->ctx);
+    }
+    const bool ok = prune_rows(p, kernel, panel, lanes, n, fault);
+    if (ok && tap) {
+        tap->add(tap->ctx, panel->positions, panel->rows * (((panel->cols + 3) / 4 + 1) / 2));
+    }
+    return ok;
 }
 
 bool s24_prune_panel(const s24_pruner *pruner, const s24_panel *panel, s24_sums *sums, s24_fault *fault)
 {
     s24_lanes lanes = {0};
     counts n = {0};
-    *fault = (s24_fault){.kind = S24_FAULT_NONE};
-    bool ok = prune_rows(pruner, pruner->kernel, panel, &lanes, &n, fault);
+    bool ok = prune_and_tell(pruner, pruner->kernel, panel, &lanes, &n, fault);
     if (lanes.redo) {
         lanes = (s24_lanes){0};
         n = (counts){0};
-        *fault = (s24_fault){.kind = S24_FAULT_NONE};
-        ok = prune_rows(pruner, NULL, panel, &lanes, &n, fault);
+        ok = prune_and_tell(pruner, NULL, panel, &lanes, &n, fault);
     }
     if (ok) {
         *sums = fold_lanes(&lanes, &n, panel->rows, panel->cols);

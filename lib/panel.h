@@ -86,6 +86,16 @@ typedef struct s24_fault {
 } s24_fault;
 
 /*
+ * Who wants to see what is written to a panel, the values and then the positions, in order and while it is in the first
+ * caches: a check need not fetch it again. A panel may be done twice; then `start` is called twice, too.
+ */
+typedef struct s24_tap {
+    void (*start)(void *ctx);
+    void (*add)(void *ctx, const void *data, size_t bytes);
+    void *ctx;
+} s24_tap;
+
+/*
  * One panel in memory. Rows are contiguous: row r of `dense` starts at element r * cols, of `values` at r * 2 * G, of
  * `positions` at byte r * ceil(G / 2), with G = ceil(cols / 4). Pointers may be unaligned.
  */
@@ -95,6 +105,7 @@ typedef struct s24_panel {
     const void *aux;     /* as dense; NULL where the criterion takes none */
     void *values;
     uint8_t *positions;
+    const s24_tap *tap;  /* of s24_prune_panel; NULL: nobody */
 } s24_panel;
 
 /* How to prune: the same for all panels of a tensor, shared between threads. */

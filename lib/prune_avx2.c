@@ -81,20 +81,8 @@ INLINE uint64_t keep_floats(const unsigned char *src, bool half)
     return bits ^ (uint32_t)EVERY_GROUP(3);
 }
 
-/* Keys of one quad in 16-bit lanes. */
-INLINE __m256i load_keys(s24_dtype from, const unsigned char *src)
-{
-    const __m256i magnitude = _mm256_set1_epi16(INT16_MAX);
-    switch (from) {
-    case S24_I8: return _mm256_abs_epi16(_mm256_cvtepi8_epi16(load16(src)));
-    case S24_F8E4M3:
-    case S24_F8E5M2: return _mm256_and_si256(_mm256_slli_epi16(_mm256_cvtepu8_epi16(load16(src)), 8), magnitude);
-    default: return _mm256_and_si256(load32(src), magnitude);
-    }
-}
-
 /* What is not kept of one quad of 16-bit lanes is negative. */
-INLINE __m256i losers_words(s24_dtype from, const unsigned char *src)
+INLINE __m256i losers_words(const unsigned char *src)
 {
     const __m256i left1 = _mm256_set1_epi32((int)0xffff0000);
     const __m256i left2 = _mm256_set1_epi64x((int64_t)0xffffffff00000000);
@@ -102,7 +90,7 @@ INLINE __m256i losers_words(s24_dtype from, const unsigned char *src)
         _mm_set_epi8(13, 12, 15, 14, 9, 8, 11, 10, 5, 4, 7, 6, 1, 0, 3, 2));
     const __m256i reverse = _mm256_broadcastsi128_si256(
         _mm_set_epi8(9, 8, 11, 10, 13, 12, 15, 14, 1, 0, 3, 2, 5, 4, 7, 6));
-    const __m256i a = load_keys(from, src);
+    const __m256i a = _mm256_and_si256(load32(src), _mm256_set1_epi16(INT16_MAX));
     const __m256i a1 = _mm256_add_epi16(a, left1), a2 = _mm256_add_epi16(a, left2);
     const __m256i l1 = _mm256_sub_epi16(a1, _mm256_shuffle_epi8(a, swap));
     const __m256i l2 = _mm256_sub_epi16(a2, _mm256_shuffle_epi32(a, 0xb1));
@@ -110,7 +98,35 @@ INLINE __m256i losers_words(s24_dtype from, const unsigned char *src)
     return majority(l1, l2, l3);
 }
 
-/* The same of one group of f64. */
+/*
+ * What is not kept of 32 bytes is 255, the rest 0. A key, |x| <= 128, fills its lane. So keys are negated, which makes
+ * them signed, and subtracted the other way round and with saturation, which keeps the sign.
+ */
+INLINE __m256i losers_bytes(__m256i key)
+{
+    const __m256i left1 = _mm256_set1_epi16(0x0100), left2 = _mm256_set1_epi32(0x01010000);
+    const __m256i beside = _mm256_broadcastsi128_si256(
+        _mm_set_epi8(14, 15, 12, 13, 10, 11, 8, 9, 6, 7, 4, 5, 2, 3, 0, 1));
+    const __m256i across = _mm256_broadcastsi128_si256(
+        _mm_set_epi8(13, 12, 15, 14, 9, 8, 11, 10, 5, 4, 7, 6, 1, 0, 3, 2));
+    const __m256i reverse = _mm256_broadcastsi128_si256(
+        _mm_set_epi8(12, 13, 14, 15, 8, 9, 10, 11, 4, 5, 6, 7, 0, 1, 2, 3));
+    const __m256i none = _mm256_setzero_si256(), a = _mm256_sub_epi8(none, key);
+    const __m256i a1 = _mm256_add_epi8(a, left1), a2 = _mm256_add_epi8(a, left2);
+    const __m256i l1 = _mm256_subs_epi8(_mm256_shuffle_epi8(a, beside), a1);
+    const __m256i l2 = _mm256_subs_epi8(_mm256_shuffle_epi8(a, across), a2);
+    const __m256i l3 = _mm256_subs_epi8(_mm256_shuffle_epi8(a, reverse), a2);
+    return _mm256_cmpgt_epi8(none, majority(l1, l2, l3));
+}
+
+/* The same as bits of 32 elements of f8, or of one quad. */
+INLINE uint64_t losers_f8(const unsigned char *src, bool quad)
+{
+    const __m256i x = quad ? _mm256_set_m128i(_mm_setzero_si128(), load16(src)) : load32(src);
+    return (unsigned)_mm256_movemask_epi8(losers_bytes(_mm256_and_si256(x, _mm256_set1_epi8(INT8_MAX))));
+}
+
+/* What is not kept of one group of f64 is negative. */
 INLINE __m256i losers_doubles(const unsigned char *src)
 {
     const __m256i left1 = _mm256_set_epi64x(-1, 0, -1, 0), left2 = _mm256_set_epi64x(-1, -1, 0, 0);
@@ -140,13 +156,13 @@ INLINE uint64_t select_keep(s24_dtype from, const unsigned char *src, unsigned q
             const __m256i x = losers_doubles(src + 32 * i);
             losers |= (uint64_t)(unsigned)_mm256_movemask_pd(_mm256_castsi256_pd(x)) << 4 * i;
         }
+    } else if (from == S24_F8E4M3 || from == S24_F8E5M2) {
+        losers = quads == 1 ? losers_f8(src, true) : losers_f8(src, false) | losers_f8(src + 32, false) << 32;
     } else if (quads == 1) {
-        losers = signs_of_words(losers_words(from, src), _mm256_setzero_si256());
+        losers = signs_of_words(losers_words(src), _mm256_setzero_si256());
     } else {
-        const unsigned step = from == S24_F16 || from == S24_BF16 ? 32 : 16;
-        const __m256i q0 = losers_words(from, src), q1 = losers_words(from, src + step);
-        const __m256i q2 = losers_words(from, src + 2 * step), q3 = losers_words(from, src + 3 * step);
-        losers = signs_of_words(q0, q1) | (uint64_t)signs_of_words(q2, q3) << 32;
+        losers = signs_of_words(losers_words(src), losers_words(src + 32)) |
+                 (uint64_t)signs_of_words(losers_words(src + 64), losers_words(src + 96)) << 32;
     }
     return ~losers;
 }
@@ -260,7 +276,7 @@ INLINE void split_16(s24_dtype from, const unsigned char *src, unsigned char *va
 }
 
 /*
- * Eight elements of an 8-bit type as f32, without signs. f8e5m2 is the upper half of an f16. f8e4m3, one bit further
+ * Eight f8 as f32, without signs. f8e5m2 is the upper half of an f16. f8e4m3, one bit further
  * down, reads as an f16 that is 2^8 times too small: its bias is 7 and not 15. Its NaN is made one of f16.
  *
  *     f16     0eeeeemmmmmmmmmm
@@ -269,12 +285,9 @@ INLINE void split_16(s24_dtype from, const unsigned char *src, unsigned char *va
  */
 INLINE __m256 widen_bytes(s24_dtype from, __m128i x)
 {
-    const __m128i key = from == S24_I8 ? _mm_abs_epi8(x) : _mm_and_si128(x, _mm_set1_epi8(INT8_MAX));
-    const __m128i words = _mm_cvtepu8_epi16(key);
-    switch (from) {
-    case S24_I8: return _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(key));
-    case S24_F8E5M2: return _mm256_cvtph_ps(_mm_slli_epi16(words, 8));
-    default: break;
+    const __m128i words = _mm_cvtepu8_epi16(_mm_and_si128(x, _mm_set1_epi8(INT8_MAX)));
+    if (from == S24_F8E5M2) {
+        return _mm256_cvtph_ps(_mm_slli_epi16(words, 8));
     }
     const __m128i nan = _mm_cmpeq_epi16(words, _mm_set1_epi16(0x7f));
     return _mm256_mul_ps(_mm256_cvtph_ps(_mm_or_si128(_mm_slli_epi16(words, 7), nan)), _mm256_set1_ps(256));
@@ -458,7 +471,7 @@ INLINE marks look(s24_dtype from, const unsigned char *src)
         zero = _mm_cmpeq_epi8(_mm_packs_epi16(_mm_add_epi16(y, y), _mm_add_epi16(z, z)), _mm_setzero_si128());
     } else {
         x = load16(src);
-        zero = _mm_cmpeq_epi8(from == S24_I8 ? x : _mm_add_epi8(x, x), _mm_setzero_si128());
+        zero = _mm_cmpeq_epi8(_mm_add_epi8(x, x), _mm_setzero_si128());
     }
     return (marks){(unsigned)_mm_movemask_epi8(zero) ^ 0xffff, (unsigned)_mm_movemask_epi8(x)};
 }
@@ -530,12 +543,13 @@ INLINE void count_block(s24_lanes *lanes, s24_dtype from, unsigned in, s24_dtype
 /* ---------------------------------------------------------------- the loops */
 
 /* Keep bits into the block, and position nibbles. in: bytes of an element. */
-INLINE void select_block(s24_dtype from, unsigned in, const unsigned char *src, uint8_t *positions, size_t quads,
-                         block *b)
+INLINE void select_block(s24_dtype from, unsigned in, unsigned out, const unsigned char *src, unsigned char *values,
+                         uint8_t *positions, size_t quads, block *b)
 {
     size_t i = 0;
     for (; quads - i >= 4; i += 4) {
-        prefetch_ahead(src + 16 * in * i, 32 * in); /* half: bursts of all would find too few buffers */
+        prefetch_pages(src + 16 * in * i, 64 * in);
+        prefetch_written(values + 8 * out * i, 32 * out);
         const uint64_t keep = select_keep(from, src + 16 * in * i, 4);
         const uint64_t nibbles = positions_of(keep);
         memcpy(b->keep[i], &keep, 8);
@@ -554,13 +568,10 @@ INLINE void prune_block(s24_dtype from, unsigned in, s24_dtype to, unsigned out,
                         unsigned char *values, uint8_t *positions, extremes *e, s24_lanes *lanes)
 {
     block b;
-    select_block(from, in, src, positions, quads, &b);
+    select_block(from, in, out, src, values, positions, quads, &b);
     e->min = _mm256_set1_ps(FLT_MAX);
     e->min_f64 = _mm256_set1_pd(DBL_MAX);
     for (size_t i = 0; i < quads; i++) {
-        if (i % 4 == 0) {
-            prefetch_ahead(src + 16 * in * i + 32 * in, 32 * in);
-        }
         split_quad(from, to, src + 16 * in * i, values + 8 * out * i, &b, i, e);
     }
     if (from == S24_F64 ? any_zero_f64(e->min_f64) : any_at_most(e->min, stored_as_zero(from, to))) {
@@ -581,7 +592,7 @@ INLINE void prune_block(s24_dtype from, unsigned in, s24_dtype to, unsigned out,
 INLINE void prune_rest(s24_dtype from, unsigned in, s24_dtype to, unsigned out, const unsigned char *src, size_t groups,
                        unsigned char *values, uint8_t *positions, extremes *e, s24_lanes *lanes)
 {
-    unsigned char padded[64 * 8] = {0}, stored[8 * 8]; /* a chunk: that much is asked for ahead */
+    unsigned char padded[16 * 8] = {0}, stored[8 * 8];
     uint8_t nibbles[2];
     memcpy(padded, src, 4 * groups * in);
     prune_block(from, in, to, out, padded, 1, stored, nibbles, e, lanes);
@@ -638,7 +649,112 @@ PRUNE_KERNEL(s24_prune_avx2_f16, F16, 2, F16, 2)
 PRUNE_KERNEL(s24_prune_avx2_bf16, BF16, 2, BF16, 2)
 PRUNE_KERNEL(s24_prune_avx2_f8e4m3, F8E4M3, 1, F8E4M3, 1)
 PRUNE_KERNEL(s24_prune_avx2_f8e5m2, F8E5M2, 1, F8E5M2, 1)
-PRUNE_KERNEL(s24_prune_avx2_i8, I8, 1, I8, 1)
+
+/* ---------------------------------------------------------------- i8 */
+
+/* See count_integers. */
+typedef struct integers {
+    __m256i kept_abs, pruned_abs; /* 64 bits */
+    __m256i kept_sq, pruned_sq;   /* 32 bits */
+    __m256i max;                  /* of the pruned */
+} integers;
+
+/* Of 64 elements. */
+typedef struct integer_bits {
+    uint64_t pruned, zero, lowest;
+} integer_bits;
+
+/* Squares added by fours. */
+INLINE __m256i add_squares(__m256i sum, __m256i x)
+{
+    return _mm256_add_epi32(sum, _mm256_madd_epi16(_mm256_maddubs_epi16(x, x), _mm256_set1_epi16(1)));
+}
+
+INLINE void add_bytes(const unsigned char *src, unsigned at, integers *s, integer_bits *bits)
+{
+    const __m256i x = load32(src + at), key = _mm256_abs_epi8(x), none = _mm256_setzero_si256();
+    const __m256i losers = losers_bytes(key);
+    const __m256i kept = _mm256_andnot_si256(losers, key), pruned = _mm256_and_si256(losers, key);
+    s->kept_abs = _mm256_add_epi64(s->kept_abs, _mm256_sad_epu8(kept, none));
+    s->pruned_abs = _mm256_add_epi64(s->pruned_abs, _mm256_sad_epu8(pruned, none));
+    s->kept_sq = add_squares(s->kept_sq, kept);
+    s->pruned_sq = add_squares(s->pruned_sq, pruned);
+    s->max = _mm256_max_epu8(s->max, pruned);
+    bits->pruned |= (uint64_t)(unsigned)_mm256_movemask_epi8(losers) << at;
+    bits->zero |= (uint64_t)(unsigned)_mm256_movemask_epi8(_mm256_cmpeq_epi8(x, none)) << at;
+    bits->lowest |= (uint64_t)(unsigned)_mm256_movemask_epi8(key) << at;
+}
+
+/* The 16 kept of 32. */
+INLINE __m128i kept_bytes(const unsigned char *src, uint32_t keep)
+{
+    const __m128i a = split_eight_bytes(src, (uint8_t)keep), b = split_eight_bytes(src + 8, (uint8_t)(keep >> 8));
+    const __m128i c = split_eight_bytes(src + 16, (uint8_t)(keep >> 16)), d = split_eight_bytes(src + 24, (uint8_t)(keep >> 24));
+    return _mm_unpacklo_epi64(_mm_unpacklo_epi32(a, b), _mm_unpacklo_epi32(c, d));
+}
+
+/* 64 elements of which the lowest are `real`, the others 0. */
+INLINE void prune_chunk_i8(const unsigned char *src, unsigned char *values, uint8_t *positions, uint64_t real,
+                           integers *s, s24_lanes *lanes)
+{
+    integer_bits bits = {0, 0, 0};
+    add_bytes(src, 0, s, &bits);
+    add_bytes(src, 32, s, &bits);
+    const uint64_t keep = ~bits.pruned, nibbles = positions_of(keep);
+    _mm_storeu_si128((__m128i *)(void *)values, kept_bytes(src, (uint32_t)keep));
+    _mm_storeu_si128((__m128i *)(void *)(values + 16), kept_bytes(src + 32, (uint32_t)(keep >> 32)));
+    memcpy(positions, &nibbles, 8);
+    count_integers(lanes, keep, bits.zero, bits.lowest, real);
+}
+
+static void integers_end(const integers *s, s24_lanes *lanes)
+{
+    uint64_t kept_abs[4], pruned_abs[4];
+    int32_t kept_sq[8], pruned_sq[8];
+    uint8_t max[32];
+    memcpy(kept_abs, &s->kept_abs, 32);
+    memcpy(pruned_abs, &s->pruned_abs, 32);
+    memcpy(kept_sq, &s->kept_sq, 32);
+    memcpy(pruned_sq, &s->pruned_sq, 32);
+    memcpy(max, &s->max, 32);
+    for (unsigned i = 0; i < 8; i++) {
+        lanes->kept_abs[0] += i < 4 ? (double)kept_abs[i] : 0;
+        lanes->pruned_abs[0] += i < 4 ? (double)pruned_abs[i] : 0;
+        lanes->kept_sq[0] += kept_sq[i];
+        lanes->pruned_sq[0] += pruned_sq[i];
+    }
+    for (unsigned i = 0; i < 32; i++) {
+        lanes->max_abs_error = max[i] > lanes->max_abs_error ? max[i] : lanes->max_abs_error;
+    }
+}
+
+size_t s24_prune_avx2_i8(const void *dense, size_t groups, void *kept, uint8_t *positions, s24_lanes *lanes)
+{
+    const unsigned char *src = dense;
+    unsigned char *values = kept;
+    size_t g = 0;
+    while (g < groups) {
+        integers s = {0};
+        for (size_t i = 0; i < INTEGER_CHUNKS && groups - g >= 16; i++, g += 16) {
+            prefetch_pages(src + 4 * g, 64);
+            prefetch_written(values + 2 * g, 32);
+            prune_chunk_i8(src + 4 * g, values + 2 * g, positions + g / 2, UINT64_MAX, &s, lanes);
+        }
+        if (groups - g < 16) {
+            const size_t rest = groups - g;
+            unsigned char padded[64] = {0}, stored[32];
+            uint64_t nibbles;
+            memcpy(padded, src + 4 * g, 4 * rest);
+            prune_chunk_i8(padded, stored, (uint8_t *)&nibbles, (UINT64_C(1) << 4 * rest) - 1, &s, lanes);
+            memcpy(values + 2 * g, stored, 2 * rest);
+            nibbles &= (UINT64_C(1) << 4 * rest) - 1;
+            memcpy(positions + g / 2, &nibbles, (rest + 1) / 2);
+            g = groups;
+        }
+        integers_end(&s, lanes);
+    }
+    return groups;
+}
 
 VECTOR_END
 

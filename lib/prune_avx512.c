@@ -23,9 +23,9 @@
  * one another: the lanes of s24_lanes, twice. (vpcompress takes two operations for each vector, and leaves half a one.)
  *
  * A chunk of 64 elements is selected, split, widened and summed up in rounds of one loop, each step a round after the
- * one before, handing on through the L1 cache: a load that also converts f32 to f64 is one operation, from a register it
- * takes two. In each round the loop so reads as much as in any other, and computes while it waits for memory. (Three
- * loops over blocks read and prefetch in bursts: 0.85 of that from memory.)
+ * one before, handing on through the L1 cache: from there to f64 takes two operations for any eight f32, and from the
+ * upper half of a register three. In each round the loop so reads as much as in any other, and computes while it waits
+ * for memory. (Three loops over blocks read and prefetch in bursts: 0.85 of that from memory.)
  *
  * What prune_avx2.c says about exact sums, zeros and non-finite elements holds here, too.
  */
@@ -189,7 +189,7 @@ INLINE __m512 without_sign(__m512 x)
     return _mm512_castsi512_ps(_mm512_and_si512(_mm512_castps_si512(x), _mm512_set1_epi32(INT32_MAX)));
 }
 
-/* acc + x * x of eight f32 in memory: on the way from there a conversion takes one operation, otherwise two. */
+/* acc + x * x of 16 f32 in memory: the upper half of a register would take an operation more. */
 INLINE void add_floats(__m512d *abs, __m512d *sq, const float x[16])
 {
     const __m512d low = _mm512_cvtps_pd(_mm256_loadu_ps(x)), high = _mm512_cvtps_pd(_mm256_loadu_ps(x + 8));
@@ -488,10 +488,8 @@ INLINE void prune_block(s24_dtype from, unsigned in, s24_dtype to, unsigned out,
     s->min = _mm512_set1_epi8(INT8_MAX);
     for (size_t i = 0; i < chunks + BATCH + 2; i++) {
         if (i < chunks) {
-            prefetch_ahead(src + CHUNK * in * i, CHUNK * in);
-            if (in >= 4) {
-                prefetch_page(src + CHUNK * in * i, CHUNK * in);
-            }
+            prefetch_pages(src + CHUNK * in * i, CHUNK * in);
+            prefetch_written(values + CHUNK / 2 * out * i, CHUNK / 2 * out);
             b.keep[i] = select_keep(from, in, src + CHUNK * in * i);
         }
         if (i % BATCH == BATCH - 1 && i - (BATCH - 1) < chunks) {
@@ -630,17 +628,14 @@ PRUNE_KERNEL(s24_prune_avx512_f8e5m2, F8E5M2, 1, F8E5M2, 1)
 
 /* ---------------------------------------------------------------- i8 */
 
-/*
- * Sums of integers are exact below 2^53, in whatever order and type: no f64 is needed, and no splitting. What is not kept
- * of a vector is made 0 in it, and the reverse. A panel's sum of squares is below 2^18 * 2^14.
- */
+/* See count_integers. */
 typedef struct integers {
     __m512i kept_abs, pruned_abs; /* 64 bits */
     __m512i kept_sq, pruned_sq;   /* 32 bits */
     __m512i max;                  /* of the pruned */
 } integers;
 
-/* Squares of unsigned bytes, added by fours. What is multiplied with is signed: of 128 the negative square is added. */
+/* Squares added by fours. */
 INLINE __m512i add_squares(__m512i sum, __m512i x)
 {
     return _mm512_add_epi32(sum, _mm512_madd_epi16(_mm512_maddubs_epi16(x, x), _mm512_set1_epi16(1)));
@@ -660,20 +655,8 @@ INLINE void prune_chunk_i8(const unsigned char *src, unsigned char *values, uint
     s->kept_sq = add_squares(s->kept_sq, kept);
     s->pruned_sq = add_squares(s->pruned_sq, pruned);
     s->max = _mm512_max_epu8(s->max, pruned);
-    const uint64_t nonzero = _mm512_test_epi8_mask(x, x), lowest = _mm512_movepi8_mask(_mm512_abs_epi8(x));
-    uint64_t broken = nonzero & ~keep;
-    broken |= broken >> 1;
-    broken |= broken >> 2;
-    lanes->broken_groups += (uint64_t)__builtin_popcountll(broken & EVERY_GROUP(1));
-    lanes->kept_zeros += (uint64_t)__builtin_popcountll(keep & ~nonzero & real);
-    if (lowest) {
-        lanes->kept_sq[0] += 2 * 128 * 128 * __builtin_popcountll(lowest & keep);
-        lanes->pruned_sq[0] += 2 * 128 * 128 * __builtin_popcountll(lowest & ~keep);
-    }
+    count_integers(lanes, keep, _mm512_testn_epi8_mask(x, x), _mm512_movepi8_mask(_mm512_abs_epi8(x)), real);
 }
-
-/* Before 32 bits overflow: a chunk adds at most 2^16 to one of them. */
-#define INTEGER_CHUNKS 8192
 
 INLINE void integers_end(const integers *s, s24_lanes *lanes)
 {
@@ -699,7 +682,10 @@ size_t s24_prune_avx512_i8(const void *dense, size_t groups, void *kept, uint8_t
     while (g < groups) {
         integers s = {0};
         for (size_t i = 0; i < INTEGER_CHUNKS && groups - g >= 16; i++, g += 16) {
-            prefetch_ahead(src + 4 * g, CHUNK);
+            prefetch_pages(src + 4 * g, CHUNK);
+            if (i % 2 == 0) {
+                prefetch_written(values + 2 * g, CHUNK);
+            }
             prune_chunk_i8(src + 4 * g, values + 2 * g, positions + g / 2, UINT64_MAX, &s, lanes);
         }
         if (groups - g < 16) {

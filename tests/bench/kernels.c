@@ -123,14 +123,18 @@ static void run_panel(const task *t, size_t panel_rows, size_t cols, unsigned ch
                       unsigned char *to)
 {
     const size_t n = panel_rows * cols, values = values_bytes(&t->r, PANEL);
-    const s24_panel panel = {.rows = panel_rows, .cols = cols, .dense = from, .values = planes, .positions = planes + values};
+    s24_plain_checker checker;
+    s24_error err;
+    const s24_panel panel = {.rows = panel_rows, .cols = cols, .dense = from, .values = planes, .positions = planes + values,
+                             .tap = t->checked ? &checker.tap : NULL};
     s24_sums sums;
     s24_fault fault;
     bool ok = true;
     switch (t->r.what) {
     case PRUNE:
-        ok = s24_prune_panel(&t->pruner, &panel, &sums, &fault);
-        sink += t->checked ? s24_plain_check(&(s24_plain){.hash = 1}, 0, planes, values + PANEL / 8) : 0;
+        ok = !t->checked || s24_plain_checker_begin(&checker, &(s24_plain){.hash = 1}, 0, &err) == S24_OK;
+        ok = ok && s24_prune_panel(&t->pruner, &panel, &sums, &fault);
+        sink += t->checked ? s24_plain_checker_end(&checker) : 0;
         break;
     case UNPACK: ok = s24_unpack_panel(&t->unpacker, panel_rows, cols, planes, panel.positions, to, &fault); break;
     case COMPLY: sink += s24_broken_groups(&t->complier, panel_rows, cols, from); break;

@@ -275,6 +275,32 @@ static void assert_same_fault(const s24_fault *a, const s24_fault *b, const char
                   b->kind, b->row, b->col, b->value);
 }
 
+/* What a tap is told, one piece behind another. */
+static unsigned char told[ARENA];
+static size_t told_bytes;
+
+static void tap_start(void *ctx)
+{
+    *(size_t *)ctx = 0;
+}
+
+static void tap_add(void *ctx, const void *data, size_t bytes)
+{
+    size_t *at = ctx;
+    ck_assert(bytes <= sizeof told - *at);
+    memcpy(told + *at, data, bytes);
+    *at += bytes;
+}
+
+static const s24_tap tap = {.start = tap_start, .add = tap_add, .ctx = &told_bytes};
+
+static void assert_told(const buffer *values, const buffer *positions, const char *what)
+{
+    ck_assert_msg(told_bytes == values->size + positions->size && memcmp(told, values->data, values->size) == 0 &&
+                      memcmp(told + values->size, positions->data, positions->size) == 0,
+                  "%s: the tap was told something else", what);
+}
+
 /* The panel in src_buffer by the kernel and by the generic code, into pairs of buffers. Whether it was accepted. */
 static bool prune_both(const prune_case *c, size_t rows, size_t cols, bool allow_nonfinite, const char *what)
 {
@@ -288,10 +314,14 @@ static bool prune_both(const prune_case *c, size_t rows, size_t cols, bool allow
         const s24_panel panel = {
             .rows = rows, .cols = cols, .dense = src_buffer.data,
             .values = buffer_place(&out_buffer[generic], rows * groups * 2 * p.to->bytes, random_gap()),
-            .positions = buffer_place(&positions_buffer[generic], rows * ((groups + 1) / 2), random_gap())};
+            .positions = buffer_place(&positions_buffer[generic], rows * ((groups + 1) / 2), random_gap()),
+            .tap = &tap};
         ok[generic] = s24_prune_panel(&p, &panel, &sums[generic], &fault[generic]);
         buffer_check(&out_buffer[generic]);
         buffer_check(&positions_buffer[generic]);
+        if (ok[generic]) {
+            assert_told(&out_buffer[generic], &positions_buffer[generic], what);
+        }
     }
     buffer_check(&src_buffer);
     ck_assert_msg(ok[0] == ok[1], "%s: %s, which the generic code does not", what, ok[0] ? "accepts" : "refuses");
@@ -332,6 +362,12 @@ START_TEST(prune_random)
     for (int kind = 0; kind < INPUTS; kind++) {
         place_input(c, (input)kind, 3, 10000 + below(64));
         prune_both(c, 3, src_buffer.size / 3 / s24_info(c->from)->bytes, true, c->name);
+    }
+    /* Longer than what is done between two words to a tap: a row, and rows that are joined. */
+    for (int kind = 0; kind < INPUTS; kind++) {
+        const size_t rows = 1 + (size_t)kind % 2, cols = kind % 2 ? 16640 : 33000 + below(64);
+        place_input(c, (input)kind, rows, cols);
+        prune_both(c, rows, cols, true, c->name);
     }
 }
 END_TEST
