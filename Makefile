@@ -208,6 +208,7 @@ fuzz:
 TRUST_SRC := $(sort $(wildcard tests/trust/*.c))
 TRUST_DAMAGES := 1000000
 TRUST_KILLS := 2000
+TRUST_MATRICES := 1000000
 TRUST_GIB := 1024
 
 $(OBJ)/tests/trust/%: tests/trust/%.c $(OBJ)/libs24.a
@@ -223,7 +224,9 @@ trust-crowd: $(OUT)/s24
 	@python3 tests/trust/crowd.py $(OUT)/s24
 trust-soak: $(OUT)/s24
 	@python3 tests/trust/soak.py $(OUT)/s24 $(TRUST_GIB)
-trust: trust-damage trust-kills trust-crowd trust-soak
+trust-differ: $(OUT)/s24
+	@/usr/bin/python3 tests/trust/differ.py $(OUT)/s24 $(TRUST_MATRICES)
+trust: trust-damage trust-differ trust-kills trust-crowd trust-soak
 
 coverage:
 	+$(MAKE) --no-print-directory OUT=build/coverage CFLAGS='-O0 -g --coverage' unit cli-tests
@@ -299,7 +302,7 @@ clean:
 	rm -rf build
 
 .PHONY: all unit cli-tests oracle demo demo-check man-lint man-examples check test check-asan check-ubsan check-tsan \
-    check-arm64 emulated-tests check-layers check-hardening lint bench fuzz trust trust-damage trust-kills trust-crowd trust-soak coverage deps deps-arm64 install uninstall installcheck dist \
+    check-arm64 emulated-tests check-layers check-hardening lint bench fuzz trust trust-damage trust-differ trust-kills trust-crowd trust-soak coverage deps deps-arm64 install uninstall installcheck dist \
     help clean FORCE
 .DELETE_ON_ERROR:
 -include $(LIB_OBJ:.o=.d) $(FORMATS_OBJ:.o=.d) $(CLI_OBJ:.o=.d) $(UNIT_BIN:=.d) $(EXAMPLE_BIN:=.d) $(BENCH_BIN:=.d)

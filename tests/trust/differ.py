@@ -1,0 +1,112 @@
+#!/usr/bin/python3
+"""A million small matrices, pruned by numpy and by s24 on every instruction set.
+
+    differ.py S24 [MATRICES [SEED]]
+
+Models of 2,000 matrices of one shape and dtype: random bits, normal numbers, few distinct ones with their ties, both zeros
+and subnormals. What `prune` writes is the same file for every instruction set and number of threads; values and positions
+are those of tests/oracle/oracle.py, and `decompress` gives its masked matrices.
+"""
+import hashlib
+import json
+import os
+import struct
+import subprocess
+import sys
+import tempfile
+
+import numpy as np
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "oracle"))
+import oracle  # noqa: E402
+
+MODEL = 2000
+CAPS = ("generic", "neon", "avx2", "avx512", "best")
+NARROWER = {"f64": ("f32", "f16", "bf16"), "f32": ("f16", "bf16"), "f16": ("f32",), "bf16": ("f32",)}
+
+
+def random_model(rng, name, shape):
+    a = oracle.random_array(rng, name, shape)
+    kind = rng.integers(3)
+    if kind == 0 and name in ("f64", "f32", "f16"):  # any finite bits: subnormals, too
+        bits = rng.integers(0, 256, a.size * a.itemsize, dtype="u1").view(a.dtype).reshape(shape)
+        a = np.where(np.isfinite(bits), bits, 0).astype(a.dtype)
+        a = np.where(np.abs(a.astype("f8")) < 6e4, a, 1).astype(a.dtype)  # fits f16
+    elif kind == 1:
+        a = np.where(rng.random(shape) < 0.6, np.zeros(1, a.dtype), a).astype(a.dtype)
+    return a
+
+
+def write_model(path, a, name):
+    count, size = a.shape[0], a[0].nbytes
+    entries = {"%d" % i: {"dtype": oracle.DTYPES[name][1], "shape": list(a.shape[1:]),
+                          "data_offsets": [i * size, (i + 1) * size]} for i in range(count)}
+    text = json.dumps(entries)
+    text += " " * (-len(text) % 8)
+    with open(path, "wb") as f:
+        f.write(struct.pack("<Q", len(text)) + text.encode() + a.tobytes())
+
+
+def planes(path, count, kind):
+    tensors, _ = oracle.parse_safetensors(path)
+    return b"".join(tensors["%d.s24.%s" % (i, kind)][1].tobytes() for i in range(count))
+
+
+def data_of(path):
+    with open(path, "rb") as f:
+        content = f.read()
+    return content[8 + struct.unpack("<Q", content[:8])[0]:]
+
+
+def one_model(s24, rng, count):
+    name = str(rng.choice(list(oracle.DTYPES)))
+    to = str(rng.choice(NARROWER[name])) if name in NARROWER and rng.integers(3) == 0 else name
+    rows, cols = int(rng.integers(1, 5)), int(rng.integers(1, 40) if rng.integers(4) else rng.integers(40, 700))
+    axis = int(rng.integers(2))
+    what = "%d x %s %dx%d, axis %d, as %s" % (count, name, rows, cols, axis, to)
+    a = random_model(rng, name, (count, rows, cols) if axis else (count, cols, rows))
+    if to == "bf16":  # the oracle rounds normal ones
+        x = np.abs(oracle.values(name, a))
+        a = np.where((x == 0) | ((x > 1e-30) & (x < 1e30)), a, a.dtype.type(1))
+    write_model("m.safetensors", a, name)
+    expected = oracle.Pruned(a, name, axis + 1, to)
+    digests = set()
+    for cap in CAPS:
+        for threads in (1, 2):
+            done = subprocess.run([s24, "prune", "-q", "-f", "--no-sync", "--include", "*", "--axis", str(axis), "--isa", cap, "-T",
+                                   str(threads), *(["--dtype", to] if to != name else []), "m.safetensors", "-o", "m.s24"],
+                                  stderr=subprocess.PIPE)
+            if done.returncode != 0:
+                sys.exit("differ: %s: %s" % (what, done.stderr.decode()))
+            with open("m.s24", "rb") as f:
+                digests.add(hashlib.sha256(f.read()).digest())
+    if len(digests) != 1:
+        sys.exit("differ: %s: %d different files" % (what, len(digests)))
+    if planes("m.s24", count, "positions") != expected.positions.tobytes():
+        sys.exit("differ: %s: other positions than numpy's" % what)
+    if planes("m.s24", count, "values") != expected.values.tobytes():
+        sys.exit("differ: %s: other values than numpy's" % what)
+    done = subprocess.run([s24, "decompress", "-q", "-f", "--no-sync", "--dtype", to, "m.s24", "-o", "m.out"],
+                          stderr=subprocess.PIPE)
+    if done.returncode != 0 or data_of("m.out") != expected.dense.tobytes():
+        sys.exit("differ: %s: decompressed otherwise %s" % (what, done.stderr.decode()))
+
+
+def main():
+    s24 = os.path.abspath(sys.argv[1])
+    wanted = int(sys.argv[2]) if len(sys.argv) > 2 else 1000000
+    seed = int(sys.argv[3]) if len(sys.argv) > 3 else 24
+    np.seterr(all="ignore")
+    rng = np.random.default_rng(seed)
+    done = 0
+    with tempfile.TemporaryDirectory(prefix="s24-differ-") as place:
+        os.chdir(place)
+        while done < wanted:
+            count = min(MODEL, wanted - done)
+            one_model(s24, rng, count)
+            done += count
+        os.chdir("/")
+    print("%d matrices, seed %d: numpy and %d caps by 1 and 2 threads agree" % (done, seed, len(CAPS)))
+
+
+main()
