@@ -134,7 +134,7 @@ static s24_status read_index(s24_checkpoint *c, const s24_io *io, s24_error *err
     c->index_bytes = (size_t)in->size;
     status = status == S24_OK ? s24_input_read_new(in, 0, &c->index_text, c->index_bytes, err) : status;
     s24_input_close(in);
-    return status == S24_OK ? s24_json_parse(c->index_text, c->index_bytes, &c->json, err) : status;
+    return status == S24_OK ? s24_json_parse(c->index_text, c->index_bytes, SIZE_MAX, &c->json, err) : status;
 }
 
 /* A shard's name: one component of a path, that no terminal and no file system takes amiss. */

@@ -14,6 +14,8 @@
 #define DAMAGED "is damaged: "
 #define RECOVER "; s24 decompress --salvage recovers what is whole"
 
+#define MEMBER_VALUES_MAX 1000 /* in s24.layout, s24.file and each of s24.tensors: far more than they have */
+
 /* ---------------------------------------------------------------- recognising */
 
 static bool contains(const unsigned char *data, size_t n, const char *text)
@@ -254,13 +256,22 @@ static s24_status take_user_metadata(s24_plain *plain, const s24_contents *store
     return S24_OK;
 }
 
-static s24_status parse_member(const s24_contents *stored, const char *key, cJSON **json, s24_error *err)
+static const char *member_text(const s24_contents *stored, const char *key, s24_error *err)
 {
     const char *text = metadata_get(stored, key);
     if (!text) {
-        return s24_fail(err, S24_ERR_DATA, "its header is no .s24 header: metadata %s is missing", key);
+        s24_fail(err, S24_ERR_DATA, "its header is no .s24 header: metadata %s is missing", key);
     }
-    const s24_status status = s24_json_parse(text, strlen(text), json, err);
+    return text;
+}
+
+static s24_status parse_member(const s24_contents *stored, const char *key, cJSON **json, s24_error *err)
+{
+    const char *text = member_text(stored, key, err);
+    if (!text) {
+        return S24_ERR_DATA;
+    }
+    const s24_status status = s24_json_parse(text, strlen(text), MEMBER_VALUES_MAX, json, err);
     return status == S24_ERR_DATA ? s24_fail(err, status, "its header is no .s24 header: %s is no JSON", key) : status;
 }
 
@@ -367,18 +378,25 @@ static s24_status parse_tensor(s24_plain *plain, const s24_contents *stored, con
 
 static s24_status parse_tensors(s24_plain *plain, const s24_contents *stored, s24_error *err)
 {
-    cJSON *json = NULL, *object;
+    const char *text = member_text(stored, "s24.tensors", err);
+    s24_json_list list = {.text = text, .n = text ? strlen(text) : 0};
     size_t at = 1; /* after .s24.head */
-    s24_status status = parse_member(stored, "s24.tensors", &json, err);
-    if (status == S24_OK && !cJSON_IsArray(json)) {
-        status = bad_header(err, "s24.tensors is no list");
-    } else if (status == S24_OK) {
-        cJSON_ArrayForEach(object, json) {
-            status = status == S24_OK ? parse_tensor(plain, stored, object, &at, err) : status;
+    while (text) {
+        cJSON *object;
+        s24_status status = s24_json_next(&list, MEMBER_VALUES_MAX, &object, err);
+        if (status == S24_ERR_DATA) {
+            return bad_header(err, "s24.tensors is no JSON list");
+        }
+        if (status != S24_OK || !object) {
+            return status;
+        }
+        status = parse_tensor(plain, stored, object, &at, err);
+        cJSON_Delete(object);
+        if (status != S24_OK) {
+            return status;
         }
     }
-    cJSON_Delete(json);
-    return status;
+    return S24_ERR_DATA;
 }
 
 static s24_status check_features(const s24_contents *stored, s24_error *err)

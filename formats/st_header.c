@@ -180,7 +180,7 @@ static s24_status read_string(scan *s, s24_text *out, const char *what)
     out->length = 0;
     if (escaped) { /* rare: cJSON knows how */
         cJSON *json = NULL;
-        const s24_status status = s24_json_parse(quoted, n + 1, &json, &s->error);
+        const s24_status status = s24_json_parse(quoted, n + 1, 1, &json, &s->error);
         if (status != S24_OK) {
             return status;
         }
