@@ -14,6 +14,12 @@
 
 #define S24_PROBE_BYTES 256
 
+/*
+ * In a model, and keys in its metadata: an entry and its line in a report take several times the 50 bytes in which a header
+ * lists it. (The largest models have some 200,000.)
+ */
+#define S24_TENSORS_MAX 262144
+
 typedef struct s24_layout s24_layout;
 
 /* One tensor of a file. */
@@ -56,6 +62,7 @@ typedef struct s24_pair {
 typedef struct s24_contents {
     s24_entry *entries;
     size_t count, capacity;
+    size_t most;         /* of either that are taken, of a file that is read; 0: any number */
     s24_pair *metadata;  /* the user's own, in order */
     size_t pairs, pairs_capacity;
 } s24_contents;
@@ -64,6 +71,8 @@ typedef struct s24_contents {
 s24_entry *s24_contents_add(s24_contents *contents, const char *name, s24_dtype dtype, int rank, const size_t *shape,
                             s24_error *err);
 s24_status s24_contents_add_pair(s24_contents *contents, const char *key, const char *value, s24_error *err);
+/* S24_OK, or an error that says that a model must not have so many tensors. */
+s24_status s24_contents_fit(size_t count, s24_error *err);
 void s24_contents_free(s24_contents *contents);
 
 bool s24_ends_with(const char *s, const char *end); /* and is more than that */

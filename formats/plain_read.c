@@ -14,6 +14,7 @@
 #define DAMAGED "is damaged: "
 #define RECOVER "; s24 decompress --salvage recovers what is whole"
 
+#define STORED_MAX (3 * (size_t)S24_TENSORS_MAX + 5) /* with head, metrics, their checks, copy, tail */
 #define MEMBER_VALUES_MAX 1000 /* in s24.layout, s24.file and each of s24.tensors: far more than they have */
 
 /* ---------------------------------------------------------------- recognising */
@@ -413,7 +414,7 @@ static s24_status check_features(const s24_contents *stored, s24_error *err)
 
 static s24_status understand(s24_plain *plain, char *header, const record *r, s24_error *err)
 {
-    s24_contents stored = {0};
+    s24_contents stored = {.most = STORED_MAX};
     uint64_t end;
     s24_status status = s24_st_header_parse(header + 8, (size_t)r->header_bytes - 8, r->header_bytes, &stored, &end, err);
     status = status == S24_OK ? check_features(&stored, err) : status;
@@ -451,6 +452,7 @@ static s24_status plain_open(s24_source *source, s24_error *err)
     }
     s24_plain_init(plain);
     source->state = plain;
+    plain->contents.most = source->contents.most;
     plain->lenient = source->options->salvage;
     char *header = NULL;
     record r;

@@ -319,7 +319,7 @@ static s24_status add_tensor(scan *s, size_t start)
     s24_error error;
     s24_entry *const entry = s24_contents_add(&s->contents, s->name.text, t->dtype, (int)t->rank, t->shape, &error);
     if (!entry) {
-        if (error.status != S24_ERR_DATA) {
+        if (error.status != S24_ERR_DATA || error.sys_errno) { /* too many of them: no fault of this one */
             s->error = error;
             return error.status;
         }
@@ -445,7 +445,7 @@ static s24_status place_entries(s24_contents *contents, uint64_t data_start, uin
 s24_status s24_st_header_parse(const char *json, size_t n, uint64_t data_start, s24_contents *contents,
                                uint64_t *data_bytes, s24_error *err)
 {
-    scan s = {.text = json};
+    scan s = {.text = json, .contents = *contents};
     s24_status status = read_header(&s, n);
     if (status == S24_ERR_DATA && data_start >= n) {
         s.error.offset += data_start - n; /* from the text's to the file's */

@@ -10,8 +10,8 @@
 #define S24_ST_HEADER_MAX 100000000u
 
 /*
- * Fills *contents from the n bytes of JSON: entries in the order of their data, offset = data_start + begin. Refuses,
- * each by name: what is not the grammar, duplicate keys, unknown fields and dtypes, invalid UTF-8, NUL in a name, offsets
+ * Fills *contents, which is empty, from the n bytes of JSON: entries in the order of their data, offset = data_start +
+ * begin. Refuses, each by name: what is not the grammar, more than contents->most, duplicate keys, unknown fields and dtypes, invalid UTF-8, NUL in a name, offsets
  * that do not begin at 0, overlap, leave a hole, or differ from shape x dtype. *data_bytes is where the data end.
  * Allocates at most a small multiple of n.
  */
