@@ -397,25 +397,26 @@ static int compare_places(const void *a, const void *b)
 static s24_status sort_entries(s24_contents *contents, s24_error *err)
 {
     const size_t n = contents->count;
+    s24_entry *const entries = contents->entries;
     place *const places = s24_calloc(n, sizeof *places, err);
-    s24_entry *const sorted = s24_calloc(n, sizeof *sorted, err);
-    if (!places || !sorted) {
-        free(places);
-        free(sorted);
+    if (!places) {
         return S24_ERR_SYSTEM;
     }
     for (size_t i = 0; i < n; i++) {
-        const s24_entry *const e = &contents->entries[i];
-        places[i] = (place){e->offset, e->offset + e->bytes, i};
+        places[i] = (place){entries[i].offset, entries[i].offset + entries[i].bytes, i};
     }
     qsort(places, n, sizeof *places, compare_places);
-    for (size_t i = 0; i < n; i++) {
-        sorted[i] = contents->entries[places[i].index];
+    for (size_t i = 0; i < n; i++) { /* in place: cycle by cycle each goes where it belongs */
+        const s24_entry first = entries[i];
+        size_t to = i;
+        for (size_t from; (from = places[to].index) != i; to = from) {
+            entries[to] = entries[from];
+            places[to].index = to;
+        }
+        entries[to] = first;
+        places[to].index = to;
     }
     free(places);
-    free(contents->entries);
-    contents->entries = sorted;
-    contents->capacity = n ? n : 1;
     return S24_OK;
 }
 
