@@ -469,15 +469,15 @@ s24_status s24_st_header_parse(const char *json, size_t n, uint64_t data_start, 
 
 /* ---------------------------------------------------------------- writing */
 
-static void write_entry(s24_text *text, const s24_entry *entry, uint64_t data_start)
+void s24_st_header_write_tensor(s24_text *text, const char *name, s24_dtype dtype, int rank, const size_t *shape,
+                                uint64_t begin, uint64_t end)
 {
-    const unsigned long long begin = entry->offset - data_start;
-    s24_text_json_string(text, entry->name);
-    s24_text_printf(text, ":{\"dtype\":\"%s\",\"shape\":[", s24_info(entry->dtype)->st_name);
-    for (int d = 0; d < entry->rank; d++) {
-        s24_text_printf(text, d ? ",%zu" : "%zu", entry->shape[d]);
+    s24_text_json_string(text, name);
+    s24_text_printf(text, ":{\"dtype\":\"%s\",\"shape\":[", s24_info(dtype)->st_name);
+    for (int d = 0; d < rank; d++) {
+        s24_text_printf(text, d ? ",%zu" : "%zu", shape[d]);
     }
-    s24_text_printf(text, "],\"data_offsets\":[%llu,%llu]}", begin, begin + entry->bytes);
+    s24_text_printf(text, "],\"data_offsets\":[%llu,%llu]}", (unsigned long long)begin, (unsigned long long)end);
 }
 
 void s24_st_header_write(s24_text *text, const s24_contents *contents, uint64_t data_start)
@@ -494,8 +494,10 @@ void s24_st_header_write(s24_text *text, const s24_contents *contents, uint64_t 
         s24_text_add(text, "}", 1);
     }
     for (size_t i = 0; i < contents->count; i++) {
+        const s24_entry *const e = &contents->entries[i];
+        const uint64_t begin = e->offset - data_start;
         s24_text_add(text, ",", i > 0 || contents->pairs > 0);
-        write_entry(text, &contents->entries[i], data_start);
+        s24_st_header_write_tensor(text, e->name, e->dtype, e->rank, e->shape, begin, begin + e->bytes);
     }
     s24_text_add(text, "}", 1);
 }

@@ -30,6 +30,10 @@ void s24_text_add(s24_text *text, const char *data, size_t n);
 void s24_text_printf(s24_text *text, const char *format, ...) S24_PRINTF(2, 3);
 void s24_text_json_string(s24_text *text, const char *value); /* quoted and escaped */
 
+/* Appends one of the header's tensors: "NAME":{...}. */
+void s24_st_header_write_tensor(s24_text *text, const char *name, s24_dtype dtype, int rank, const size_t *shape,
+                                uint64_t begin, uint64_t end);
+
 /*
  * Appends the header's JSON, "{...}" without padding: __metadata__ first when there are pairs, then the tensors in
  * order, with offsets relative to data_start.

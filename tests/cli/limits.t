@@ -76,3 +76,15 @@ done
 run inspect model
 expect_status 3
 expect_error model "$refused"
+
+# what cannot fit into a header: each name is in it four times
+{
+    printf '{"'
+    head -c 26000000 /dev/zero | tr '\0' n
+    printf '":{"dtype":"F32","shape":[1,4],"data_offsets":[0,16]}}'
+} >text
+{ u64 "$(size_of text)" && cat text && f32 1 2 3 4; } >m.safetensors
+run prune m.safetensors -o m.s24
+expect_status 3
+expect_error m.s24 "too long names: the header would be beyond safetensors' 100,000,000 bytes"
+expect_no_file m.s24
