@@ -116,6 +116,9 @@ void s24_contents_free(s24_contents *contents)
         free(e->shape);
         free(e->method);
         free(e->reason);
+        if (e->pruned && --e->pruned->owners == 0) {
+            free(e->pruned);
+        }
         for (size_t p = 0; p < e->plane_count; p++) {
             free(e->planes[p].name);
             free(e->planes[p].shape);
@@ -129,6 +132,21 @@ void s24_contents_free(s24_contents *contents)
     free(contents->entries);
     free(contents->metadata);
     *contents = (s24_contents){0};
+}
+
+s24_status s24_entry_pack(s24_entry *entry, int axis, s24_error *err)
+{
+    if (!entry->pruned) {
+        entry->pruned = s24_calloc(1, sizeof *entry->pruned, err);
+        if (!entry->pruned) {
+            return S24_ERR_SYSTEM;
+        }
+        entry->pruned->owners = 1;
+    }
+    const s24_status status = s24_geometry_init(&entry->pruned->geometry, entry->stored, entry->rank, entry->shape, axis,
+                                                &entry->axis, err);
+    entry->packed = status == S24_OK;
+    return status;
 }
 
 bool s24_ends_with(const char *s, const char *end)

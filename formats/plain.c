@@ -73,7 +73,7 @@ bool s24_plain_sizes_valid(const s24_plain *plain)
 
 s24_panels s24_plain_panels(const s24_plain *plain, const s24_entry *entry)
 {
-    return s24_panels_of(&entry->geometry, plain->panel_groups);
+    return s24_panels_of(&entry->pruned->geometry, plain->panel_groups);
 }
 
 size_t s24_plain_carried_panels(const s24_plain *plain, const s24_entry *entry)
@@ -88,7 +88,7 @@ size_t s24_plain_panel_count(const s24_plain *plain, const s24_entry *entry)
 
 s24_plain_place s24_plain_panel_place(const s24_entry *entry, const s24_panel_place *place)
 {
-    const s24_geometry *g = &entry->geometry;
+    const s24_geometry *g = &entry->pruned->geometry;
     const unsigned bytes = s24_info(entry->stored)->bytes;
     return (s24_plain_place){
         .values = entry->offset + (place->row * g->row_values + 2 * place->group) * bytes,
@@ -151,8 +151,8 @@ bool s24_plain_canonical(const s24_entry *entry, const s24_panel_place *place, c
 {
     const size_t row_bytes = (place->groups + 1) / 2;
     const unsigned bytes = s24_info(entry->stored)->bytes;
-    const size_t last = entry->geometry.cols - 4 * (entry->geometry.groups - 1); /* elements of a row's last group */
-    const bool at_end = place->group + place->groups == entry->geometry.groups;
+    const size_t last = entry->pruned->geometry.cols - 4 * (entry->pruned->geometry.groups - 1); /* elements of a row's last group */
+    const bool at_end = place->group + place->groups == entry->pruned->geometry.groups;
     for (size_t r = 0; r < place->rows; r++) {
         for (size_t g = plainly_canonical(positions + r * row_bytes, place->groups); g < 2 * row_bytes; g++) {
             const unsigned nibble = positions[r * row_bytes + g / 2] >> (g % 2 * 4) & 15;
@@ -384,8 +384,8 @@ static s24_status add_tensor(layout *l, s24_entry *e, s24_error *err)
         }
     }
     if (e->packed) {
-        const size_t values[2] = {e->geometry.rows, e->geometry.row_values};
-        const size_t positions[2] = {e->geometry.rows, e->geometry.row_positions};
+        const size_t values[2] = {e->pruned->geometry.rows, e->pruned->geometry.row_values};
+        const size_t positions[2] = {e->pruned->geometry.rows, e->pruned->geometry.row_positions};
         status = add_stored(l, &(part){e->name, ".s24.values", e->stored, 2, values}, &e->offset, err);
         status = status == S24_OK
             ? add_stored(l, &(part){e->name, ".s24.positions", S24_U8, 2, positions}, &e->positions, err) : status;

@@ -357,13 +357,12 @@ static s24_status parse_tensor(s24_plain *plain, const s24_contents *stored, con
     }
     e->fortran = order && strcmp(order, "F") == 0;
     e->big_endian = endian && strcmp(endian, "big") == 0;
-    e->packed = method != NULL;
     e->method = method ? strdup(method) : NULL;
     e->reason = reason ? strdup(reason) : NULL;
     if ((method && !e->method) || (reason && !e->reason)) {
         return s24_fail_memory(err, 0);
     }
-    if (!e->packed) {
+    if (!method) {
         *at += 2; /* data, checks */
         return S24_OK;
     }
@@ -373,8 +372,7 @@ static s24_status parse_tensor(s24_plain *plain, const s24_contents *stored, con
     }
     s24_status status = stored_dtype(stored, *at, name, dtype, &e->stored, err);
     *at += 3; /* values, positions, checks */
-    return status == S24_OK
-        ? s24_geometry_init(&e->geometry, e->stored, rank, e->shape, (int)axis, &e->axis, err) : status;
+    return status == S24_OK ? s24_entry_pack(e, (int)axis, err) : status;
 }
 
 static s24_status parse_tensors(s24_plain *plain, const s24_contents *stored, s24_error *err)
@@ -599,8 +597,8 @@ s24_status s24_plain_read_carried(const s24_entry *entry, const s24_checks *chec
 /* What the shape alone says: how many elements there are, and how many of them cannot have been kept. */
 static bool counts_fit(const s24_entry *e)
 {
-    const s24_geometry *const g = &e->geometry;
-    return e->sums.total_count == g->num_elements && e->sums.pruned_count == g->rows * s24_pruned_per_row(g->cols);
+    const s24_geometry *const g = &e->pruned->geometry;
+    return e->pruned->sums.total_count == g->num_elements && e->pruned->sums.pruned_count == g->rows * s24_pruned_per_row(g->cols);
 }
 
 static s24_status read_metrics(s24_source *source, s24_error *err)
@@ -622,7 +620,7 @@ static s24_status read_metrics(s24_source *source, s24_error *err)
     for (size_t i = 0; i < source->contents.count && status == S24_OK && !damaged; i++) {
         s24_entry *e = &source->contents.entries[i];
         if (e->packed) {
-            if (!s24_plain_get_sums(&e->sums, slots + at) || !counts_fit(e)) {
+            if (!s24_plain_get_sums(&e->pruned->sums, slots + at) || !counts_fit(e)) {
                 status = s24_fail_at(err, m->offset + at, "the recorded metrics make no sense; " S24_PLAIN_ADVICE);
             }
             at += 8 * S24_METRICS_SLOTS;
