@@ -10,6 +10,7 @@
 #define INDEX_SUFFIX ".index.json"
 #define ADVICE "correct the index, or save the model again"
 #define INDEX_MAX 100000000u /* as a safetensors header: the same names are in both */
+#define INDEX_VALUES_MAX (S24_TENSORS_MAX + 1000) /* the tensors', and what else is in it */
 
 static bool is_directory(const char *path)
 {
@@ -134,7 +135,7 @@ static s24_status read_index(s24_checkpoint *c, const s24_io *io, s24_error *err
     c->index_bytes = (size_t)in->size;
     status = status == S24_OK ? s24_input_read_new(in, 0, &c->index_text, c->index_bytes, err) : status;
     s24_input_close(in);
-    return status == S24_OK ? s24_json_parse(c->index_text, c->index_bytes, &c->json, err) : status;
+    return status == S24_OK ? s24_json_parse(c->index_text, c->index_bytes, INDEX_VALUES_MAX, &c->json, err) : status;
 }
 
 /* A shard's name: one component of a path, that no terminal and no file system takes amiss. */
@@ -448,9 +449,10 @@ static s24_status gather(s24_source *source, s24_error *err)
     for (size_t i = 0; i < source->part_count; i++) {
         all->capacity += source->parts[i]->contents.count;
     }
-    all->entries = s24_calloc(all->capacity, sizeof *all->entries, err);
+    const s24_status status = s24_contents_fit(all->capacity, err);
+    all->entries = status == S24_OK ? s24_calloc(all->capacity, sizeof *all->entries, err) : NULL;
     if (!all->entries) {
-        return S24_ERR_SYSTEM;
+        return status == S24_OK ? S24_ERR_SYSTEM : status;
     }
     for (size_t i = 0; i < source->part_count; i++) {
         s24_source *part = source->parts[i];

@@ -126,15 +126,15 @@ static s24_status end_tensor(void *ctx, s24_error *err)
 
 static s24_batches batches_of(const s24_entry *e)
 {
-    const s24_panels panels = s24_panels_of(&e->geometry, S24_PANEL_GROUPS);
-    return s24_batches_of(&panels, e->geometry.cols, s24_info(e->dtype)->bytes, s24_entry_transposed(e, e->axis));
+    const s24_panels panels = s24_panels_of(&e->pruned->geometry, S24_PANEL_GROUPS);
+    return s24_batches_of(&panels, e->pruned->geometry.cols, s24_info(e->dtype)->bytes, s24_entry_transposed(e, e->axis));
 }
 
 static s24_status comply_job_init(comply_job *job, s24_error *err)
 {
     const s24_entry *e = job->entry;
     job->complier = s24_complier_of(e->dtype, job->run->io->isa);
-    job->result = (s24_compliance){.groups = (uint64_t)e->geometry.rows * e->geometry.groups};
+    job->result = (s24_compliance){.groups = (uint64_t)e->pruned->geometry.rows * e->pruned->geometry.groups};
     job->batches = batches_of(e);
     const size_t bytes = job->batches.elements * job->complier.info->bytes;
     job->pieces[0] = sizeof(comply_buffers);

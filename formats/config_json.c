@@ -90,7 +90,7 @@ static bool is_key(const char *text, const member *m, const char *name)
         return n == strlen(name) + 2 && memcmp(text + m->key + 1, name, n - 2) == 0;
     }
     cJSON *json = NULL;
-    const bool same = s24_json_parse(text + m->key, n, &json, NULL) == S24_OK && strcmp(json->valuestring, name) == 0;
+    const bool same = s24_json_parse(text + m->key, n, 1, &json, NULL) == S24_OK && strcmp(json->valuestring, name) == 0;
     cJSON_Delete(json);
     return same;
 }

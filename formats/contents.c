@@ -50,11 +50,22 @@ static char *copy_string(const char *s, s24_error *err)
     return copy;
 }
 
+s24_status s24_contents_fit(size_t count, s24_error *err)
+{
+    return count <= S24_TENSORS_MAX ? S24_OK
+        : s24_fail_unsupported(err, "too many tensors: s24 takes %d a model at most; split the model",
+                               S24_TENSORS_MAX);
+}
+
 s24_entry *s24_contents_add(s24_contents *contents, const char *name, s24_dtype dtype, int rank, const size_t *shape,
                             s24_error *err)
 {
     s24_entry entry = {.dtype = dtype, .stored = dtype, .rank = rank};
     if (s24_dense_bytes(dtype, rank, shape, &entry.bytes, err) != S24_OK) {
+        return NULL;
+    }
+    if (contents->most && contents->count == contents->most) {
+        s24_contents_fit(SIZE_MAX, err);
         return NULL;
     }
     s24_entry *entries = grow(contents->entries, contents->count, &contents->capacity, sizeof entry, err);
@@ -78,6 +89,10 @@ s24_entry *s24_contents_add(s24_contents *contents, const char *name, s24_dtype 
 
 s24_status s24_contents_add_pair(s24_contents *contents, const char *key, const char *value, s24_error *err)
 {
+    if (contents->most && contents->pairs == contents->most) {
+        return s24_fail_unsupported(err, "too many keys in its metadata: s24 takes %d at most; leave some out",
+                                    S24_TENSORS_MAX);
+    }
     s24_pair *pairs = grow(contents->metadata, contents->pairs, &contents->pairs_capacity, sizeof *pairs, err);
     if (!pairs) {
         return S24_ERR_SYSTEM;
@@ -101,6 +116,9 @@ void s24_contents_free(s24_contents *contents)
         free(e->shape);
         free(e->method);
         free(e->reason);
+        if (e->pruned && --e->pruned->owners == 0) {
+            free(e->pruned);
+        }
         for (size_t p = 0; p < e->plane_count; p++) {
             free(e->planes[p].name);
             free(e->planes[p].shape);
@@ -114,6 +132,21 @@ void s24_contents_free(s24_contents *contents)
     free(contents->entries);
     free(contents->metadata);
     *contents = (s24_contents){0};
+}
+
+s24_status s24_entry_pack(s24_entry *entry, int axis, s24_error *err)
+{
+    if (!entry->pruned) {
+        entry->pruned = s24_calloc(1, sizeof *entry->pruned, err);
+        if (!entry->pruned) {
+            return S24_ERR_SYSTEM;
+        }
+        entry->pruned->owners = 1;
+    }
+    const s24_status status = s24_geometry_init(&entry->pruned->geometry, entry->stored, entry->rank, entry->shape, axis,
+                                                &entry->axis, err);
+    entry->packed = status == S24_OK;
+    return status;
 }
 
 bool s24_ends_with(const char *s, const char *end)

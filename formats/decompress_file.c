@@ -289,7 +289,7 @@ static s24_batches batches_of(const unpack_run *run, const s24_task *task)
 {
     const s24_entry *e = task->entry, *out = s24_target_entry(run->target, task->planned);
     const s24_panels panels = s24_plain_panels(s24_plain_of(e->source), e);
-    return s24_batches_of(&panels, e->geometry.cols, s24_info(out->dtype)->bytes, s24_entry_transposed(out, e->axis));
+    return s24_batches_of(&panels, e->pruned->geometry.cols, s24_info(out->dtype)->bytes, s24_entry_transposed(out, e->axis));
 }
 
 static void set_pieces(unpack_job *job)
@@ -385,7 +385,7 @@ static s24_status count_wanted(unpack_run *run, s24_error *err)
     for (size_t i = 0; i < c->count; i++) {
         const s24_entry *e = &c->entries[i];
         found += wanted(run, e);
-        run->all += !wanted(run, e) ? 0 : e->packed ? e->geometry.num_elements * (uint64_t)s24_info(e->dtype)->bytes : e->bytes;
+        run->all += !wanted(run, e) ? 0 : e->packed ? e->pruned->geometry.num_elements * (uint64_t)s24_info(e->dtype)->bytes : e->bytes;
     }
     return found || !run->request->tensor ? S24_OK
         : s24_fail(err, S24_ERR_USAGE, "%s: no tensor %s; s24 inspect lists the names", run->source->in->name,

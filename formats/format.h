@@ -14,7 +14,22 @@
 
 #define S24_PROBE_BYTES 256
 
+/*
+ * In a model, and keys in its metadata: an entry and its line in a report take several times the 50 bytes in which a header
+ * lists it. (The largest models have some 200,000.)
+ */
+#define S24_TENSORS_MAX 262144
+
 typedef struct s24_layout s24_layout;
+
+/* What tensors that are pruned have besides: most of what files list are none. */
+typedef struct s24_pruned {
+    s24_geometry geometry;
+    s24_sums sums;          /* of a .s24 once they are read; of others once it was pruned or measured */
+    bool counted;           /* the dense data were read, and have input_zeros elements equal to 0 */
+    uint64_t input_zeros;
+    unsigned owners;        /* entries: that of a plan has the source's */
+} s24_pruned;
 
 /* One tensor of a file. */
 typedef struct s24_entry {
@@ -33,15 +48,11 @@ typedef struct s24_entry {
 
     /* Pruned tensors: in a .s24, and in the plan of one. */
     bool packed;
+    bool elsewhere;         /* of another job's share: not part of this one's report */
     s24_dtype stored;       /* of the kept values */
     int axis;
+    s24_pruned *pruned;     /* NULL unless s24_entry_pack set it */
     char *method;           /* NULL: carried, not pruned */
-    s24_geometry geometry;
-    s24_sums sums;
-    bool counted;           /* the dense data were read, and have input_zeros elements equal to 0 */
-    uint64_t input_zeros;
-
-    bool elsewhere;         /* of another job's share: not part of this one's report */
     char *reason;           /* why it was not pruned, or how the axis was chosen; NULL: nothing to tell */
     uint64_t positions;     /* offsets in a .s24: of the positions, */
     uint64_t checks;        /* of the checks (also of a carried tensor), */
@@ -56,6 +67,7 @@ typedef struct s24_pair {
 typedef struct s24_contents {
     s24_entry *entries;
     size_t count, capacity;
+    size_t most;         /* of either that are taken, of a file that is read; 0: any number */
     s24_pair *metadata;  /* the user's own, in order */
     size_t pairs, pairs_capacity;
 } s24_contents;
@@ -64,7 +76,12 @@ typedef struct s24_contents {
 s24_entry *s24_contents_add(s24_contents *contents, const char *name, s24_dtype dtype, int rank, const size_t *shape,
                             s24_error *err);
 s24_status s24_contents_add_pair(s24_contents *contents, const char *key, const char *value, s24_error *err);
+/* S24_OK, or an error that says that a model must not have so many tensors. */
+s24_status s24_contents_fit(size_t count, s24_error *err);
 void s24_contents_free(s24_contents *contents);
+
+/* The tensor is to be stored pruned along the axis (or S24_AXIS_AUTO): sets axis, pruned, and, unless it cannot, packed. */
+s24_status s24_entry_pack(s24_entry *entry, int axis, s24_error *err);
 
 bool s24_ends_with(const char *s, const char *end); /* and is more than that */
 

@@ -412,7 +412,7 @@ static s24_status json_open(s24_source *source, s24_error *err)
     unsigned char *data = NULL;
     s24_input *decoded = NULL;
     s24_status status = read_text(source->in, &text, &n, err);
-    status = status == S24_OK ? s24_json_parse(text, n, &json, err) : status;
+    status = status == S24_OK ? s24_json_parse(text, n, SIZE_MAX, &json, err) : status;
     free(text);
     status = status == S24_OK ? decode(json, &source->contents, &data, &bytes, err) : status;
     cJSON_Delete(json);

@@ -33,6 +33,7 @@ typedef struct checker {
     size_t n, at;
     level levels[MAX_DEPTH]; /* what is open */
     size_t depth;
+    size_t values, most;     /* seen, and allowed */
     json_key *keys;          /* of all open objects, a stack */
     size_t count, capacity;
     s24_error *err;
@@ -423,6 +424,9 @@ static s24_status open_level(checker *c, bool object)
 static s24_status check_value(checker *c, bool *opened)
 {
     skip_blanks(c);
+    if (c->values++ == c->most) {
+        return s24_fail_at(c->err, c->at, "byte %zu: more than the %zu values that s24 takes here", c->at, c->most);
+    }
     const int first = look(c);
     *opened = first == '{' || first == '[';
     if (*opened) {
@@ -460,36 +464,68 @@ static s24_status check_member(checker *c, bool *opened)
     return check_value(c, opened);
 }
 
-s24_status s24_json_check(const char *text, size_t n, s24_error *err)
+/* The value at c->at, which is moved behind it. */
+static s24_status check_whole(checker *c)
 {
-    checker c = {.text = text, .n = n, .err = err};
     bool opened = false;
-    s24_status status = check_value(&c, &opened);
-    while (status == S24_OK && c.depth > 0) {
-        status = check_member(&c, &opened);
+    s24_status status = check_value(c, &opened);
+    while (status == S24_OK && c->depth > 0) {
+        status = check_member(c, &opened);
     }
-    if (status == S24_OK) {
-        skip_blanks(&c);
-        if (c.at < n) {
-            status = refuse(&c, "something follows the end of the JSON value");
-        }
-    }
-    free(c.keys);
+    free(c->keys);
     return status;
 }
 
-s24_status s24_json_parse(const char *text, size_t n, cJSON **json, s24_error *err)
+static s24_status check_end(checker *c)
 {
-    const s24_status status = s24_json_check(text, n, err);
-    if (status != S24_OK) {
-        return status;
+    skip_blanks(c);
+    return c->at < c->n ? refuse(c, "something follows the end of the JSON value") : S24_OK;
+}
+
+static s24_status build(const char *text, size_t n, cJSON **json, s24_error *err)
+{
+    *json = cJSON_ParseWithLength(text, n);
+    return *json ? S24_OK : s24_fail(err, S24_ERR_SYSTEM, "no memory for %zu bytes of JSON", n);
+}
+
+static s24_status check(const char *text, size_t n, size_t most, s24_error *err)
+{
+    checker c = {.text = text, .n = n, .most = most, .err = err};
+    const s24_status status = check_whole(&c);
+    return status == S24_OK ? check_end(&c) : status;
+}
+
+s24_status s24_json_check(const char *text, size_t n, s24_error *err)
+{
+    return check(text, n, SIZE_MAX, err);
+}
+
+s24_status s24_json_parse(const char *text, size_t n, size_t most, cJSON **json, s24_error *err)
+{
+    const s24_status status = check(text, n, most, err);
+    return status == S24_OK ? build(text, n, json, err) : status;
+}
+
+s24_status s24_json_next(s24_json_list *list, size_t most, cJSON **element, s24_error *err)
+{
+    checker c = {.text = list->text, .n = list->n, .at = list->at, .most = most, .err = err};
+    const bool first = list->at == 0;
+    *element = NULL;
+    skip_blanks(&c);
+    if (first && !take(&c, '[')) {
+        return refuse(&c, "a list is missing");
     }
-    cJSON *const parsed = cJSON_ParseWithLength(text, n);
-    if (!parsed) {
-        return s24_fail(err, S24_ERR_SYSTEM, "no memory for %zu bytes of JSON", n);
+    skip_blanks(&c);
+    if (take(&c, ']')) {
+        return check_end(&c);
     }
-    *json = parsed;
-    return S24_OK;
+    if (!first && !take(&c, ',')) {
+        return refuse(&c, "a comma or ] is missing");
+    }
+    const size_t start = c.at;
+    const s24_status status = check_whole(&c);
+    list->at = c.at;
+    return status == S24_OK ? build(list->text + start, c.at - start, element, err) : status;
 }
 
 /* ---------------------------------------------------------------- access */

@@ -12,10 +12,21 @@
 
 /*
  * Parses n bytes as exactly one JSON value. S24_ERR_DATA with the byte's offset: not JSON, numbers beyond f64, duplicate
- * keys (compared after unescaping), "\u0000", lone surrogates, invalid UTF-8, deeper than 128. The caller frees *json
- * with cJSON_Delete.
+ * keys (compared after unescaping), "\u0000", lone surrogates, invalid UTF-8, deeper than 128, more than `most` values,
+ * lists and objects among them: each takes 80 bytes. The caller frees *json with cJSON_Delete.
  */
-s24_status s24_json_parse(const char *text, size_t n, cJSON **json, s24_error *err);
+s24_status s24_json_parse(const char *text, size_t n, size_t most, cJSON **json, s24_error *err);
+
+/*
+ * The elements of a text that is one JSON list, one by one: not all are in memory at a time. From {text, n, 0} on; *element
+ * is the caller's to delete, NULL after the last. Errors as above, `most` of each element.
+ */
+typedef struct s24_json_list {
+    const char *text;
+    size_t n, at;
+} s24_json_list;
+
+s24_status s24_json_next(s24_json_list *list, size_t most, cJSON **element, s24_error *err);
 
 /* The same checks without building anything. */
 s24_status s24_json_check(const char *text, size_t n, s24_error *err);

@@ -87,8 +87,8 @@ s24_status s24_tensor_load(const char *path, const char *name, s24_tensor **tens
     }
     status = status == S24_OK ? s24_plain_end(e->source, err) : status;
     if (status == S24_OK) {
-        const s24_prune_metrics m = s24_metrics_from_sums(&e->sums);
-        t->sparsity_percent = e->sums.total_count ? m.sparsity_percent : 0;
+        const s24_prune_metrics m = s24_metrics_from_sums(&e->pruned->sums);
+        t->sparsity_percent = e->pruned->sums.total_count ? m.sparsity_percent : 0;
         *tensor = t;
         if (metrics) {
             *metrics = m;
@@ -196,11 +196,12 @@ static s24_status plan_tensor(s24_plain *plain, const char *name, const s24_tens
     if (!e) {
         return S24_ERR_SYSTEM;
     }
-    e->packed = true;
     e->stored = t->dtype;
-    e->axis = t->axis;
-    e->geometry = t->geometry;
-    e->sums = metrics->sums;
+    const s24_status status = s24_entry_pack(e, t->axis, err);
+    if (status != S24_OK) {
+        return status;
+    }
+    e->pruned->sums = metrics->sums;
     e->method = strdup(method);
     return e->method && plain->tool && plain->container ? S24_OK : s24_fail_memory(err, 0);
 }

@@ -47,16 +47,15 @@ void s24_plain_init(s24_plain *plain)
     *plain = (s24_plain){.panel_groups = S24_PANEL_GROUPS, .panel_bytes = S24_PANEL_BYTES};
 }
 
-static void free_layout(s24_plain *plain)
+static void free_header(s24_plain *plain)
 {
     free(plain->header);
     plain->header = NULL;
-    s24_contents_free(&plain->stored);
 }
 
 void s24_plain_free(s24_plain *plain)
 {
-    free_layout(plain);
+    free_header(plain);
     s24_contents_free(&plain->contents);
     free(plain->tool);
     free(plain->container);
@@ -74,7 +73,7 @@ bool s24_plain_sizes_valid(const s24_plain *plain)
 
 s24_panels s24_plain_panels(const s24_plain *plain, const s24_entry *entry)
 {
-    return s24_panels_of(&entry->geometry, plain->panel_groups);
+    return s24_panels_of(&entry->pruned->geometry, plain->panel_groups);
 }
 
 size_t s24_plain_carried_panels(const s24_plain *plain, const s24_entry *entry)
@@ -89,7 +88,7 @@ size_t s24_plain_panel_count(const s24_plain *plain, const s24_entry *entry)
 
 s24_plain_place s24_plain_panel_place(const s24_entry *entry, const s24_panel_place *place)
 {
-    const s24_geometry *g = &entry->geometry;
+    const s24_geometry *g = &entry->pruned->geometry;
     const unsigned bytes = s24_info(entry->stored)->bytes;
     return (s24_plain_place){
         .values = entry->offset + (place->row * g->row_values + 2 * place->group) * bytes,
@@ -152,8 +151,8 @@ bool s24_plain_canonical(const s24_entry *entry, const s24_panel_place *place, c
 {
     const size_t row_bytes = (place->groups + 1) / 2;
     const unsigned bytes = s24_info(entry->stored)->bytes;
-    const size_t last = entry->geometry.cols - 4 * (entry->geometry.groups - 1); /* elements of a row's last group */
-    const bool at_end = place->group + place->groups == entry->geometry.groups;
+    const size_t last = entry->pruned->geometry.cols - 4 * (entry->pruned->geometry.groups - 1); /* elements of a row's last group */
+    const bool at_end = place->group + place->groups == entry->pruned->geometry.groups;
     for (size_t r = 0; r < place->rows; r++) {
         for (size_t g = plainly_canonical(positions + r * row_bytes, place->groups); g < 2 * row_bytes; g++) {
             const unsigned nibble = positions[r * row_bytes + g / 2] >> (g % 2 * 4) & 15;
@@ -260,36 +259,52 @@ static void describe_file(const s24_plain *plain, s24_text *text)
     s24_text_add(text, "}", 1);
 }
 
-static s24_status add_text_pair(s24_contents *stored, const char *key, s24_text *text, s24_error *err)
+/* How a file is laid out: a pass over what it stores, in its order, which writes the header or compares one that exists. */
+typedef struct layout {
+    s24_plain *plain;
+    s24_text *text;               /* of the header so far, while it is written */
+    const s24_contents *expected; /* what a header lists, while that is compared; otherwise NULL */
+    size_t matched;               /* of these */
+    uint64_t at;                  /* where the next stored tensor begins */
+} layout;
+
+/* One more of the metadata. */
+static void write_pair(s24_text *text, const char *prefix, const char *key, const char *value)
 {
-    const s24_status status = text->failed ? s24_fail_memory(err, text->length)
-                                           : s24_contents_add_pair(stored, key, text->text, err);
-    s24_text_free(text);
-    return status;
+    s24_text whole = {0};
+    s24_text_printf(&whole, "%s%s", prefix, key);
+    s24_text_add(text, ",", 1);
+    s24_text_json_string(text, whole.failed ? "" : whole.text);
+    s24_text_add(text, ":", 1);
+    s24_text_json_string(text, value);
+    text->failed = text->failed || whole.failed;
+    s24_text_free(&whole);
+}
+
+/* A pair whose value was put together, and is freed. */
+static void write_own_pair(s24_text *text, const char *key, s24_text *value)
+{
+    write_pair(text, "", key, value->failed ? "" : value->text);
+    text->failed = text->failed || value->failed;
+    s24_text_free(value);
 }
 
 /* Our keys first, so that the file shows itself in its first bytes; then the user's, out of the way of ours. */
-static s24_status add_metadata(s24_plain *plain, s24_error *err)
+static void write_metadata(const s24_plain *plain, s24_text *text)
 {
-    s24_text layout = {0}, file = {0}, tensors = {0};
-    s24_text_printf(&layout, "{\"panel_groups\":%zu,\"panel_bytes\":%zu}", plain->panel_groups, plain->panel_bytes);
-    describe_file(plain, &file);
-    describe_tensors(&plain->contents, &tensors);
-    s24_status status = s24_contents_add_pair(&plain->stored, "s24", "1", err);
-    const s24_status statuses[] = {add_text_pair(&plain->stored, "s24.layout", &layout, err),
-                                   add_text_pair(&plain->stored, "s24.file", &file, err),
-                                   add_text_pair(&plain->stored, "s24.tensors", &tensors, err)};
-    for (size_t i = 0; i < sizeof statuses / sizeof *statuses; i++) {
-        status = status == S24_OK ? statuses[i] : status;
-    }
-    for (size_t i = 0; i < plain->contents.pairs && status == S24_OK; i++) {
+    s24_text value = {0};
+    s24_text_printf(text, "\"__metadata__\":{\"s24\":\"1\"");
+    s24_text_printf(&value, "{\"panel_groups\":%zu,\"panel_bytes\":%zu}", plain->panel_groups, plain->panel_bytes);
+    write_own_pair(text, "s24.layout", &value);
+    describe_file(plain, &value);
+    write_own_pair(text, "s24.file", &value);
+    describe_tensors(&plain->contents, &value);
+    write_own_pair(text, "s24.tensors", &value);
+    for (size_t i = 0; i < plain->contents.pairs; i++) {
         const s24_pair *pair = &plain->contents.metadata[i];
-        s24_text key = {0};
-        s24_text_printf(&key, "%s%s", strncmp(pair->key, "s24", 3) == 0 ? "s24.user." : "", pair->key);
-        status = key.failed ? s24_fail_memory(err, 0) : s24_contents_add_pair(&plain->stored, key.text, pair->value, err);
-        s24_text_free(&key);
+        write_pair(text, strncmp(pair->key, "s24", 3) == 0 ? "s24.user." : "", pair->key, pair->value);
     }
-    return status;
+    s24_text_add(text, "}", 1);
 }
 
 /* A stored tensor: that of `name` + `suffix`. */
@@ -301,66 +316,66 @@ typedef struct part {
 } part;
 
 /* The next one that the header lists is this, there. */
-static s24_status match_stored(s24_plain *plain, const part *p, uint64_t offset, uint64_t bytes, s24_error *err)
+static s24_status match_stored(layout *l, const part *p, uint64_t bytes, s24_error *err)
 {
-    if (plain->matched == plain->expected->count) {
+    if (l->matched == l->expected->count) {
         return s24_fail(err, S24_ERR_DATA, "its header is no .s24 header: it has tensors too few");
     }
-    const s24_entry *e = &plain->expected->entries[plain->matched++];
+    const s24_entry *e = &l->expected->entries[l->matched++];
     const size_t n = strlen(p->name);
     const bool same = strncmp(e->name, p->name, n) == 0 && strcmp(e->name + n, p->suffix) == 0 && e->dtype == p->dtype &&
-                      e->rank == p->rank && e->offset == offset && e->bytes == bytes &&
+                      e->rank == p->rank && e->offset == l->at && e->bytes == bytes &&
                       (p->rank == 0 || memcmp(e->shape, p->shape, (size_t)p->rank * sizeof *p->shape) == 0);
     return same ? S24_OK : s24_fail(err, S24_ERR_DATA, "its header is no .s24 header: %s is not what s24.tensors says",
                                     e->name);
 }
 
-static s24_status list_stored(s24_plain *plain, const part *p, uint64_t offset, s24_error *err)
+static s24_status write_stored(const layout *l, const part *p, uint64_t bytes, s24_error *err)
 {
-    s24_text full = {0};
-    s24_text_printf(&full, "%s%s", p->name, p->suffix);
-    s24_entry *e = full.failed ? NULL : s24_contents_add(&plain->stored, full.text, p->dtype, p->rank, p->shape, err);
-    if (full.failed) {
-        s24_fail_memory(err, strlen(p->name));
-    }
-    s24_text_free(&full);
-    if (e) {
-        e->offset = offset;
-    }
-    return e ? S24_OK : S24_ERR_SYSTEM;
+    const uint64_t begin = l->at - l->plain->header_bytes;
+    s24_text whole = {0};
+    s24_text_printf(&whole, "%s%s", p->name, p->suffix);
+    s24_text_add(l->text, ",", 1);
+    s24_st_header_write_tensor(l->text, whole.failed ? "" : whole.text, p->dtype, p->rank, p->shape, begin, begin + bytes);
+    const bool failed = whole.failed || l->text->failed;
+    s24_text_free(&whole);
+    return failed ? s24_fail_memory(err, l->text->length) : S24_OK;
 }
 
 /* Behind everything before it. */
-static s24_status add_stored(s24_plain *plain, const char *name, const char *suffix, s24_dtype dtype, int rank,
-                             const size_t *shape, uint64_t *offset, uint64_t *at, s24_error *err)
+static s24_status add_stored(layout *l, const part *p, uint64_t *offset, s24_error *err)
 {
-    const part p = {.name = name, .suffix = suffix, .dtype = dtype, .rank = rank, .shape = shape};
     uint64_t bytes;
     size_t end;
-    s24_status status = s24_dense_bytes(dtype, rank, shape, &bytes, err);
+    s24_status status = s24_dense_bytes(p->dtype, p->rank, p->shape, &bytes, err);
     if (status != S24_OK) {
         return status;
     }
-    if (!s24_add((size_t)*at, (size_t)bytes, &end)) {
+    if (!s24_add((size_t)l->at, (size_t)bytes, &end)) {
         return s24_fail(err, S24_ERR_DATA, "the file would be too large");
     }
-    status = plain->expected ? match_stored(plain, &p, *at, bytes, err) : list_stored(plain, &p, *at, err);
-    *offset = *at;
-    *at = end;
+    status = l->expected ? match_stored(l, p, bytes, err) : write_stored(l, p, bytes, err);
+    *offset = l->at;
+    l->at = end;
     return status;
 }
 
-/* A u64 a panel, zeros, a u64 over this section, up to the next multiple of 64. */
-static s24_status add_checks(s24_plain *plain, const char *name, s24_entry *entry, uint64_t *at, s24_error *err)
+/* Plain bytes. */
+static s24_status add_bytes(layout *l, const char *name, const char *suffix, size_t n, uint64_t *offset, s24_error *err)
 {
-    const uint64_t need = *at + 8 * (uint64_t)s24_plain_panel_count(plain, entry) + 8;
-    const uint64_t end = (need + ALIGN - 1) / ALIGN * ALIGN;
-    const size_t shape[1] = {(size_t)(end - *at)};
-    entry->checks_bytes = shape[0];
-    return add_stored(plain, name, ".s24.checks", S24_U8, 1, shape, &entry->checks, at, err);
+    return add_stored(l, &(part){name, suffix, S24_U8, 1, &n}, offset, err);
 }
 
-static s24_status add_tensor(s24_plain *plain, s24_entry *e, uint64_t *at, s24_error *err)
+/* A u64 a panel, zeros, a u64 over this section, up to the next multiple of 64. */
+static s24_status add_checks(layout *l, const char *name, s24_entry *entry, s24_error *err)
+{
+    const uint64_t need = l->at + 8 * (uint64_t)s24_plain_panel_count(l->plain, entry) + 8;
+    const uint64_t end = (need + ALIGN - 1) / ALIGN * ALIGN;
+    entry->checks_bytes = end - l->at;
+    return add_bytes(l, name, ".s24.checks", (size_t)entry->checks_bytes, &entry->checks, err);
+}
+
+static s24_status add_tensor(layout *l, s24_entry *e, s24_error *err)
 {
     s24_status status;
     for (int d = 0; d < e->rank; d++) { /* only an array without elements can have such a one */
@@ -369,57 +384,83 @@ static s24_status add_tensor(s24_plain *plain, s24_entry *e, uint64_t *at, s24_e
         }
     }
     if (e->packed) {
-        const size_t values[2] = {e->geometry.rows, e->geometry.row_values};
-        const size_t positions[2] = {e->geometry.rows, e->geometry.row_positions};
-        status = add_stored(plain, e->name, ".s24.values", e->stored, 2, values, &e->offset, at, err);
+        const size_t values[2] = {e->pruned->geometry.rows, e->pruned->geometry.row_values};
+        const size_t positions[2] = {e->pruned->geometry.rows, e->pruned->geometry.row_positions};
+        status = add_stored(l, &(part){e->name, ".s24.values", e->stored, 2, values}, &e->offset, err);
         status = status == S24_OK
-            ? add_stored(plain, e->name, ".s24.positions", S24_U8, 2, positions, &e->positions, at, err) : status;
+            ? add_stored(l, &(part){e->name, ".s24.positions", S24_U8, 2, positions}, &e->positions, err) : status;
     } else {
         const char *suffix = strstr(e->name, ".s24.") ? ".s24.dense" : "";
-        status = add_stored(plain, e->name, suffix, e->dtype, e->rank, e->shape, &e->offset, at, err);
+        status = add_stored(l, &(part){e->name, suffix, e->dtype, e->rank, e->shape}, &e->offset, err);
     }
-    return status == S24_OK ? add_checks(plain, e->name, e, at, err) : status;
+    return status == S24_OK ? add_checks(l, e->name, e, err) : status;
 }
 
 /* All stored tensors; the header itself has header_bytes bytes. */
-static s24_status add_all(s24_plain *plain, s24_error *err)
+static s24_status add_all(layout *l, s24_error *err)
 {
-    const size_t record[1] = {S24_RECORD_BYTES}, copy[1] = {plain->header_bytes};
-    uint64_t at = plain->header_bytes, head;
+    s24_plain *const plain = l->plain;
+    uint64_t head;
     size_t pruned = 0;
-    s24_status status = plain->expected ? S24_OK : add_metadata(plain, err);
-    status = status == S24_OK ? add_stored(plain, "", ".s24.head", S24_U8, 1, record, &head, &at, err) : status;
+    l->at = plain->header_bytes;
+    s24_status status = add_bytes(l, "", ".s24.head", S24_RECORD_BYTES, &head, err);
     for (size_t i = 0; i < plain->contents.count && status == S24_OK; i++) {
         pruned += plain->contents.entries[i].packed;
-        status = add_tensor(plain, &plain->contents.entries[i], &at, err);
+        status = add_tensor(l, &plain->contents.entries[i], err);
     }
-    const size_t metrics[2] = {pruned, S24_METRICS_SLOTS};
-    plain->metrics = (s24_entry){.dtype = S24_F64, .bytes = 8 * S24_METRICS_SLOTS * (uint64_t)pruned};
-    status = status == S24_OK
-        ? add_stored(plain, ".s24.metrics", "", S24_F64, 2, metrics, &plain->metrics.offset, &at, err) : status;
-    status = status == S24_OK ? add_checks(plain, ".s24.metrics", &plain->metrics, &at, err) : status;
-    status = status == S24_OK ? add_stored(plain, ".s24.header", "", S24_U8, 1, copy, &plain->copy, &at, err) : status;
-    status = status == S24_OK ? add_stored(plain, ".s24.tail", "", S24_U8, 1, record, &plain->tail, &at, err) : status;
-    plain->file_size = at;
+    s24_entry *const m = &plain->metrics;
+    const size_t shape[2] = {pruned, S24_METRICS_SLOTS};
+    *m = (s24_entry){.dtype = S24_F64, .bytes = 8 * S24_METRICS_SLOTS * (uint64_t)pruned};
+    status = status == S24_OK ? add_stored(l, &(part){".s24.metrics", "", S24_F64, 2, shape}, &m->offset, err) : status;
+    status = status == S24_OK ? add_checks(l, ".s24.metrics", m, err) : status;
+    status = status == S24_OK ? add_bytes(l, ".s24.header", "", plain->header_bytes, &plain->copy, err) : status;
+    status = status == S24_OK ? add_bytes(l, ".s24.tail", "", S24_RECORD_BYTES, &plain->tail, err) : status;
+    plain->file_size = l->at;
     return status;
 }
 
-/* The header's bytes for the stored tensors at hand, padded with spaces. */
+static s24_status too_long(s24_error *err)
+{
+    return s24_fail(err, S24_ERR_DATA, "too many tensors, or too long names: the header would be beyond safetensors' "
+                    "100,000,000 bytes; split the model");
+}
+
+/* The header's bytes, padded with spaces, where it is header_bytes long; all offsets are set. */
 static s24_status make_header(s24_plain *plain, s24_text *text, s24_error *err)
 {
     static const char spaces[ALIGN + 1] = "                                                                ";
+    layout l = {.plain = plain, .text = text};
     text->length = 0;
-    s24_text_add(text, "\0\0\0\0\0\0\0\0", 8);
-    s24_st_header_write(text, &plain->stored, plain->header_bytes);
+    s24_text_add(text, "\0\0\0\0\0\0\0\0{", 9);
+    write_metadata(plain, text);
+    const s24_status status = add_all(&l, err);
+    if (status != S24_OK) {
+        return status;
+    }
+    s24_text_add(text, "}", 1);
     s24_text_add(text, spaces, (ALIGN - text->length % ALIGN) % ALIGN);
     if (text->failed) {
         return s24_fail_memory(err, text->length);
     }
     if (text->length - 8 > S24_ST_HEADER_MAX) {
-        return s24_fail(err, S24_ERR_DATA, "too many tensors: the header would be beyond safetensors' 100,000,000 bytes");
+        return too_long(err);
     }
     s24_put_u64((unsigned char *)text->text, text->length - 8);
     return S24_OK;
+}
+
+/* Before anything of it is made: a header has at least so many bytes. Every name is in it once more than it has planes. */
+static bool surely_too_long(const s24_contents *contents)
+{
+    static const char described[] = "{'name':'','dtype':'f32','shape':[]},", stored[] = "'':{'dtype':'U8','shape':[0],"
+                                    "'data_offsets':[0,0]},";
+    size_t least = 0;
+    for (size_t i = 0; i < contents->count && least <= S24_ST_HEADER_MAX; i++) {
+        const s24_entry *e = &contents->entries[i];
+        const size_t planes = e->packed ? 3 : 2;
+        least += sizeof described - 1 + planes * (sizeof stored - 1) + (planes + 1) * strlen(e->name);
+    }
+    return least > S24_ST_HEADER_MAX;
 }
 
 /* What was made is JSON: names may come from a .npz, and two stored tensors of one name are a file nobody can open. */
@@ -438,23 +479,24 @@ s24_status s24_plain_lay_out(s24_plain *plain, s24_error *err)
     if (!plain->tool || !plain->container) { /* the copies of him who filled them in */
         return s24_fail_memory(err, 0);
     }
+    if (surely_too_long(&plain->contents)) {
+        return too_long(err);
+    }
     /*
      * The header holds its own length (as the shape of its copy). Begin with none and lay out again with the length that
      * came out, until it stays: lengths only grow, by a digit of that number, so this ends after three rounds.
      */
     s24_text text = {0};
     s24_status status;
+    free_header(plain);
     plain->header_bytes = 0;
     for (;;) {
-        free_layout(plain);
-        status = add_all(plain, err);
-        status = status == S24_OK ? make_header(plain, &text, err) : status;
+        status = make_header(plain, &text, err);
         if (status != S24_OK || text.length == plain->header_bytes) {
             break;
         }
         plain->header_bytes = text.length;
     }
-    s24_contents_free(&plain->stored); /* it is as large as the model has tensors */
     status = status == S24_OK ? try_header(&text, err) : status;
     if (status != S24_OK) {
         s24_text_free(&text);
@@ -468,15 +510,13 @@ s24_status s24_plain_lay_out(s24_plain *plain, s24_error *err)
 s24_status s24_plain_lay_out_as(s24_plain *plain, char *header, size_t header_bytes, const s24_contents *stored,
                                 s24_error *err)
 {
-    free_layout(plain);
+    layout l = {.plain = plain, .expected = stored};
+    free_header(plain);
     plain->header = header;
     plain->header_bytes = header_bytes;
     plain->hash = XXH3_64bits(header, header_bytes);
-    plain->expected = stored;
-    plain->matched = 0;
-    const s24_status status = add_all(plain, err);
-    plain->expected = NULL;
-    return status != S24_OK || plain->matched == stored->count
+    const s24_status status = add_all(&l, err);
+    return status != S24_OK || l.matched == stored->count
         ? status : s24_fail(err, S24_ERR_DATA, "its header is no .s24 header: it has tensors too many");
 }
 

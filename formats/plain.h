@@ -25,9 +25,6 @@ typedef struct s24_plain {
     char *header;            /* the file's first header_bytes bytes */
     size_t header_bytes;
     uint64_t hash;           /* XXH3-64 of the header */
-    s24_contents stored;     /* what the header lists, while it is made: planes, checks, metrics, copy, tail */
-    const s24_contents *expected; /* the same, as a header that exists has it, while that is compared */
-    size_t matched;          /* of these */
     s24_entry metrics;       /* offsets of .s24.metrics and its checks */
     uint64_t copy, tail, file_size;
 

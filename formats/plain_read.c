@@ -14,6 +14,9 @@
 #define DAMAGED "is damaged: "
 #define RECOVER "; s24 decompress --salvage recovers what is whole"
 
+#define STORED_MAX (3 * (size_t)S24_TENSORS_MAX + 5) /* with head, metrics, their checks, copy, tail */
+#define MEMBER_VALUES_MAX 1000 /* in s24.layout, s24.file and each of s24.tensors: far more than they have */
+
 /* ---------------------------------------------------------------- recognising */
 
 static bool contains(const unsigned char *data, size_t n, const char *text)
@@ -254,13 +257,22 @@ static s24_status take_user_metadata(s24_plain *plain, const s24_contents *store
     return S24_OK;
 }
 
-static s24_status parse_member(const s24_contents *stored, const char *key, cJSON **json, s24_error *err)
+static const char *member_text(const s24_contents *stored, const char *key, s24_error *err)
 {
     const char *text = metadata_get(stored, key);
     if (!text) {
-        return s24_fail(err, S24_ERR_DATA, "its header is no .s24 header: metadata %s is missing", key);
+        s24_fail(err, S24_ERR_DATA, "its header is no .s24 header: metadata %s is missing", key);
     }
-    const s24_status status = s24_json_parse(text, strlen(text), json, err);
+    return text;
+}
+
+static s24_status parse_member(const s24_contents *stored, const char *key, cJSON **json, s24_error *err)
+{
+    const char *text = member_text(stored, key, err);
+    if (!text) {
+        return S24_ERR_DATA;
+    }
+    const s24_status status = s24_json_parse(text, strlen(text), MEMBER_VALUES_MAX, json, err);
     return status == S24_ERR_DATA ? s24_fail(err, status, "its header is no .s24 header: %s is no JSON", key) : status;
 }
 
@@ -345,13 +357,12 @@ static s24_status parse_tensor(s24_plain *plain, const s24_contents *stored, con
     }
     e->fortran = order && strcmp(order, "F") == 0;
     e->big_endian = endian && strcmp(endian, "big") == 0;
-    e->packed = method != NULL;
     e->method = method ? strdup(method) : NULL;
     e->reason = reason ? strdup(reason) : NULL;
     if ((method && !e->method) || (reason && !e->reason)) {
         return s24_fail_memory(err, 0);
     }
-    if (!e->packed) {
+    if (!method) {
         *at += 2; /* data, checks */
         return S24_OK;
     }
@@ -361,24 +372,30 @@ static s24_status parse_tensor(s24_plain *plain, const s24_contents *stored, con
     }
     s24_status status = stored_dtype(stored, *at, name, dtype, &e->stored, err);
     *at += 3; /* values, positions, checks */
-    return status == S24_OK
-        ? s24_geometry_init(&e->geometry, e->stored, rank, e->shape, (int)axis, &e->axis, err) : status;
+    return status == S24_OK ? s24_entry_pack(e, (int)axis, err) : status;
 }
 
 static s24_status parse_tensors(s24_plain *plain, const s24_contents *stored, s24_error *err)
 {
-    cJSON *json = NULL, *object;
+    const char *text = member_text(stored, "s24.tensors", err);
+    s24_json_list list = {.text = text, .n = text ? strlen(text) : 0};
     size_t at = 1; /* after .s24.head */
-    s24_status status = parse_member(stored, "s24.tensors", &json, err);
-    if (status == S24_OK && !cJSON_IsArray(json)) {
-        status = bad_header(err, "s24.tensors is no list");
-    } else if (status == S24_OK) {
-        cJSON_ArrayForEach(object, json) {
-            status = status == S24_OK ? parse_tensor(plain, stored, object, &at, err) : status;
+    while (text) {
+        cJSON *object;
+        s24_status status = s24_json_next(&list, MEMBER_VALUES_MAX, &object, err);
+        if (status == S24_ERR_DATA) {
+            return bad_header(err, "s24.tensors is no JSON list");
+        }
+        if (status != S24_OK || !object) {
+            return status;
+        }
+        status = parse_tensor(plain, stored, object, &at, err);
+        cJSON_Delete(object);
+        if (status != S24_OK) {
+            return status;
         }
     }
-    cJSON_Delete(json);
-    return status;
+    return S24_ERR_DATA;
 }
 
 static s24_status check_features(const s24_contents *stored, s24_error *err)
@@ -395,7 +412,7 @@ static s24_status check_features(const s24_contents *stored, s24_error *err)
 
 static s24_status understand(s24_plain *plain, char *header, const record *r, s24_error *err)
 {
-    s24_contents stored = {0};
+    s24_contents stored = {.most = STORED_MAX};
     uint64_t end;
     s24_status status = s24_st_header_parse(header + 8, (size_t)r->header_bytes - 8, r->header_bytes, &stored, &end, err);
     status = status == S24_OK ? check_features(&stored, err) : status;
@@ -433,6 +450,7 @@ static s24_status plain_open(s24_source *source, s24_error *err)
     }
     s24_plain_init(plain);
     source->state = plain;
+    plain->contents.most = source->contents.most;
     plain->lenient = source->options->salvage;
     char *header = NULL;
     record r;
@@ -579,8 +597,8 @@ s24_status s24_plain_read_carried(const s24_entry *entry, const s24_checks *chec
 /* What the shape alone says: how many elements there are, and how many of them cannot have been kept. */
 static bool counts_fit(const s24_entry *e)
 {
-    const s24_geometry *const g = &e->geometry;
-    return e->sums.total_count == g->num_elements && e->sums.pruned_count == g->rows * s24_pruned_per_row(g->cols);
+    const s24_geometry *const g = &e->pruned->geometry;
+    return e->pruned->sums.total_count == g->num_elements && e->pruned->sums.pruned_count == g->rows * s24_pruned_per_row(g->cols);
 }
 
 static s24_status read_metrics(s24_source *source, s24_error *err)
@@ -602,7 +620,7 @@ static s24_status read_metrics(s24_source *source, s24_error *err)
     for (size_t i = 0; i < source->contents.count && status == S24_OK && !damaged; i++) {
         s24_entry *e = &source->contents.entries[i];
         if (e->packed) {
-            if (!s24_plain_get_sums(&e->sums, slots + at) || !counts_fit(e)) {
+            if (!s24_plain_get_sums(&e->pruned->sums, slots + at) || !counts_fit(e)) {
                 status = s24_fail_at(err, m->offset + at, "the recorded metrics make no sense; " S24_PLAIN_ADVICE);
             }
             at += 8 * S24_METRICS_SLOTS;

@@ -90,7 +90,7 @@ static s24_status read_batch(const prune_job *job, prune_buffers *b, size_t batc
 {
     size_t first, count;
     const s24_panel_place place = s24_batch_at(&job->batches, batch, &first, &count);
-    const size_t cols = s24_place_cols(&place, job->entry->geometry.cols);
+    const size_t cols = s24_place_cols(&place, job->entry->pruned->geometry.cols);
     const int axis = job->entry->axis;
     const void *rows;
     s24_status status = S24_OK;
@@ -138,7 +138,7 @@ static s24_status prune_one(prune_job *job, prune_buffers *b, size_t first, size
     }
     const s24_panel panel = {
         .rows = place.rows,
-        .cols = s24_place_cols(&place, job->entry->geometry.cols),
+        .cols = s24_place_cols(&place, job->entry->pruned->geometry.cols),
         .dense = b->weights + before * job->pruner.from->bytes,
         .aux = job->gradient ? b->gradients + before * job->pruner.aux->bytes : NULL,
         .values = planes,
@@ -163,7 +163,7 @@ static s24_status write_dense(prune_job *job, prune_buffers *b, size_t batch, s2
 {
     size_t first, count;
     const s24_panel_place place = s24_batch_at(&job->batches, batch, &first, &count);
-    const size_t cols = s24_place_cols(&place, job->entry->geometry.cols);
+    const size_t cols = s24_place_cols(&place, job->entry->pruned->geometry.cols);
     const s24_target *target = job->run->target;
     const s24_status status = s24_sink_write_rows(target->sink, job->index, job->entry->axis, place.row, place.rows,
                                                   4 * place.group, cols, b->unpacked, b->scratch, err);
@@ -174,7 +174,7 @@ static size_t batch_elements(const prune_job *job, size_t batch)
 {
     size_t first, count;
     const s24_panel_place place = s24_batch_at(&job->batches, batch, &first, &count);
-    return place.rows * s24_place_cols(&place, job->entry->geometry.cols);
+    return place.rows * s24_place_cols(&place, job->entry->pruned->geometry.cols);
 }
 
 /* What was found in a file that was cut off meanwhile is no fault of its data. */
@@ -257,15 +257,15 @@ static s24_status end_tensor(void *ctx, s24_error *err)
     prune_job *job = ctx;
     const s24_target *target = job->run->target;
     s24_status status = S24_OK;
+    s24_pruned *const p = job->entry->pruned; /* the planned entry's, too */
+    p->sums = job->total;
+    p->counted = !job->run->request->output;
+    p->input_zeros = job->zeros;
     if (target->writer) {
-        job->planned->sums = job->total;
         status = s24_plain_writer_end(target->writer, job->planned, err);
     } else if (target->sink) {
         status = s24_sink_end_entry(target->sink, job->index, job->entry->axis, err);
     }
-    job->entry->sums = job->total;
-    job->entry->counted = !job->run->request->output;
-    job->entry->input_zeros = job->zeros;
     if (status == S24_OK) {
         note_negative_zeros(job);
     }
@@ -281,8 +281,8 @@ static bool moved(const prune_run *run, const s24_entry *e, const s24_entry *gra
 static s24_batches batches_of(const prune_run *run, const s24_entry *e, bool transposed)
 {
     const size_t groups = run->request->panel_groups ? run->request->panel_groups : S24_PANEL_GROUPS;
-    const s24_panels panels = s24_panels_of(&e->geometry, groups);
-    return s24_batches_of(&panels, e->geometry.cols, s24_info(e->dtype)->bytes, transposed);
+    const s24_panels panels = s24_panels_of(&e->pruned->geometry, groups);
+    return s24_batches_of(&panels, e->pruned->geometry.cols, s24_info(e->dtype)->bytes, transposed);
 }
 
 /* ---------------------------------------------------------------- the whole file */
@@ -353,7 +353,10 @@ static s24_status plan_entry(void *ctx, const s24_entry *e, s24_contents *plan, 
     copy->packed = e->packed && (!dense || run->format->unfit);
     copy->stored = e->stored;
     copy->axis = e->axis;
-    copy->geometry = e->geometry;
+    copy->pruned = copy->packed ? e->pruned : NULL;
+    if (copy->pruned) {
+        copy->pruned->owners++;
+    }
     copy->method = copy->packed ? strdup(run->method_name) : NULL;
     copy->reason = e->reason ? strdup(e->reason) : NULL;
     return (copy->packed && !copy->method) || (e->reason && !copy->reason) ? s24_fail_memory(err, 0) : S24_OK;

@@ -101,7 +101,7 @@ static void lay_out(s24_contents *contents, uint64_t start)
 s24_status s24_safetensors_header(s24_contents *contents, s24_text *header, s24_error *err)
 {
     unsigned char prefix[PREFIX] = {0};
-    s24_contents again = {0};
+    s24_contents again = {.most = S24_TENSORS_MAX};
     uint64_t data_bytes;
     lay_out(contents, 0);
     s24_text_add(header, (const char *)prefix, PREFIX);

@@ -59,8 +59,7 @@ static s24_status take(s24_entry *e, int axis, bool given, s24_dtype stored, s24
         return s24_fail(err, S24_ERR_USAGE, "%s cannot be stored as %s without scales; leave --dtype out or choose a "
                         "wider one", s24_dtype_name(e->dtype), s24_dtype_name(e->stored));
     }
-    const s24_status status = s24_geometry_init(&e->geometry, e->stored, e->rank, e->shape, axis, &e->axis, err);
-    e->packed = status == S24_OK;
+    const s24_status status = s24_entry_pack(e, axis, err);
     if (status != S24_OK || (e->rank < 3 && !given)) {
         return status;
     }

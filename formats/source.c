@@ -94,6 +94,7 @@ s24_status s24_source_find(s24_source **source, const s24_io *io, const char *pa
     }
     src->io = io;
     src->options = options ? options : &defaults;
+    src->contents.most = S24_TENSORS_MAX;
     s24_status status;
     if (s24_checkpoint_is(path, src->options->format != NULL)) {
         status = s24_checkpoint_find(src, io, path, err);

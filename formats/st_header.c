@@ -180,7 +180,7 @@ static s24_status read_string(scan *s, s24_text *out, const char *what)
     out->length = 0;
     if (escaped) { /* rare: cJSON knows how */
         cJSON *json = NULL;
-        const s24_status status = s24_json_parse(quoted, n + 1, &json, &s->error);
+        const s24_status status = s24_json_parse(quoted, n + 1, 1, &json, &s->error);
         if (status != S24_OK) {
             return status;
         }
@@ -319,7 +319,7 @@ static s24_status add_tensor(scan *s, size_t start)
     s24_error error;
     s24_entry *const entry = s24_contents_add(&s->contents, s->name.text, t->dtype, (int)t->rank, t->shape, &error);
     if (!entry) {
-        if (error.status != S24_ERR_DATA) {
+        if (error.status != S24_ERR_DATA || error.sys_errno) { /* too many of them: no fault of this one */
             s->error = error;
             return error.status;
         }
@@ -397,25 +397,26 @@ static int compare_places(const void *a, const void *b)
 static s24_status sort_entries(s24_contents *contents, s24_error *err)
 {
     const size_t n = contents->count;
+    s24_entry *const entries = contents->entries;
     place *const places = s24_calloc(n, sizeof *places, err);
-    s24_entry *const sorted = s24_calloc(n, sizeof *sorted, err);
-    if (!places || !sorted) {
-        free(places);
-        free(sorted);
+    if (!places) {
         return S24_ERR_SYSTEM;
     }
     for (size_t i = 0; i < n; i++) {
-        const s24_entry *const e = &contents->entries[i];
-        places[i] = (place){e->offset, e->offset + e->bytes, i};
+        places[i] = (place){entries[i].offset, entries[i].offset + entries[i].bytes, i};
     }
     qsort(places, n, sizeof *places, compare_places);
-    for (size_t i = 0; i < n; i++) {
-        sorted[i] = contents->entries[places[i].index];
+    for (size_t i = 0; i < n; i++) { /* in place: cycle by cycle each goes where it belongs */
+        const s24_entry first = entries[i];
+        size_t to = i;
+        for (size_t from; (from = places[to].index) != i; to = from) {
+            entries[to] = entries[from];
+            places[to].index = to;
+        }
+        entries[to] = first;
+        places[to].index = to;
     }
     free(places);
-    free(contents->entries);
-    contents->entries = sorted;
-    contents->capacity = n ? n : 1;
     return S24_OK;
 }
 
@@ -445,7 +446,7 @@ static s24_status place_entries(s24_contents *contents, uint64_t data_start, uin
 s24_status s24_st_header_parse(const char *json, size_t n, uint64_t data_start, s24_contents *contents,
                                uint64_t *data_bytes, s24_error *err)
 {
-    scan s = {.text = json};
+    scan s = {.text = json, .contents = *contents};
     s24_status status = read_header(&s, n);
     if (status == S24_ERR_DATA && data_start >= n) {
         s.error.offset += data_start - n; /* from the text's to the file's */
@@ -468,15 +469,15 @@ s24_status s24_st_header_parse(const char *json, size_t n, uint64_t data_start, 
 
 /* ---------------------------------------------------------------- writing */
 
-static void write_entry(s24_text *text, const s24_entry *entry, uint64_t data_start)
+void s24_st_header_write_tensor(s24_text *text, const char *name, s24_dtype dtype, int rank, const size_t *shape,
+                                uint64_t begin, uint64_t end)
 {
-    const unsigned long long begin = entry->offset - data_start;
-    s24_text_json_string(text, entry->name);
-    s24_text_printf(text, ":{\"dtype\":\"%s\",\"shape\":[", s24_info(entry->dtype)->st_name);
-    for (int d = 0; d < entry->rank; d++) {
-        s24_text_printf(text, d ? ",%zu" : "%zu", entry->shape[d]);
+    s24_text_json_string(text, name);
+    s24_text_printf(text, ":{\"dtype\":\"%s\",\"shape\":[", s24_info(dtype)->st_name);
+    for (int d = 0; d < rank; d++) {
+        s24_text_printf(text, d ? ",%zu" : "%zu", shape[d]);
     }
-    s24_text_printf(text, "],\"data_offsets\":[%llu,%llu]}", begin, begin + entry->bytes);
+    s24_text_printf(text, "],\"data_offsets\":[%llu,%llu]}", (unsigned long long)begin, (unsigned long long)end);
 }
 
 void s24_st_header_write(s24_text *text, const s24_contents *contents, uint64_t data_start)
@@ -493,8 +494,10 @@ void s24_st_header_write(s24_text *text, const s24_contents *contents, uint64_t 
         s24_text_add(text, "}", 1);
     }
     for (size_t i = 0; i < contents->count; i++) {
+        const s24_entry *const e = &contents->entries[i];
+        const uint64_t begin = e->offset - data_start;
         s24_text_add(text, ",", i > 0 || contents->pairs > 0);
-        write_entry(text, &contents->entries[i], data_start);
+        s24_st_header_write_tensor(text, e->name, e->dtype, e->rank, e->shape, begin, begin + e->bytes);
     }
     s24_text_add(text, "}", 1);
 }

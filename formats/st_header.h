@@ -10,8 +10,8 @@
 #define S24_ST_HEADER_MAX 100000000u
 
 /*
- * Fills *contents from the n bytes of JSON: entries in the order of their data, offset = data_start + begin. Refuses,
- * each by name: what is not the grammar, duplicate keys, unknown fields and dtypes, invalid UTF-8, NUL in a name, offsets
+ * Fills *contents, which is empty, from the n bytes of JSON: entries in the order of their data, offset = data_start +
+ * begin. Refuses, each by name: what is not the grammar, more than contents->most, duplicate keys, unknown fields and dtypes, invalid UTF-8, NUL in a name, offsets
  * that do not begin at 0, overlap, leave a hole, or differ from shape x dtype. *data_bytes is where the data end.
  * Allocates at most a small multiple of n.
  */
@@ -29,6 +29,10 @@ void s24_text_free(s24_text *text);
 void s24_text_add(s24_text *text, const char *data, size_t n);
 void s24_text_printf(s24_text *text, const char *format, ...) S24_PRINTF(2, 3);
 void s24_text_json_string(s24_text *text, const char *value); /* quoted and escaped */
+
+/* Appends one of the header's tensors: "NAME":{...}. */
+void s24_st_header_write_tensor(s24_text *text, const char *name, s24_dtype dtype, int rank, const size_t *shape,
+                                uint64_t begin, uint64_t end);
 
 /*
  * Appends the header's JSON, "{...}" without padding: __metadata__ first when there are pairs, then the tensors in

@@ -129,7 +129,7 @@ static s24_status measure_end(void *ctx, s24_error *err)
 {
     measure_job *job = ctx;
     (void)err;
-    job->entry->sums = job->total;
+    job->entry->pruned->sums = job->total;
     return S24_OK;
 }
 
@@ -160,7 +160,7 @@ static const s24_entry *find_original(s24_source *original, const s24_source *pa
 static s24_batches batches_of(const s24_entry *e, const s24_entry *dense)
 {
     const s24_panels panels = s24_plain_panels(s24_plain_of(e->source), e);
-    return s24_batches_of(&panels, e->geometry.cols, s24_info(dense->dtype)->bytes, s24_entry_transposed(dense, e->axis));
+    return s24_batches_of(&panels, e->pruned->geometry.cols, s24_info(dense->dtype)->bytes, s24_entry_transposed(dense, e->axis));
 }
 
 static s24_status measure_job_init(measure_job *job, s24_error *err)
@@ -258,7 +258,8 @@ static s24_status stats_s24(const s24_io *io, s24_source *source, const s24_stat
         status = recomputed ? S24_OK : S24_ERR_SYSTEM;
     }
     for (size_t i = 0; recomputed && i < source->contents.count; i++) {
-        recomputed[i] = source->contents.entries[i].sums;
+        const s24_pruned *p = source->contents.entries[i].pruned;
+        recomputed[i] = p ? p->sums : (s24_sums){0};
     }
     for (size_t i = 0; i < s24_source_files(source) && status == S24_OK; i++) {
         s24_source *file = s24_source_file(source, i);
@@ -266,7 +267,10 @@ static s24_status stats_s24(const s24_io *io, s24_source *source, const s24_stat
         s24_fail_prefix(err, status, "%s: ", file->in->name);
     }
     for (size_t i = 0; recomputed && i < source->contents.count; i++) {
-        source->contents.entries[i].sums = recomputed[i];
+        s24_pruned *p = source->contents.entries[i].pruned;
+        if (p) {
+            p->sums = recomputed[i];
+        }
     }
     free(recomputed);
     return status;

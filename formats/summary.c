@@ -35,20 +35,20 @@ static const char *file_name(const s24_entry *e)
 static s24_status fill_tensor(s24_report_tensor *t, const s24_entry *e, const char *method, s24_error *err)
 {
     const bool packed = e->packed;
-    const uint64_t values = packed ? e->geometry.values_bytes + (uint64_t)e->geometry.positions_bytes : 0;
+    const uint64_t values = packed ? e->pruned->geometry.values_bytes + (uint64_t)e->pruned->geometry.positions_bytes : 0;
     *t = (s24_report_tensor){.dtype = e->dtype, .stored = packed ? e->stored : e->dtype, .rank = e->rank,
                              .axis = packed ? e->axis : -1, .status = S24_TENSOR_DENSE, .bytes_dense = e->bytes};
     t->bytes_stored = packed ? values : e->bytes;
     t->layout = e->layout ? e->layout->name : NULL;
     if (packed) {
-        t->metrics = s24_metrics_from_sums(&e->sums);
-        const bool measured = e->sums.total_count == e->geometry.num_elements;
-        t->status = measured && e->sums.broken_groups == 0 ? S24_TENSOR_PACKED : S24_TENSOR_PRUNED;
-        t->bytes_dense = (uint64_t)e->geometry.num_elements * s24_info(e->dtype)->bytes;
-        t->input_read = e->counted;
-        t->input_zeros = e->input_zeros;
-        t->groups = (uint64_t)e->geometry.rows * e->geometry.groups;
-        t->compliant_groups = t->groups - e->sums.broken_groups;
+        t->metrics = s24_metrics_from_sums(&e->pruned->sums);
+        const bool measured = e->pruned->sums.total_count == e->pruned->geometry.num_elements;
+        t->status = measured && e->pruned->sums.broken_groups == 0 ? S24_TENSOR_PACKED : S24_TENSOR_PRUNED;
+        t->bytes_dense = (uint64_t)e->pruned->geometry.num_elements * s24_info(e->dtype)->bytes;
+        t->input_read = e->pruned->counted;
+        t->input_zeros = e->pruned->input_zeros;
+        t->groups = (uint64_t)e->pruned->geometry.rows * e->pruned->geometry.groups;
+        t->compliant_groups = t->groups - e->pruned->sums.broken_groups;
     }
     t->shape = s24_calloc((size_t)e->rank, sizeof *t->shape, err);
     if (!t->shape || !copy_text(&t->name, *e->name ? e->name : S24_NAMELESS) || !copy_text(&t->reason, e->reason) ||

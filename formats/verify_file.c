@@ -180,7 +180,7 @@ static s24_status open_tensor(void *ctx, size_t number, s24_series *series, s24_
     }
     if (e->packed) {
         job->panels = s24_plain_panels(plain, e);
-        const s24_batches one = s24_batches_of(&job->panels, e->geometry.cols, 1, false);
+        const s24_batches one = s24_batches_of(&job->panels, e->pruned->geometry.cols, 1, false);
         job->pieces[DATA] = s24_batch_planes_bytes(&one, s24_info(e->stored)->bytes);
     } else {
         job->pieces[DATA] = plain->panel_bytes;
@@ -316,7 +316,7 @@ s24_status s24_verify_file(const s24_io *io, const s24_verify_request *q, s24_er
     } else if (run.source->format == &s24_format_s24) {
         for (size_t i = 0; i < run.source->contents.count; i++) {
             const s24_entry *e = &run.source->contents.entries[i];
-            run.all += e->packed ? e->geometry.values_bytes : e->bytes;
+            run.all += e->packed ? e->pruned->geometry.values_bytes : e->bytes;
         }
         for (size_t i = 0; i < s24_source_files(run.source) && status == S24_OK; i++) {
             status = verify_s24(&run, s24_source_file(run.source, i), err);

@@ -296,6 +296,10 @@ s24_status s24_zip_read(s24_zip *zip, s24_input *in, s24_error *err)
         return status;
     }
     zip->directory = end.directory;
+    status = s24_contents_fit((size_t)end.count, err);
+    if (status != S24_OK) {
+        return status;
+    }
     zip->entries = s24_calloc((size_t)end.count, sizeof *zip->entries, err);
     status = zip->entries ? s24_input_read_new(in, end.directory, &bytes, (size_t)end.bytes, err) : S24_ERR_SYSTEM;
     size_t at = 0;

@@ -20,7 +20,7 @@ static void as_json(const char *text, size_t size)
 {
     s24_error err = {0};
     cJSON *json = NULL;
-    const s24_status status = s24_json_parse(text, size, &json, &err);
+    const s24_status status = s24_json_parse(text, size, SIZE_MAX, &json, &err);
     REQUIRE(s24_json_check(text, size, NULL) == status);
     if (status != S24_OK) {
         REQUIRE(status == S24_ERR_DATA && err.offset <= size && err.message[0] && !strchr(err.message, '\n'));

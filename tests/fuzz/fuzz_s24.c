@@ -121,8 +121,7 @@ static void add_entry(s24_contents *contents)
         return;
     }
     e->stored = pick(4) == 0 && s24_dtype_convertible(dtype, other) ? other : dtype;
-    e->packed = s24_geometry_init(&e->geometry, e->stored, rank, shape, rank ? (int)pick((uint32_t)rank) : 0, &e->axis,
-                                  NULL) == S24_OK;
+    s24_entry_pack(e, rank ? (int)pick((uint32_t)rank) : 0, NULL);
     e->method = e->packed ? strdup("magnitude") : NULL;
     e->reason = pick(2) ? strdup("why") : NULL;
 }
@@ -131,7 +130,7 @@ static void add_entry(s24_contents *contents)
 static void fill_entry(const s24_entry *e, uint8_t *data)
 {
     static const uint8_t pairs[] = {0x4, 0x8, 0x9, 0xc, 0xd, 0xe};
-    const s24_geometry *const g = &e->geometry;
+    const s24_geometry *const g = e->packed ? &e->pruned->geometry : NULL;
     const unsigned bytes = s24_info(e->stored)->bytes;
     for (size_t i = 0; !e->packed && i < e->bytes; i++) {
         data[e->offset + i] = (uint8_t)pick(256);
@@ -155,7 +154,7 @@ static void fill_file(s24_plain *plain, uint8_t *data)
         s24_entry *const e = &plain->contents.entries[i];
         fill_entry(e, data);
         if (e->packed) {
-            const s24_sums sums = {.total_count = e->geometry.num_elements, .pruned_count = pick(2), .kept_abs = 1};
+            const s24_sums sums = {.total_count = e->pruned->geometry.num_elements, .pruned_count = pick(2), .kept_abs = 1};
             s24_plain_put_sums(&sums, data + plain->metrics.offset + 8 * S24_METRICS_SLOTS * slot++);
         }
     }

@@ -54,7 +54,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     REQUIRE(bytes_again == data_bytes);
     compare(&contents, &again);
     cJSON *json = NULL;
-    REQUIRE(s24_json_parse(text, size, &json, NULL) == S24_OK);
+    REQUIRE(s24_json_parse(text, size, SIZE_MAX, &json, NULL) == S24_OK);
     cJSON_Delete(json);
     s24_text_free(&written);
     s24_contents_free(&contents);

@@ -127,7 +127,7 @@ START_TEST(good_texts)
     s24_error err;
     cJSON *json = NULL;
     ck_assert_msg(s24_json_check(good[_i].text, good[_i].n, &err) == S24_OK, "%s: %s", good[_i].text, err.message);
-    ck_assert_int_eq(s24_json_parse(good[_i].text, good[_i].n, &json, NULL), S24_OK);
+    ck_assert_int_eq(s24_json_parse(good[_i].text, good[_i].n, SIZE_MAX, &json, NULL), S24_OK);
     ck_assert_ptr_nonnull(json);
     cJSON_Delete(json);
 }
@@ -140,7 +140,7 @@ START_TEST(bad_texts)
     char *const copy = malloc(bad[_i].n + 1); /* its own block: a read beyond it is seen by a sanitizer */
     ck_assert_ptr_nonnull(copy);
     memcpy(copy, bad[_i].text, bad[_i].n);
-    ck_assert_msg(s24_json_parse(copy, bad[_i].n, &json, &err) == S24_ERR_DATA, "%s", bad[_i].text);
+    ck_assert_msg(s24_json_parse(copy, bad[_i].n, SIZE_MAX, &json, &err) == S24_ERR_DATA, "%s", bad[_i].text);
     ck_assert_ptr_null(json);
     ck_assert_msg(strstr(err.message, bad[_i].message), "%s: %s", bad[_i].text, err.message);
     ck_assert_msg(err.offset == bad[_i].offset, "%s: byte %llu, %s", bad[_i].text, (unsigned long long)err.offset,
@@ -215,7 +215,7 @@ START_TEST(values_are_what_they_say)
                                "\"n\":[0,-1,1.5,9007199254740993,1e300]}";
     s24_error err;
     cJSON *json = NULL;
-    ck_assert_int_eq(s24_json_parse(text, sizeof text - 1, &json, &err), S24_OK);
+    ck_assert_int_eq(s24_json_parse(text, sizeof text - 1, SIZE_MAX, &json, &err), S24_OK);
     ck_assert_str_eq(s24_json_string(json, "a", &err), "x\xf0\x9f\x98\x80");
     size_t size = 0;
     ck_assert(s24_json_size(s24_json_get(json, "A"), &size));
@@ -246,7 +246,7 @@ START_TEST(numbers_written_read_back)
         s24_json_add_f64(json, "nan", NAN);
         s24_json_add_f64(json, "inf", -INFINITY);
         char *const text = cJSON_PrintUnformatted(json);
-        ck_assert_int_eq(s24_json_parse(text, strlen(text), &again, NULL), S24_OK);
+        ck_assert_int_eq(s24_json_parse(text, strlen(text), SIZE_MAX, &again, NULL), S24_OK);
         const double x = s24_json_get(again, "x")->valuedouble;
         ck_assert_mem_eq(&x, &values[i], sizeof x);
         ck_assert(cJSON_IsNull(s24_json_get(again, "nan")));
@@ -255,6 +255,64 @@ START_TEST(numbers_written_read_back)
         cJSON_Delete(json);
         cJSON_Delete(again);
     }
+}
+END_TEST
+
+START_TEST(values_are_counted)
+{
+    static const char text[] = "{\"a\":[1,{}],\"b\":null}";
+    cJSON *json = NULL;
+    s24_error err;
+    ck_assert_int_eq(s24_json_parse(text, sizeof text - 1, 5, &json, &err), S24_OK);
+    cJSON_Delete(json);
+    ck_assert_int_eq(s24_json_parse(text, sizeof text - 1, 4, &json, &err), S24_ERR_DATA);
+    ck_assert_str_eq(err.message, "byte 16: more than the 4 values that s24 takes here");
+}
+END_TEST
+
+static const struct {
+    const char *text;
+    size_t elements;     /* good ones before the end, or before what is wrong */
+    const char *message; /* NULL: the end */
+} lists[] = {
+    {"[]", 0, NULL},
+    {" [ ] ", 0, NULL},
+    {"[1]", 1, NULL},
+    {" [ {\"a\":[]} , [1,2] ,\"]\" ] ", 3, NULL},
+    {"", 0, "byte 0: the text ends here"},
+    {"{}", 0, "byte 0: a list is missing"},
+    {"1", 0, "byte 0: a list is missing"},
+    {"[", 0, "byte 1: the text ends here"},
+    {"[1", 1, "byte 2: the text ends here"},
+    {"[1 2]", 1, "byte 3: a comma or ] is missing"},
+    {"[1,]", 1, "byte 3: a value is missing"},
+    {"[,1]", 0, "byte 1: a value is missing"},
+    {"[1]]", 1, "byte 3: something follows"},
+    {"[1],", 1, "byte 3: something follows"},
+    {"[1,[01]]", 1, "byte 4: a number that begins with 0"},
+    {"[[1],[2,3,4]]", 1, "byte 10: more than the 3 values"},
+};
+
+/* One by one what a list has; at most 3 values an element. */
+START_TEST(elements_of_a_list)
+{
+    const size_t n = strlen(lists[_i].text);
+    char *const copy = malloc(n ? n : 1); /* exactly as long: a read beyond is seen by a sanitizer */
+    s24_error err;
+    ck_assert_ptr_nonnull(copy);
+    memcpy(copy, lists[_i].text, n);
+    s24_json_list list = {.text = copy, .n = n};
+    cJSON *element;
+    size_t elements = 0;
+    s24_status status;
+    while ((status = s24_json_next(&list, 3, &element, &err)) == S24_OK && element) {
+        elements++;
+        cJSON_Delete(element);
+    }
+    ck_assert_uint_eq(elements, lists[_i].elements);
+    ck_assert_int_eq(status, lists[_i].message ? S24_ERR_DATA : S24_OK);
+    ck_assert_msg(status == S24_OK || strstr(err.message, lists[_i].message), "%s: %s", lists[_i].text, err.message);
+    free(copy);
 }
 END_TEST
 
@@ -270,6 +328,8 @@ int main(void)
     tcase_add_test(tcase, many_keys);
     tcase_add_test(tcase, values_are_what_they_say);
     tcase_add_test(tcase, numbers_written_read_back);
+    tcase_add_test(tcase, values_are_counted);
+    tcase_add_loop_test(tcase, elements_of_a_list, 0, (int)(sizeof lists / sizeof *lists));
     suite_add_tcase(suite, tcase);
     SRunner *const runner = srunner_create(suite);
     srunner_run_all(runner, CK_NORMAL);

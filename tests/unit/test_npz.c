@@ -767,6 +767,26 @@ START_TEST(zip64_end_records)
 }
 END_TEST
 
+/* Room for so many, but before the first is looked at. */
+START_TEST(too_many_members)
+{
+    const size_t directory = 46 * ((size_t)S24_TENSORS_MAX + 1);
+    s24_text text = {0};
+    s24_input *in;
+    s24_zip zip;
+    s24_error err;
+    s24_zip_put_end(&text, S24_TENSORS_MAX + 1, 0, directory);
+    char *const file = calloc(directory + text.length, 1);
+    ck_assert_ptr_nonnull(file);
+    memcpy(file + directory, text.text, text.length);
+    ck_assert_int_eq(s24_input_memory(&in, &io, "w.npz", file, directory + text.length, NULL), S24_OK);
+    ck_assert_int_eq(s24_zip_read(&zip, in, &err), S24_ERR_DATA);
+    ck_assert_str_eq(err.message, "too many tensors: s24 takes 262144 a model at most; split the model");
+    s24_input_close(in);
+    s24_text_free(&text);
+}
+END_TEST
+
 /* ---------------------------------------------------------------- writing */
 
 static void plan(s24_contents *contents)
@@ -1131,6 +1151,7 @@ int main(void)
     tcase_add_test(tcase, local_headers);
     tcase_add_test(tcase, far_directory);
     tcase_add_test(tcase, zip64_end_records);
+    tcase_add_test(tcase, too_many_members);
     tcase_add_test(tcase, descrs);
     tcase_add_test(tcase, there_and_back);
     tcase_add_test(tcase, there_and_back_through_pipes);

@@ -1553,9 +1553,10 @@ START_TEST(every_nibble)
 {
     enum { GROUPS = 51 };
     const size_t shape[] = {2, 4 * GROUPS};
-    s24_entry e = {.stored = S24_F16};
+    s24_pruned pruned;
+    const s24_entry e = {.stored = S24_F16, .pruned = &pruned};
     s24_error err;
-    ck_assert_int_eq(s24_geometry_init(&e.geometry, S24_F16, 2, shape, 1, &e.axis, &err), S24_OK);
+    ck_assert_int_eq(s24_geometry_init(&pruned.geometry, S24_F16, 2, shape, 1, NULL, &err), S24_OK);
     const s24_panel_place place = {.rows = 2, .groups = GROUPS};
     const uint16_t values[2 * 2 * GROUPS] = {0};
     uint8_t positions[2 * (GROUPS + 1) / 2];

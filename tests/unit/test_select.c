@@ -47,7 +47,7 @@ static void require_outcome(const s24_entry *e, const outcome *expected, s24_dty
         ck_assert_msg(e->axis == expected->axis, "%s: axis %d", e->name, e->axis);
         ck_assert_int_eq(e->stored, stored == S24_SAME ? e->dtype : stored);
         ck_assert_int_eq(s24_geometry_init(&g, e->stored, e->rank, e->shape, e->axis, NULL, NULL), S24_OK);
-        ck_assert_mem_eq(&g, &e->geometry, sizeof g);
+        ck_assert_mem_eq(&g, &e->pruned->geometry, sizeof g);
     }
 }
 

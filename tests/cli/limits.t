@@ -1,0 +1,90 @@
+# What is refused for its size: a model of more than 262,144 tensors, in every format that names them.
+. "$LIB"
+
+most=262144
+refused="too many tensors: s24 takes $most a model at most; split the model"
+
+# u64 N: little-endian
+u64()
+{
+    left=$1
+    for _ in 1 2 3 4 5 6 7 8; do
+        # shellcheck disable=SC2059 # the octal digits are the format
+        printf "\\$(printf '%03o' $((left % 256)))"
+        left=$((left / 256))
+    done
+}
+
+# list FIRST EACH LAST N: N times EACH, with %x the number, and commas between them
+list()
+{
+    awk -v first="$1" -v each="$2" -v last="$3" -v n="$4" 'BEGIN {
+        printf "%s", first
+        for (i = 0; i < n; i++) printf (i ? "," : "") each, i
+        printf "%s", last
+    }'
+}
+
+# model FIRST EACH LAST N: such a text as the header of m.safetensors
+model()
+{
+    list "$@" >text
+    { u64 "$(size_of text)" && cat text; } >m.safetensors
+}
+
+empty='"%x":{"dtype":"F32","shape":[0],"data_offsets":[0,0]}'
+model '{' "$empty" '}' $most
+run inspect m.safetensors
+expect_status 0
+model '{' "$empty" '}' $((most + 1))
+for command in inspect verify stats 'prune --all'; do
+    # shellcheck disable=SC2086 # a command and its option
+    run $command m.safetensors
+    expect_status 3
+    expect_no_stdout
+    expect_error m.safetensors "$refused"
+done
+run inspect - <m.safetensors
+expect_status 3
+expect_error 'standard input' "$refused"
+
+model '{"__metadata__":{' '"%x":""' '}}' $((most + 1))
+run inspect m.safetensors
+expect_status 3
+expect_error m.safetensors "too many keys in its metadata: s24 takes $most at most; leave some out"
+
+list '{' '"%x":[]' '}' $((most + 1)) >m.json
+run inspect m.json
+expect_status 3
+expect_error m.json "$refused"
+
+# a checkpoint: in its index, and in its files together
+mkdir model
+list '{"weight_map":{' '"%x":"a.safetensors"' '}}' $((most + 1000)) >model/model.safetensors.index.json
+: >model/a.safetensors
+run inspect model
+expect_status 3
+expect_error model.safetensors.index.json 'more than the 263144 values that s24 takes here'
+half=$((most / 2 + 1))
+list '{"weight_map":{' '"a%x":"a.safetensors"' ',' $half >index
+list '' '"b%x":"b.safetensors"' '}}' $half >>index
+mv index model/model.safetensors.index.json
+for name in a b; do
+    model '{' "\"$name%x\":{\"dtype\":\"F32\",\"shape\":[0],\"data_offsets\":[0,0]}" '}' $half
+    mv m.safetensors model/$name.safetensors
+done
+run inspect model
+expect_status 3
+expect_error model "$refused"
+
+# what cannot fit into a header: each name is in it four times
+{
+    printf '{"'
+    head -c 26000000 /dev/zero | tr '\0' n
+    printf '":{"dtype":"F32","shape":[1,4],"data_offsets":[0,16]}}'
+} >text
+{ u64 "$(size_of text)" && cat text && f32 1 2 3 4; } >m.safetensors
+run prune m.safetensors -o m.s24
+expect_status 3
+expect_error m.s24 "too long names: the header would be beyond safetensors' 100,000,000 bytes"
+expect_no_file m.s24
