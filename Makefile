@@ -122,8 +122,9 @@ $(OBJ)/tests/examples/%: tests/examples/%.c $(OBJ)/libs24.a
 unit: $(UNIT_BIN)
 	@for t in $(UNIT_BIN); do $$t || exit 1; done
 
+# CLI_TESTS='prune verify' chooses.
 cli-tests: $(OUT)/s24
-	@tests/cli/run $(OUT)/s24
+	@tests/cli/run $(OUT)/s24 $(CLI_TESTS)
 
 # Against numpy, where it is installed; against the specification, with a decoder that shares no code.
 oracle: $(OUT)/s24
@@ -153,6 +154,22 @@ check-ubsan:
 	$(call SANITIZED,ubsan,-fsanitize=undefined -fno-sanitize-recover=undefined)
 check-tsan:
 	$(call SANITIZED,tsan,-fsanitize=thread)
+
+# What reads or writes to a file memory that nobody set. The generic kernels only: clang's MemorySanitizer does not know
+# the instructions of the others. Without test_faults, which has an allocator of its own, and matmul_bench, for what
+# oneDNN does. tests/tools/msan.c tells of libraries that are not built with it.
+MSAN := build/msan/msan.o
+MSAN_SANITIZE := -fsanitize=memory -fsanitize-memory-track-origins -fno-omit-frame-pointer
+MSAN_LINK := @tests/tools/msan.flags
+check-msan: $(MSAN)
+	+$(MAKE) --no-print-directory OUT=build/msan CC=clang CFLAGS='-O1 -g' CPPFLAGS=-DS24_GENERIC SANITIZE='$(MSAN_SANITIZE)' \
+	    LDFLAGS=$(MSAN_LINK) LDLIBS=$(MSAN) UNIT_SRC='$(filter-out %/test_faults.c,$(UNIT_SRC))' \
+	    CLI_TESTS='$(filter-out matmul_bench,$(basename $(notdir $(wildcard tests/cli/*.t))))' all unit cli-tests demo-check
+	@CC=clang CFLAGS='$(MSAN_SANITIZE) $(MSAN_LINK) $(MSAN)' tests/golden/run build/msan
+
+$(MSAN): tests/tools/msan.c
+	@mkdir -p $(@D)
+	$(Q)clang $(S24_CPPFLAGS) -std=c11 $(WARN) -O1 -g $(MSAN_SANITIZE) -c -o $@ $<
 
 # Everything for arm64, in an emulator. Not a part of `make test`.
 check-arm64:
@@ -290,7 +307,7 @@ help:
 	@echo 'make                 build/s24, build/libs24.a, build/libs24.so'
 	@echo 'make deps            install what building and testing need (Debian, apt-get)'
 	@echo 'make demo            prune a trained network, show what it cost, run it'
-	@echo 'make test            all tests (= check); check-asan check-ubsan check-tsan: under sanitizers'
+	@echo 'make test            all tests (= check); check-asan check-ubsan check-tsan check-msan: under sanitizers'
 	@echo 'make check-arm64     the tests as arm64 code, in an emulator; deps-arm64: install what that needs'
 	@echo 'make check-layers    the architecture; check-hardening; lint: compilers, cppcheck, shellcheck, mandoc'
 	@echo 'make bench           measure, into build/bench/results.txt; fuzz FUZZ_TIME=seconds; coverage'
@@ -302,7 +319,7 @@ clean:
 	rm -rf build
 
 .PHONY: all unit cli-tests oracle demo demo-check man-lint man-examples check test check-asan check-ubsan check-tsan \
-    check-arm64 emulated-tests check-layers check-hardening lint bench fuzz trust trust-damage trust-differ trust-kills trust-crowd trust-soak coverage deps deps-arm64 install uninstall installcheck dist \
-    help clean FORCE
+    check-msan check-arm64 emulated-tests check-layers check-hardening lint bench fuzz trust trust-damage trust-differ \
+    trust-kills trust-crowd trust-soak coverage deps deps-arm64 install uninstall installcheck dist help clean FORCE
 .DELETE_ON_ERROR:
 -include $(LIB_OBJ:.o=.d) $(FORMATS_OBJ:.o=.d) $(CLI_OBJ:.o=.d) $(UNIT_BIN:=.d) $(EXAMPLE_BIN:=.d) $(BENCH_BIN:=.d)
