@@ -202,6 +202,10 @@ lint: man-lint
 	    lib formats cli
 	@echo '  LINT   shellcheck'; shellcheck $(SCRIPTS)
 
+# Slower than what lint has: minutes.
+analyze:
+	@tests/tools/analyze $(S24_CPPFLAGS) $(filter-out $(WARN),$(S24_CFLAGS))
+
 # Measures, never tests. BENCH_PARTS='files matmul' chooses; tests/bench/run says what can be set.
 BENCH_SRC := $(sort $(wildcard tests/bench/*.c))
 BENCH_BIN := $(BENCH_SRC:%.c=$(OBJ)/%)
@@ -317,7 +321,7 @@ help:
 	@echo 'make demo            prune a trained network, show what it cost, run it'
 	@echo 'make test            all tests (= check); check-asan check-ubsan check-tsan check-msan: under sanitizers'
 	@echo 'make check-arm64     the tests as arm64 code, in an emulator; deps-arm64: install what that needs'
-	@echo 'make check-layers    the architecture; check-hardening; lint: compilers, cppcheck, shellcheck, mandoc'
+	@echo 'make check-layers    the architecture; check-hardening; lint: compilers, cppcheck, shellcheck, mandoc; analyze'
 	@echo 'make bench           measure, into build/bench/results.txt; fuzz FUZZ_TIME=seconds; coverage'
 	@echo 'make trust           long trials: damaged files, kills, many at once, a soak of 1 TiB'
 	@echo 'make install         PREFIX=/usr/local DESTDIR=; uninstall, installcheck'
@@ -327,8 +331,8 @@ clean:
 	rm -rf build
 
 .PHONY: all unit cli-tests oracle demo demo-check man-lint man-examples check test check-asan check-ubsan check-tsan \
-    check-msan check-arm64 emulated-tests check-layers check-hardening lint bench fuzz trust trust-damage trust-differ \
-    trust-kills trust-crowd trust-soak coverage coverage-run deps deps-arm64 install uninstall installcheck dist help \
-    clean FORCE
+    check-msan check-arm64 emulated-tests check-layers check-hardening lint analyze bench fuzz trust trust-damage \
+    trust-differ trust-kills trust-crowd trust-soak coverage coverage-run deps deps-arm64 install uninstall \
+    installcheck dist help clean FORCE
 .DELETE_ON_ERROR:
 -include $(LIB_OBJ:.o=.d) $(FORMATS_OBJ:.o=.d) $(CLI_OBJ:.o=.d) $(UNIT_BIN:=.d) $(EXAMPLE_BIN:=.d) $(BENCH_BIN:=.d)
