@@ -765,6 +765,26 @@ START_TEST(local_headers)
 }
 END_TEST
 
+/* What follows a member in a pipe: sizes of 8 bytes where those of the member need them. */
+START_TEST(descriptors)
+{
+    for (size_t i = 0; i < COUNT(sizes); i++) {
+        const size_t width = sizes[i].size >= 0xffffffff ? 8 : 4;
+        s24_zip_entry e = sizes[i];
+        s24_text text = {0};
+        e.crc = 0x12345678;
+        s24_zip_put_descriptor(&text, &e);
+        const unsigned char *p = (const unsigned char *)text.text;
+        ck_assert_uint_eq(text.length, 8 + 2 * width);
+        ck_assert_uint_eq(get_number(p, 4), 0x08074b50);
+        ck_assert_uint_eq(get_number(p + 4, 4), 0x12345678);
+        ck_assert_uint_eq(get_number(p + 8, width), e.compressed);
+        ck_assert_uint_eq(get_number(p + 8 + width, width), e.size);
+        s24_text_free(&text);
+    }
+}
+END_TEST
+
 /* A directory beyond 4 GiB, of a file that is nearly all hole. */
 START_TEST(far_directory)
 {
@@ -1201,6 +1221,7 @@ int main(void)
     tcase_add_test(tcase, zip64_directory);
     tcase_add_loop_test(tcase, zip64_fields, 0, (int)COUNT(asides));
     tcase_add_test(tcase, local_headers);
+    tcase_add_test(tcase, descriptors);
     tcase_add_test(tcase, far_directory);
     tcase_add_test(tcase, zip64_end_records);
     tcase_add_test(tcase, too_many_members);
