@@ -122,8 +122,9 @@ $(OBJ)/tests/examples/%: tests/examples/%.c $(OBJ)/libs24.a
 unit: $(UNIT_BIN)
 	@for t in $(UNIT_BIN); do $$t || exit 1; done
 
+# CLI_TESTS='prune verify' chooses.
 cli-tests: $(OUT)/s24
-	@tests/cli/run $(OUT)/s24
+	@tests/cli/run $(OUT)/s24 $(CLI_TESTS)
 
 # Against numpy, where it is installed; against the specification, with a decoder that shares no code.
 oracle: $(OUT)/s24
@@ -153,6 +154,22 @@ check-ubsan:
 	$(call SANITIZED,ubsan,-fsanitize=undefined -fno-sanitize-recover=undefined)
 check-tsan:
 	$(call SANITIZED,tsan,-fsanitize=thread)
+
+# What reads or writes to a file memory that nobody set. The generic kernels only: clang's MemorySanitizer does not know
+# the instructions of the others. Without test_faults, which has an allocator of its own, and matmul_bench, for what
+# oneDNN does. tests/tools/msan.c tells of libraries that are not built with it.
+MSAN := build/msan/msan.o
+MSAN_SANITIZE := -fsanitize=memory -fsanitize-memory-track-origins -fno-omit-frame-pointer
+MSAN_LINK := @tests/tools/msan.flags
+check-msan: $(MSAN)
+	+CK_TIMEOUT_MULTIPLIER=10 $(MAKE) --no-print-directory OUT=build/msan CC=clang CFLAGS='-O1 -g' CPPFLAGS=-DS24_GENERIC \
+	    SANITIZE='$(MSAN_SANITIZE)' LDFLAGS=$(MSAN_LINK) LDLIBS=$(MSAN) UNIT_SRC='$(filter-out %/test_faults.c,$(UNIT_SRC))' \
+	    CLI_TESTS='$(filter-out matmul_bench,$(basename $(notdir $(wildcard tests/cli/*.t))))' all unit cli-tests demo-check
+	@CC=clang CFLAGS='$(MSAN_SANITIZE) $(MSAN_LINK) $(MSAN)' tests/golden/run build/msan
+
+$(MSAN): tests/tools/msan.c
+	@mkdir -p $(@D)
+	$(Q)clang $(S24_CPPFLAGS) -std=c11 $(WARN) -O1 -g $(MSAN_SANITIZE) -c -o $@ $<
 
 # Everything for arm64, in an emulator. Not a part of `make test`.
 check-arm64:
@@ -184,6 +201,10 @@ lint: man-lint
 	    --suppress=missingIncludeSystem --suppress=normalCheckLevelMaxBranches --error-exitcode=1 -Ilib -Iformats -Icli \
 	    lib formats cli
 	@echo '  LINT   shellcheck'; shellcheck $(SCRIPTS)
+
+# Slower than what lint has: minutes.
+analyze:
+	@tests/tools/analyze $(S24_CPPFLAGS) $(filter-out $(WARN),$(S24_CFLAGS))
 
 # Measures, never tests. BENCH_PARTS='files matmul' chooses; tests/bench/run says what can be set.
 BENCH_SRC := $(sort $(wildcard tests/bench/*.c))
@@ -228,11 +249,19 @@ trust-differ: $(OUT)/s24
 	@/usr/bin/python3 tests/trust/differ.py $(OUT)/s24 $(TRUST_MATRICES)
 trust: trust-damage trust-differ trust-kills trust-crowd trust-soak
 
+# lcov's figures of lib and formats, from all tests. -O1: else templates have a branch for each of their constants;
+# -fno-inline: else a function has its branches once for each caller. Check's limits are for code that is not watched.
+# permission and signals forbid s24 to write, and so what gcov counts: they fail here.
 coverage:
-	+$(MAKE) --no-print-directory OUT=build/coverage CFLAGS='-O0 -g --coverage' unit cli-tests
-	lcov -q --capture --directory build --rc lcov_branch_coverage=1 -o build/coverage/lcov.info
-	lcov -q --extract build/coverage/lcov.info '*/lib/*' '*/formats/*' --rc lcov_branch_coverage=1 -o build/coverage/lcov.info
-	lcov --list build/coverage/lcov.info --rc lcov_branch_coverage=1
+	+CK_TIMEOUT_MULTIPLIER=20 $(MAKE) --no-print-directory OUT=build/coverage CFLAGS='-O1 -fno-inline -g --coverage' HARDEN= \
+	    CLI_TESTS='$(filter-out permission signals,$(basename $(notdir $(wildcard tests/cli/*.t))))' coverage-run
+
+coverage-run: all $(UNIT_BIN)
+	@find $(OBJ) -name '*.gcda' -delete
+	+@$(MAKE) --no-print-directory unit cli-tests
+	@tests/oracle/run $(OUT)/s24
+	@CC='$(CC)' CFLAGS=--coverage tests/golden/run $(OUT)
+	@tests/tools/coverage $(OBJ) $(OUT)/lcov.info
 
 # ---------------------------------------------------------------- what the project needs, on Debian
 
@@ -290,9 +319,9 @@ help:
 	@echo 'make                 build/s24, build/libs24.a, build/libs24.so'
 	@echo 'make deps            install what building and testing need (Debian, apt-get)'
 	@echo 'make demo            prune a trained network, show what it cost, run it'
-	@echo 'make test            all tests (= check); check-asan check-ubsan check-tsan: under sanitizers'
+	@echo 'make test            all tests (= check); check-asan check-ubsan check-tsan check-msan: under sanitizers'
 	@echo 'make check-arm64     the tests as arm64 code, in an emulator; deps-arm64: install what that needs'
-	@echo 'make check-layers    the architecture; check-hardening; lint: compilers, cppcheck, shellcheck, mandoc'
+	@echo 'make check-layers    the architecture; check-hardening; lint: compilers, cppcheck, shellcheck, mandoc; analyze'
 	@echo 'make bench           measure, into build/bench/results.txt; fuzz FUZZ_TIME=seconds; coverage'
 	@echo 'make trust           long trials: damaged files, kills, many at once, a soak of 1 TiB'
 	@echo 'make install         PREFIX=/usr/local DESTDIR=; uninstall, installcheck'
@@ -302,7 +331,8 @@ clean:
 	rm -rf build
 
 .PHONY: all unit cli-tests oracle demo demo-check man-lint man-examples check test check-asan check-ubsan check-tsan \
-    check-arm64 emulated-tests check-layers check-hardening lint bench fuzz trust trust-damage trust-differ trust-kills trust-crowd trust-soak coverage deps deps-arm64 install uninstall installcheck dist \
-    help clean FORCE
+    check-msan check-arm64 emulated-tests check-layers check-hardening lint analyze bench fuzz trust trust-damage \
+    trust-differ trust-kills trust-crowd trust-soak coverage coverage-run deps deps-arm64 install uninstall \
+    installcheck dist help clean FORCE
 .DELETE_ON_ERROR:
 -include $(LIB_OBJ:.o=.d) $(FORMATS_OBJ:.o=.d) $(CLI_OBJ:.o=.d) $(UNIT_BIN:=.d) $(EXAMPLE_BIN:=.d) $(BENCH_BIN:=.d)

@@ -241,13 +241,14 @@ static bool check_choice(const args *a, const args_option *option, const char *v
     char what[512];
     suggest s = {.word = value};
     int used = snprintf(what, sizeof what, "--%s '%.64s': there are", option->name, value);
-    for (size_t i = 0; args_choice(option, i); i++) {
-        if (strcmp(args_choice(option, i), value) == 0) {
+    const char *choice;
+    for (size_t i = 0; (choice = args_choice(option, i)) != NULL; i++) {
+        if (strcmp(choice, value) == 0) {
             return true;
         }
-        suggest_try(&s, args_choice(option, i));
+        suggest_try(&s, choice);
         if ((size_t)used < sizeof what) {
-            used += snprintf(what + used, sizeof what - (size_t)used, " %s", args_choice(option, i));
+            used += snprintf(what + used, sizeof what - (size_t)used, " %s", choice);
         }
     }
     args_mistyped(a->command, what, "", s.nearest);

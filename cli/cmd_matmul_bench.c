@@ -202,6 +202,7 @@ static s24_status measure(const context *c, bench *b, const s24_io *io, s24_erro
     s24_status status = take_times(b, err);
     status = status == S24_OK ? report(c, b, io, err) : status;
     baselines_close(&dense);
+    b->run.baselines = NULL;
     return status;
 }
 

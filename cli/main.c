@@ -104,7 +104,7 @@ static void run_command(const command *c, globals *g, int argc, char **argv)
 {
     args a = {.command = c->name, .argc = argc, .argv = argv, .next = 1};
     void *options = c->options_size ? args_alloc(&a, 1, c->options_size) : NULL;
-    if (c->defaults) {
+    if (options && c->defaults) {
         memcpy(options, c->defaults, c->options_size);
     }
     a.scopes[0] = (args_scope){c->groups, options};

@@ -526,7 +526,7 @@ static void punctuate(s24_text *text, const s24_entry *entry, size_t i, size_t e
  */
 static void write_float(s24_text *text, const s24_dtype_info *info, uint64_t bits, double x)
 {
-    char number[40];
+    char number[40] = "";
     if (x == 0) {
         s24_text_printf(text, signbit(x) ? "-0.0" : "0");
         return;

@@ -51,7 +51,7 @@ static s24_status read_step(const s24_entry *e, uint64_t at, size_t n, void *dat
 
 s24_status s24_target_write(s24_target *target, size_t index, uint64_t at, const void *data, size_t n, s24_error *err)
 {
-    const s24_entry *e = s24_target_entry(target, index);
+    const s24_entry *e = &target->sink->contents.entries[index];
     const unsigned bytes = s24_info(e->dtype)->bytes;
     if (target->sink->format->write && bytes) { /* what is no whole bytes only goes where bytes go as they are */
         return target->sink->format->write(target->sink, index, (size_t)(at / bytes), n / bytes, data, err);

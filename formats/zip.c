@@ -45,6 +45,7 @@ static uint32_t get_u16(const unsigned char *p)
 void s24_zip_free(s24_zip *zip)
 {
     for (size_t i = 0; i < zip->count; i++) {
+        /* NOLINTNEXTLINE(clang-analyzer-core.NullDereference): without entries the count is 0 */
         free(zip->entries[i].name);
     }
     free(zip->entries);

@@ -79,7 +79,7 @@ s24_status s24_fail_prefix(s24_error *err, s24_status status, const char *format
         /* What is cut off, if anything, is the end of the line. */
         const size_t room = sizeof err->message - (size_t)n - 1;
         before.message[room] = '\0';
-        strcpy(err->message + n, before.message);
+        memcpy(err->message + n, before.message, room + 1);
     }
     return status;
 }

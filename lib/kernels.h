@@ -9,14 +9,15 @@
 
 #include "s24.h"
 
-#if defined(__x86_64__)
+/* S24_GENERIC: without kernels, as on a machine that has none. */
+#if defined(__x86_64__) && !defined(S24_GENERIC)
 #define S24_X86 1
 #else
 #define S24_X86 0
 #endif
 
 /* Little-endian, as the kernels and all machines in use are. */
-#if defined(__aarch64__) && !defined(__AARCH64EB__)
+#if defined(__aarch64__) && !defined(__AARCH64EB__) && !defined(S24_GENERIC)
 #define S24_ARM64 1
 #else
 #define S24_ARM64 0

@@ -237,6 +237,9 @@ START_TEST(indexes_and_other_files)
     put_text("ck/a.s24.index.json", "{}");
     refuse("ck", "has 2 indexes, a.s24.index.json first");
     unlink("ck/a.s24.index.json");
+    put_text("ck/z.s24.index.json", "{}"); /* whichever the directory lists first */
+    refuse("ck", "has 2 indexes, " INDEX " first");
+    unlink("ck/z.s24.index.json");
     put_text("ck/other.index.json", "{}"); /* of something else than weights */
     s24_source_close(must_open("ck"));
     refuse_as("nowhere/" INDEX, NULL, S24_ERR_SYSTEM, "No such file");

@@ -47,6 +47,9 @@ static const struct {
     /* a key that is spelled with escapes */
     {"{\"quantization\\u005fconfig\": {" SPARSITY("dense") "}}", FORMAT,
      "{\"quantization\\u005fconfig\": {" SPARSITY(FORMAT) "}}"},
+    {"{\"quantization\\u005fconfigs\": {}}", FORMAT,
+     "{\"quantization\\u005fconfigs\": {}, \"quantization_config\": {\"quant_method\": \"compressed-tensors\", "
+     SPARSITY(FORMAT) "}}"},
     /* taken away, and all with it where nothing is left to say */
     {"{\"a\": 1, \"quantization_config\": {\"quant_method\": \"compressed-tensors\", " SPARSITY(FORMAT) "}}", NULL,
      "{\"a\": 1}"},
@@ -128,6 +131,7 @@ static const struct {
     {"{\"quantization_config\": {\"sparsity_config\": \"dense\"}}", "\"sparsity_config\" is not an object"},
     {"{\"quantization_config\": {\"quant_method\": \"gptq\"}}", "another quant_method than compressed-tensors"},
     {"{\"quantization_config\": {\"quant_method\": 1}}", "another quant_method than compressed-tensors"},
+    {"{\"quantization_config\": {\"quant_method\": \"compressed-Tensors\"}}", "another quant_method than"},
 };
 
 START_TEST(refuse)

@@ -233,6 +233,30 @@ START_TEST(dimensions_have_a_limit)
 }
 END_TEST
 
+/* Said, and not counted from the brackets. */
+START_TEST(dimensions_said_have_a_limit)
+{
+    s24_source *source = NULL;
+    s24_error err;
+    for (int rank = 64; rank <= 65; rank++) {
+        s24_text text = {0};
+        s24_text_printf(&text, "{\"dtype\":\"f32\",\"shape\":[0");
+        for (int d = 1; d < rank; d++) {
+            s24_text_printf(&text, ",1");
+        }
+        s24_text_printf(&text, "],\"data\":[]}");
+        put_file(text.text, text.length);
+        s24_text_free(&text);
+        ck_assert_int_eq(s24_source_open(&source, &io, path, NULL, &err), rank == 64 ? S24_OK : S24_ERR_DATA);
+        if (rank == 64) {
+            ck_assert_int_eq(source->contents.entries->rank, 64);
+            s24_source_close(source);
+        }
+    }
+    ck_assert_ptr_nonnull(strstr(err.message, "has more than 64 dimensions"));
+}
+END_TEST
+
 START_TEST(found_by_content)
 {
     static const struct {
@@ -522,6 +546,7 @@ int main(void)
     tcase_add_loop_test(tcase, good_texts, 0, (int)(sizeof good / sizeof *good));
     tcase_add_loop_test(tcase, bad_texts, 0, (int)(sizeof bad / sizeof *bad));
     tcase_add_test(tcase, dimensions_have_a_limit);
+    tcase_add_test(tcase, dimensions_said_have_a_limit);
     tcase_add_test(tcase, found_by_content);
     tcase_add_test(tcase, pipes_and_truncations);
     tcase_add_test(tcase, too_much_text);

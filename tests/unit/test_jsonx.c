@@ -37,6 +37,8 @@ static const struct {
     {TEXT("[{\"a\":1},{\"a\":2}]")},
 };
 
+#define SIXTY_FOUR "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+
 static const struct {
     const char *text;
     size_t n;
@@ -102,6 +104,9 @@ static const struct {
     {TEXT("\"\\ud800\\u0041\""), 1, "surrogate"},
     {TEXT("\"\\udc00\\ud800\""), 1, "surrogate"},
     {TEXT("\"\\ud800\\ud800\""), 1, "surrogate"},
+    {TEXT("\"\\ud800\\ue000\""), 1, "surrogate"},
+    {TEXT("\"\\ud800\\u12g4\""), 1, "surrogate"},
+    {TEXT("\"\\ud800xxdc00\""), 1, "surrogate"},
     {TEXT("\"\x80\""), 1, "not UTF-8"},
     {TEXT("\"\xc0\x80\""), 1, "not UTF-8"},             /* overlong NUL */
     {TEXT("\"\xc1\xbf\""), 1, "not UTF-8"},             /* overlong DEL */
@@ -120,6 +125,7 @@ static const struct {
     {TEXT("{\"\\u00e9\":1,\"b\":2,\"\xc3\xa9\":3}"), 18, "occurs twice"},
     {TEXT("{\"\\ud83d\\ude00\":1,\"\xf0\x9f\x98\x80\":3}"), 18, "occurs twice"},
     {TEXT("{\"x\":{\"a\":{},\"b\":[],\"a\":0}}"), 20, "\"a\" occurs twice"},
+    {TEXT("{\"" SIXTY_FOUR "more\":1,\"" SIXTY_FOUR "more\":2}"), 74, "\"" SIXTY_FOUR "\" occurs twice"},
 };
 
 START_TEST(good_texts)

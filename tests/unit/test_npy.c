@@ -233,6 +233,7 @@ static const struct bad {
     {1, " " SHAPE("(2,3)"), S24_SAME, S24_ERR_DATA, "does not begin with '{'", " {"},
     {1, "[" SHAPE("(2,3)") "]", S24_SAME, S24_ERR_DATA, "does not begin with '{'", "["},
     {1, "{}", S24_SAME, S24_ERR_DATA, "no \"descr\"", "{"},
+    {1, "{u", S24_SAME, S24_ERR_DATA, "has \"u\" where a quoted string", "u"},
     {1, "{,}", S24_SAME, S24_ERR_DATA, "has \",\" where a quoted string", ","},
     {1, "{'descr': '<f4', 'fortran_order': False}", S24_SAME, S24_ERR_DATA, "no \"shape\"", "{"},
     {1, "{'descr': '<f4', 'shape': (2,3)}", S24_SAME, S24_ERR_DATA, "no \"fortran_order\"", "{"},

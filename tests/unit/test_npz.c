@@ -673,6 +673,57 @@ START_TEST(zip64_directory)
 }
 END_TEST
 
+/* What a member's directory entry has in fields, one number or two of them aside: header, disk. */
+#define AT_4_GIB "\0\0\0\0\1\0\0\0"
+#define FIELD(text) text, sizeof text - 1
+static const struct aside {
+    const char *extra;
+    size_t n;
+    unsigned disk;
+    const char *message; /* NULL: good */
+} asides[] = {
+    {FIELD("\1\0\10\0" AT_4_GIB), 0, NULL},
+    {FIELD("\x99\x99\2\0ab" "\1\0\10\0" AT_4_GIB), 0, NULL},
+    {FIELD("\1\0\10\0" AT_4_GIB "\1\0\10\0\0\0\0\0\2\0\0\0"), 0, NULL}, /* the first says it */
+    {FIELD("\1\0\14\0" AT_4_GIB "\0\0\0\0" "\x99\x99\2\0ab"), 0xffff, NULL},
+    {FIELD("\1\0\14\0" AT_4_GIB "\1\0\0\0"), 0xffff, "one part of a zip archive in several"},
+    {FIELD("\1\0\10\0" AT_4_GIB), 1, "one part of a zip archive in several"},
+    {FIELD("\1\0\10\0" AT_4_GIB), 0xffff, "member far: its extra field is damaged"},
+    {FIELD("\1\0\7\0\0\0\0\0\1\0\0"), 0, "member far: its extra field is damaged"},
+    {FIELD("\1\0\11\0" AT_4_GIB), 0, "member far: its extra field is damaged"},
+    {FIELD("\x99\x99\2\0ab"), 0, "member far: its extra field is damaged"},
+    {FIELD(""), 0, "member far: its extra field is damaged"},
+};
+
+START_TEST(zip64_fields)
+{
+    const struct aside *a = &asides[_i];
+    s24_text text = {0};
+    s24_input *in;
+    s24_zip zip;
+    s24_error err;
+    s24_zip_put_central(&text, &sizes[3]);
+    text.length = 46 + strlen("far"); /* with other fields than its own */
+    set_number((unsigned char *)text.text + 30, a->n, 2);
+    set_number((unsigned char *)text.text + 34, a->disk, 2);
+    s24_text_add(&text, a->extra, a->n);
+    s24_zip_put_end(&text, 1, 0, text.length);
+    open_records(&in, &text);
+    const s24_status status = s24_zip_read(&zip, in, &err);
+    if (a->message) {
+        ck_assert_int_eq(status, S24_ERR_DATA);
+        ck_assert_msg(strstr(err.message, a->message), "%s", err.message);
+    } else {
+        ck_assert_msg(status == S24_OK, "%s", err.message);
+        ck_assert_uint_eq(zip.entries->header, UINT64_C(1) << 32);
+        ck_assert_uint_eq(zip.entries->size, 3);
+        s24_zip_free(&zip);
+    }
+    s24_input_close(in);
+    s24_text_free(&text);
+}
+END_TEST
+
 /* By the specification's offsets: what stands aside, and where the member's bytes begin. */
 START_TEST(local_headers)
 {
@@ -710,6 +761,26 @@ START_TEST(local_headers)
             }
             s24_text_free(&text);
         }
+    }
+}
+END_TEST
+
+/* What follows a member in a pipe: sizes of 8 bytes where those of the member need them. */
+START_TEST(descriptors)
+{
+    for (size_t i = 0; i < COUNT(sizes); i++) {
+        const size_t width = sizes[i].size >= 0xffffffff ? 8 : 4;
+        s24_zip_entry e = sizes[i];
+        s24_text text = {0};
+        e.crc = 0x12345678;
+        s24_zip_put_descriptor(&text, &e);
+        const unsigned char *p = (const unsigned char *)text.text;
+        ck_assert_uint_eq(text.length, 8 + 2 * width);
+        ck_assert_uint_eq(get_number(p, 4), 0x08074b50);
+        ck_assert_uint_eq(get_number(p + 4, 4), 0x12345678);
+        ck_assert_uint_eq(get_number(p + 8, width), e.compressed);
+        ck_assert_uint_eq(get_number(p + 8 + width, width), e.size);
+        s24_text_free(&text);
     }
 }
 END_TEST
@@ -1148,7 +1219,9 @@ int main(void)
     tcase_add_test(tcase, ends_what_was_begun);
     tcase_add_test(tcase, comments);
     tcase_add_test(tcase, zip64_directory);
+    tcase_add_loop_test(tcase, zip64_fields, 0, (int)COUNT(asides));
     tcase_add_test(tcase, local_headers);
+    tcase_add_test(tcase, descriptors);
     tcase_add_test(tcase, far_directory);
     tcase_add_test(tcase, zip64_end_records);
     tcase_add_test(tcase, too_many_members);
