@@ -582,27 +582,57 @@ INLINE uint8x16_t widen_four(s24_dtype from, uint16x4_t x)
     return (uint8x16_t)vshll_n_u16(vorr_u16(x, vand_u16(nan, vdup_n_u16(0x40))), 16);
 }
 
-/* The kept values of as many groups as elements of `to` fill a vector. */
-INLINE twos load_twos(s24_dtype from, s24_dtype to, const void *values)
+#define TWOS(x) {(uint8x16_t)(x).val[0], (uint8x16_t)(x).val[1]}
+
+INLINE twos load_twos_8(const void *values)
+{
+    const uint8x16x2_t x = vld2q_u8(values);
+    return (twos)TWOS(x);
+}
+
+INLINE twos load_twos_16(const void *values)
+{
+    const uint16x8x2_t x = vld2q_u16(values);
+    return (twos)TWOS(x);
+}
+
+INLINE twos load_twos_32(const void *values)
+{
+    const uint32x4x2_t x = vld2q_u32(values);
+    return (twos)TWOS(x);
+}
+
+INLINE twos load_twos_64(const void *values)
+{
+    const uint64x2x2_t x = vld2q_u64(values);
+    return (twos)TWOS(x);
+}
+
+/* The kept values of as many groups as elements of `to` fill a vector, as `to`. out: bytes of one. */
+INLINE twos load_twos(s24_dtype from, s24_dtype to, unsigned out, const void *values)
 {
     if (from != to) {
         const uint16x4x2_t x = vld2_u16(values);
         return (twos){widen_four(from, x.val[0]), widen_four(from, x.val[1])};
     }
-    if (from == S24_F32) {
-        const uint32x4x2_t x = vld2q_u32(values);
-        return (twos){(uint8x16_t)x.val[0], (uint8x16_t)x.val[1]};
+    switch (out) {
+    case 1: return load_twos_8(values);
+    case 2: return load_twos_16(values);
+    case 4: return load_twos_32(values);
+    default: return load_twos_64(values);
     }
-    const uint16x8x2_t x = vld2q_u16(values);
-    return (twos){(uint8x16_t)x.val[0], (uint8x16_t)x.val[1]};
 }
+
+#define STORE_FOURS(store, wide, one, x, dst) \
+    store(dst, ((wide){{(one)(x).a, (one)(x).b, (one)(x).c, (one)(x).d}}))
 
 INLINE void store_fours(unsigned out, fours x, void *dst)
 {
-    if (out == 4) {
-        vst4q_u32(dst, ((uint32x4x4_t){{(uint32x4_t)x.a, (uint32x4_t)x.b, (uint32x4_t)x.c, (uint32x4_t)x.d}}));
-    } else {
-        vst4q_u16(dst, ((uint16x8x4_t){{(uint16x8_t)x.a, (uint16x8_t)x.b, (uint16x8_t)x.c, (uint16x8_t)x.d}}));
+    switch (out) {
+    case 1: STORE_FOURS(vst4q_u8, uint8x16x4_t, uint8x16_t, x, dst); break;
+    case 2: STORE_FOURS(vst4q_u16, uint16x8x4_t, uint16x8_t, x, dst); break;
+    case 4: STORE_FOURS(vst4q_u32, uint32x4x4_t, uint32x4_t, x, dst); break;
+    default: STORE_FOURS(vst4q_u64, uint64x2x4_t, uint64x2_t, x, dst); break;
     }
 }
 
@@ -620,11 +650,10 @@ INLINE fours expand(twos kept, uint8x16_t nibbles)
                    .d = vandq_u8(kept.second, vandq_u8(bit2, bit3))};
 }
 
-/* Sixteen groups. in, out: bytes of an element. */
-INLINE void expand_step(s24_dtype from, unsigned in, s24_dtype to, unsigned out, const unsigned char *values,
-                        uint8x16_t nibbles, unsigned char *dst)
+/* A byte a group, in every byte of its elements: what narrow() takes back. */
+INLINE void spread(unsigned out, uint8x16_t nibbles, uint8x16_t wide[8])
 {
-    uint8x16_t wide[4] = {nibbles}; /* each byte `out` times */
+    wide[0] = nibbles;
     S24_UNROLL
     for (unsigned n = 1; n < out; n *= 2) {
         S24_UNROLL
@@ -634,9 +663,17 @@ INLINE void expand_step(s24_dtype from, unsigned in, s24_dtype to, unsigned out,
             wide[2 * i + 1] = vzip2q_u8(x, x);
         }
     }
+}
+
+/* Sixteen groups. in, out: bytes of an element. */
+INLINE void expand_step(s24_dtype from, unsigned in, s24_dtype to, unsigned out, const unsigned char *values,
+                        uint8x16_t nibbles, unsigned char *dst)
+{
+    uint8x16_t wide[8];
+    spread(out, nibbles, wide);
     S24_UNROLL
     for (unsigned i = 0; i < out; i++) {
-        store_fours(out, expand(load_twos(from, to, values + 32 * in / out * i), wide[i]), dst + 64 * i);
+        store_fours(out, expand(load_twos(from, to, out, values + 32 * in / out * i), wide[i]), dst + 64 * i);
     }
 }
 
@@ -644,7 +681,7 @@ INLINE void expand_step(s24_dtype from, unsigned in, s24_dtype to, unsigned out,
 INLINE size_t unpack_rest(s24_dtype from, unsigned in, s24_dtype to, unsigned out, const unsigned char *values,
                           const uint8_t *positions, size_t groups, unsigned char *dst)
 {
-    unsigned char kept[32 * 4] = {0}, step[64 * 4];
+    unsigned char kept[32 * 8] = {0}, step[64 * 8];
     uint8_t bytes[STEP_GROUPS / 2] = {0};
     memcpy(bytes, positions, groups / 2);
     const uint8x16_t nibbles = load_nibbles(bytes);
@@ -678,6 +715,8 @@ INLINE size_t unpack(s24_dtype from, unsigned in, s24_dtype to, unsigned out, co
         return unpack(S24_##from, in, S24_##to, out, values, positions, groups, dst); \
     }
 
+UNPACK_KERNEL(s24_unpack_neon_f64, F64, 8, F64, 8)
+UNPACK_KERNEL(s24_unpack_neon_8, I8, 1, I8, 1)
 UNPACK_KERNEL(s24_unpack_neon_f32, F32, 4, F32, 4)
 UNPACK_KERNEL(s24_unpack_neon_f16, F16, 2, F16, 2)
 UNPACK_KERNEL(s24_unpack_neon_f16_f32, F16, 2, F32, 4)
