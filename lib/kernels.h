@@ -197,7 +197,14 @@ typedef size_t s24_measure_kernel(const void *src, size_t groups, const void *va
     X(NEON, F8E4M3, s24_comply_neon_f8) \
     X(NEON, F8E5M2, s24_comply_neon_f8) \
     X(NEON, I8, s24_comply_neon_i8)
-#define S24_ZEROS_KERNELS(X)
+#define S24_ZEROS_KERNELS(X) \
+    X(NEON, F64, s24_zeros_neon_f64) \
+    X(NEON, F32, s24_zeros_neon_f32) \
+    X(NEON, F16, s24_zeros_neon_f16) \
+    X(NEON, BF16, s24_zeros_neon_f16) \
+    X(NEON, F8E4M3, s24_zeros_neon_f8) \
+    X(NEON, F8E5M2, s24_zeros_neon_f8) \
+    X(NEON, I8, s24_zeros_neon_i8)
 #define S24_MEASURE_KERNELS(X)
 #else
 #define S24_PRUNE_KERNELS(X)

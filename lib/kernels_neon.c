@@ -724,31 +724,60 @@ UNPACK_KERNEL(s24_unpack_neon_bf16_f32, BF16, 2, F32, 4)
 
 /* ---------------------------------------------------------------- compliance */
 
+/* How many of four elements are unequal to zero, negative, in each byte. */
+INLINE uint8x16_t nonzero(s24_dtype from, unsigned in, fours x)
+{
+    const uint8x16_t bits = everywhere(in, key_bits(from, in));
+    return vaddq_u8(vaddq_u8(any_bit(in, x.a, bits), any_bit(in, x.b, bits)),
+                    vaddq_u8(any_bit(in, x.c, bits), any_bit(in, x.d, bits)));
+}
+
 /* Groups of 16 / in with three or four elements unequal to zero: -1 in each byte. */
 INLINE uint8x16_t broken_of(s24_dtype from, unsigned in, const unsigned char *src)
 {
-    const fours x = load_fours(in, src);
-    const uint8x16_t bits = everywhere(in, key_bits(from, in));
-    const uint8x16_t count = vaddq_u8(vaddq_u8(any_bit(in, x.a, bits), any_bit(in, x.b, bits)),
-                                      vaddq_u8(any_bit(in, x.c, bits), any_bit(in, x.d, bits)));
-    return (uint8x16_t)vcltq_s8((int8x16_t)count, vdupq_n_s8(-2));
+    return (uint8x16_t)vcltq_s8((int8x16_t)nonzero(from, in, load_fours(in, src)), vdupq_n_s8(-2));
 }
 
-#define COMPLY_STEPS 31 /* of at most 8 vectors each: a byte counts to 248 */
+/* Where it does not matter which four. */
+INLINE uint8x16_t nonzero_of(s24_dtype from, unsigned in, const unsigned char *src)
+{
+    const uint8x16x4_t x = vld1q_u8_x4(src);
+    return nonzero(from, in, (fours)FOURS(x));
+}
+
+typedef uint8x16_t piece_count(s24_dtype from, unsigned in, const unsigned char *src);
+
+/* Of pieces of 64 bytes: each adds at most four to a byte. */
+#define COUNT_PIECES 63
+
+/* What `of` finds, over all pieces. */
+INLINE uint64_t count_pieces(piece_count *of, s24_dtype from, unsigned in, const unsigned char *src, size_t pieces)
+{
+    uint64_t total = 0;
+    for (size_t first = 0; first < pieces; first += COUNT_PIECES) {
+        const size_t end = pieces - first < COUNT_PIECES ? pieces : first + COUNT_PIECES;
+        uint8x16_t count = vdupq_n_u8(0);
+        for (size_t i = first; i < end; i++) {
+            count = vsubq_u8(count, of(from, in, src + 64 * i));
+        }
+        total += vaddlvq_u8(count) / in;
+    }
+    return total;
+}
 
 INLINE size_t comply(s24_dtype from, unsigned in, const void *dense, size_t groups, uint64_t *broken)
 {
-    const unsigned char *src = dense;
     const size_t steps = groups / STEP_GROUPS;
-    for (size_t first = 0; first < steps; first += COMPLY_STEPS) {
-        const size_t end = steps - first < COMPLY_STEPS ? steps : first + COMPLY_STEPS;
-        uint8x16_t count = vdupq_n_u8(0);
-        for (size_t i = in * first; i < in * end; i++) {
-            count = vsubq_u8(count, broken_of(from, in, src + 64 * i));
-        }
-        *broken += vaddlvq_u8(count) / in;
-    }
+    *broken += count_pieces(broken_of, from, in, dense, in * steps);
     return STEP_GROUPS * steps;
+}
+
+/* The other thing that zeros are counted for. */
+INLINE size_t zeros(s24_dtype from, unsigned in, const void *data, size_t n, uint64_t *count)
+{
+    const size_t blocks = n / 64;
+    *count += 64 * blocks - count_pieces(nonzero_of, from, in, data, in * blocks);
+    return 64 * blocks;
 }
 
 #define COMPLY_KERNEL(name, from, in) \
@@ -762,5 +791,17 @@ COMPLY_KERNEL(s24_comply_neon_f32, F32, 4)
 COMPLY_KERNEL(s24_comply_neon_f16, F16, 2)
 COMPLY_KERNEL(s24_comply_neon_f8, F8E4M3, 1)
 COMPLY_KERNEL(s24_comply_neon_i8, I8, 1)
+
+#define ZEROS_KERNEL(name, from, in) \
+    size_t name(const void *src, size_t n, uint64_t *count) \
+    { \
+        return zeros(S24_##from, in, src, n, count); \
+    }
+
+ZEROS_KERNEL(s24_zeros_neon_f64, F64, 8)
+ZEROS_KERNEL(s24_zeros_neon_f32, F32, 4)
+ZEROS_KERNEL(s24_zeros_neon_f16, F16, 2)
+ZEROS_KERNEL(s24_zeros_neon_f8, F8E4M3, 1)
+ZEROS_KERNEL(s24_zeros_neon_i8, I8, 1)
 
 #endif
