@@ -180,6 +180,10 @@ typedef size_t s24_measure_kernel(const void *src, size_t groups, const void *va
     X(NEON, F8E5M2, F8E5M2, s24_prune_neon_f8e5m2) \
     X(NEON, I8, I8, s24_prune_neon_i8)
 #define S24_UNPACK_KERNELS(X) \
+    X(NEON, F64, F64, s24_unpack_neon_f64) \
+    X(NEON, F8E4M3, F8E4M3, s24_unpack_neon_8) \
+    X(NEON, F8E5M2, F8E5M2, s24_unpack_neon_8) \
+    X(NEON, I8, I8, s24_unpack_neon_8) \
     X(NEON, F32, F32, s24_unpack_neon_f32) \
     X(NEON, F16, F16, s24_unpack_neon_f16) \
     X(NEON, BF16, BF16, s24_unpack_neon_f16) \
@@ -193,8 +197,24 @@ typedef size_t s24_measure_kernel(const void *src, size_t groups, const void *va
     X(NEON, F8E4M3, s24_comply_neon_f8) \
     X(NEON, F8E5M2, s24_comply_neon_f8) \
     X(NEON, I8, s24_comply_neon_i8)
-#define S24_ZEROS_KERNELS(X)
-#define S24_MEASURE_KERNELS(X)
+#define S24_ZEROS_KERNELS(X) \
+    X(NEON, F64, s24_zeros_neon_f64) \
+    X(NEON, F32, s24_zeros_neon_f32) \
+    X(NEON, F16, s24_zeros_neon_f16) \
+    X(NEON, BF16, s24_zeros_neon_f16) \
+    X(NEON, F8E4M3, s24_zeros_neon_f8) \
+    X(NEON, F8E5M2, s24_zeros_neon_f8) \
+    X(NEON, I8, s24_zeros_neon_i8)
+#define S24_MEASURE_KERNELS(X) \
+    X(NEON, F64, F64, s24_measure_neon_f64) \
+    X(NEON, F32, F32, s24_measure_neon_f32) \
+    X(NEON, F32, F16, s24_measure_neon_f32_f16) \
+    X(NEON, F32, BF16, s24_measure_neon_f32_bf16) \
+    X(NEON, F16, F16, s24_measure_neon_f16) \
+    X(NEON, BF16, BF16, s24_measure_neon_bf16) \
+    X(NEON, F8E4M3, F8E4M3, s24_measure_neon_f8e4m3) \
+    X(NEON, F8E5M2, F8E5M2, s24_measure_neon_f8e5m2) \
+    X(NEON, I8, I8, s24_measure_neon_i8)
 #else
 #define S24_PRUNE_KERNELS(X)
 #define S24_MEASURE_KERNELS(X)

@@ -1,6 +1,6 @@
 /*
- * Pruning, unpacking and compliance on NEON. Written for it and tested in an emulator, not measured on any machine: what
- * only measurement could tune, such as prefetching, is left out.
+ * Pruning, unpacking, compliance and measuring on NEON. Written for it and tested in an emulator, not measured on any
+ * machine: what only measurement could tune, such as prefetching, is left out.
  *
  * Sixteen groups are a step. Loads that take elements apart put one of each group into each of four vectors, and zips
  * or stores put them together again: no table says what goes where, and a vector works on 2 to 16 groups at once.
@@ -96,6 +96,11 @@ INLINE fours keys_of(s24_dtype from, unsigned in, fours x)
     return (fours){key_of(from, in, x.a), key_of(from, in, x.b), key_of(from, in, x.c), key_of(from, in, x.d)};
 }
 
+INLINE twos keys_of_twos(s24_dtype from, unsigned in, twos x)
+{
+    return (twos){key_of(from, in, x.first), key_of(from, in, x.second)};
+}
+
 /* What `in` vectors say of elements, equal bytes in each, as one byte a group. */
 INLINE uint8x16_t narrow(unsigned in, uint8x16_t x[8])
 {
@@ -188,6 +193,7 @@ typedef struct block { /* lanes of a quad in this order: 0 2 4 6 1 3 5 7 */
             double kept[BLOCK_QUADS][8], pruned[BLOCK_QUADS][8];
         } f64;
     };
+    double error[BLOCK_QUADS][8]; /* where it is measured */
 } block;
 
 /* Of what is pruned the least key in a block and the greatest of all, and the greatest |w - v|. */
@@ -196,17 +202,22 @@ typedef struct extremes {
     float32x4_t error;
 } extremes;
 
+/* A vector as f32; how many it becomes. */
+INLINE unsigned widen(s24_dtype from, uint8x16_t x, float32x4_t out[4])
+{
+    switch (from) {
+    case S24_F32: out[0] = (float32x4_t)x; return 1;
+    case S24_F16:
+    case S24_BF16: widen_words(from, x, out); return 2;
+    default: widen_bytes(from, x, out); return 4;
+    }
+}
+
 /* The firsts or the seconds of vector `i` of a step, as keys, into `which` half of their quads. */
 INLINE void hand_on_f32(s24_dtype from, uint8x16_t key, unsigned i, unsigned which, float quads[][8])
 {
     float32x4_t x[4];
-    unsigned count = 1;
-    switch (from) {
-    case S24_F32: x[0] = (float32x4_t)key; break;
-    case S24_F16:
-    case S24_BF16: widen_words(from, key, x); count = 2; break;
-    default: widen_bytes(from, key, x); count = 4; break;
-    }
+    const unsigned count = widen(from, key, x);
     S24_UNROLL
     for (unsigned j = 0; j < count; j++) {
         /* An i8 of key 128 has become -128. */
@@ -217,6 +228,21 @@ INLINE void hand_on_f32(s24_dtype from, uint8x16_t key, unsigned i, unsigned whi
 INLINE void hand_on_f64(uint8x16_t key, unsigned i, unsigned which, double quads[][8])
 {
     vst1q_f64(quads[i / 2] + 4 * which + 2 * (i % 2), (float64x2_t)key);
+}
+
+INLINE void hand_on(s24_dtype from, twos kept, twos pruned, unsigned i, block *b, size_t quad)
+{
+    if (from == S24_F64) {
+        hand_on_f64(kept.first, i, 0, b->f64.kept + quad);
+        hand_on_f64(kept.second, i, 1, b->f64.kept + quad);
+        hand_on_f64(pruned.first, i, 0, b->f64.pruned + quad);
+        hand_on_f64(pruned.second, i, 1, b->f64.pruned + quad);
+    } else {
+        hand_on_f32(from, kept.first, i, 0, b->f32.kept + quad);
+        hand_on_f32(from, kept.second, i, 1, b->f32.kept + quad);
+        hand_on_f32(from, pruned.first, i, 0, b->f32.pruned + quad);
+        hand_on_f32(from, pruned.second, i, 1, b->f32.pruned + quad);
+    }
 }
 
 /* x rounded to bf16, to nearest, ties to even: half a unit less one is added, and one more where the unit is odd. */
@@ -270,7 +296,7 @@ INLINE void prune_step(s24_dtype from, unsigned in, s24_dtype to, unsigned out, 
         const fours x = load_fours(in, src + 64 * i), key = keys_of(from, in, x);
         const choice keep = choose(in, key);
         const twos kept = kept_of(keep, x), pruned = pruned_of(keep, key);
-        const twos magnitude = {key_of(from, in, kept.first), key_of(from, in, kept.second)};
+        const twos magnitude = keys_of_twos(from, in, kept);
         nibbles[i] = positions_of(keep);
         e->min = lesser(in, e->min, lesser(in, pruned.first, pruned.second));
         e->max = greater(in, e->max, greater(in, pruned.first, pruned.second));
@@ -280,17 +306,7 @@ INLINE void prune_step(s24_dtype from, unsigned in, s24_dtype to, unsigned out, 
             unsigned char *place = values + 8 * out * i;
             e->error = vmaxq_f32(e->error, store_narrowed(to, kept, place, b->f32.error[quad + i]));
         }
-        if (from == S24_F64) {
-            hand_on_f64(magnitude.first, i, 0, b->f64.kept + quad);
-            hand_on_f64(magnitude.second, i, 1, b->f64.kept + quad);
-            hand_on_f64(pruned.first, i, 0, b->f64.pruned + quad);
-            hand_on_f64(pruned.second, i, 1, b->f64.pruned + quad);
-        } else {
-            hand_on_f32(from, magnitude.first, i, 0, b->f32.kept + quad);
-            hand_on_f32(from, magnitude.second, i, 1, b->f32.kept + quad);
-            hand_on_f32(from, pruned.first, i, 0, b->f32.pruned + quad);
-            hand_on_f32(from, pruned.second, i, 1, b->f32.pruned + quad);
-        }
+        hand_on(from, magnitude, pruned, i, b, quad);
     }
     store_positions(positions, narrow(in, nibbles));
 }
@@ -417,34 +433,53 @@ INLINE uint64_t zero_key(s24_dtype from, s24_dtype to)
     return from == to ? 0 : to == S24_F16 ? 0x33000000 /* 2^-25 */ : 0x8000 /* 2^-134 */;
 }
 
+/* Which of the groups of a step there are. */
+INLINE uint8x16_t there_are(size_t groups)
+{
+    static const uint8_t index[STEP_GROUPS] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+    return vcltq_u8(vld1q_u8(index), vdupq_n_u8((uint8_t)groups));
+}
+
 /* Of the groups that are there, what bytes count as 0, -1 or -2. */
 INLINE uint64_t count_bytes(uint8x16_t x, uint8x16_t there)
 {
     return (uint64_t)-vaddlvq_s8((int8x16_t)vandq_u8(x, there));
 }
 
+typedef struct counted {
+    uint8x16_t kept_zeros[8], negative_zeros[8], broken[8];
+} counted;
+
+/* Vector i of a step. limit: the greatest key of a kept one that counts as 0. */
+INLINE void count_zeros(counted *n, unsigned i, s24_dtype from, unsigned in, twos kept, uint64_t limit, twos pruned)
+{
+    const uint8x16_t zero = everywhere(in, limit), bits = everywhere(in, key_bits(from, in)), sign = vmvnq_u8(bits);
+    const twos key = keys_of_twos(from, in, kept);
+    n->kept_zeros[i] = vaddq_u8(at_least(in, zero, key.first), at_least(in, zero, key.second));
+    n->negative_zeros[i] = vaddq_u8(same(in, pruned.first, sign), same(in, pruned.second, sign));
+    n->broken[i] = any_bit(in, vorrq_u8(pruned.first, pruned.second), bits);
+}
+
+INLINE void count_end(s24_lanes *lanes, s24_dtype from, unsigned in, counted *n, uint8x16_t there)
+{
+    lanes->kept_zeros += count_bytes(narrow(in, n->kept_zeros), there);
+    lanes->broken_groups += count_bytes(narrow(in, n->broken), there);
+    if (from != S24_I8) {
+        lanes->negative_zeros += count_bytes(narrow(in, n->negative_zeros), there);
+    }
+}
+
 INLINE void count_step(s24_lanes *lanes, s24_dtype from, unsigned in, s24_dtype to, const unsigned char *src,
                        size_t quads)
 {
-    static const uint8_t quad_of[16] = {0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3};
-    const uint8x16_t there = vcltq_u8(vld1q_u8(quad_of), vdupq_n_u8((uint8_t)quads));
-    const uint8x16_t limit = everywhere(in, zero_key(from, to)), bits = everywhere(in, key_bits(from, in));
-    uint8x16_t kept_zeros[8], negative_zeros[8], broken[8];
+    counted n;
     S24_UNROLL
     for (unsigned i = 0; i < in; i++) {
         const fours x = load_fours(in, src + 64 * i);
         const choice keep = choose(in, keys_of(from, in, x));
-        const twos kept = kept_of(keep, x), pruned = pruned_of(keep, x);
-        kept_zeros[i] = vaddq_u8(at_least(in, limit, key_of(from, in, kept.first)),
-                                 at_least(in, limit, key_of(from, in, kept.second)));
-        negative_zeros[i] = vaddq_u8(same(in, pruned.first, vmvnq_u8(bits)), same(in, pruned.second, vmvnq_u8(bits)));
-        broken[i] = any_bit(in, vorrq_u8(pruned.first, pruned.second), bits);
+        count_zeros(&n, i, from, in, kept_of(keep, x), zero_key(from, to), pruned_of(keep, x));
     }
-    lanes->kept_zeros += count_bytes(narrow(in, kept_zeros), there);
-    lanes->broken_groups += count_bytes(narrow(in, broken), there);
-    if (from != S24_I8) {
-        lanes->negative_zeros += count_bytes(narrow(in, negative_zeros), there);
-    }
+    count_end(lanes, from, in, &n, there_are(QUAD_GROUPS * quads));
 }
 
 /* ---------------------------------------------------------------- the loops */
@@ -520,8 +555,9 @@ INLINE void prune_block(s24_dtype from, unsigned in, s24_dtype to, unsigned out,
 }
 
 /*
- * What is left to do at the end of a call. Non-finite elements are kept before others, and turn the sum of |w| into one;
- * so does, for |w - v|, what overflows in narrowing. (f64 sums can overflow by themselves: redone without need.)
+ * What is left to do at the end of a call. A non-finite element turns the sum of |w| into one, among what is kept or, in
+ * measuring, what is not; so does, for |w - v|, what overflows in narrowing. (f64 sums can overflow by themselves:
+ * redone without need.)
  */
 INLINE void lanes_end(s24_lanes *lanes, s24_dtype from, unsigned in, const extremes *e)
 {
@@ -535,7 +571,7 @@ INLINE void lanes_end(s24_lanes *lanes, s24_dtype from, unsigned in, const extre
     const double pruned = fabs(s24_decode(s24_info(from), key)), narrowed = (double)vmaxvq_f32(e->error);
     lanes->max_abs_error = fmax(lanes->max_abs_error, fmax(pruned, narrowed));
     for (unsigned i = 0; i < S24_LANES; i++) {
-        lanes->redo |= !(lanes->kept_abs[i] + lanes->quant_abs[i] <= DBL_MAX);
+        lanes->redo |= !(lanes->kept_abs[i] + lanes->pruned_abs[i] + lanes->quant_abs[i] <= DBL_MAX);
     }
 }
 
@@ -582,27 +618,57 @@ INLINE uint8x16_t widen_four(s24_dtype from, uint16x4_t x)
     return (uint8x16_t)vshll_n_u16(vorr_u16(x, vand_u16(nan, vdup_n_u16(0x40))), 16);
 }
 
-/* The kept values of as many groups as elements of `to` fill a vector. */
-INLINE twos load_twos(s24_dtype from, s24_dtype to, const void *values)
+#define TWOS(x) {(uint8x16_t)(x).val[0], (uint8x16_t)(x).val[1]}
+
+INLINE twos load_twos_8(const void *values)
+{
+    const uint8x16x2_t x = vld2q_u8(values);
+    return (twos)TWOS(x);
+}
+
+INLINE twos load_twos_16(const void *values)
+{
+    const uint16x8x2_t x = vld2q_u16(values);
+    return (twos)TWOS(x);
+}
+
+INLINE twos load_twos_32(const void *values)
+{
+    const uint32x4x2_t x = vld2q_u32(values);
+    return (twos)TWOS(x);
+}
+
+INLINE twos load_twos_64(const void *values)
+{
+    const uint64x2x2_t x = vld2q_u64(values);
+    return (twos)TWOS(x);
+}
+
+/* The kept values of as many groups as elements of `to` fill a vector, as `to`. out: bytes of one. */
+INLINE twos load_twos(s24_dtype from, s24_dtype to, unsigned out, const void *values)
 {
     if (from != to) {
         const uint16x4x2_t x = vld2_u16(values);
         return (twos){widen_four(from, x.val[0]), widen_four(from, x.val[1])};
     }
-    if (from == S24_F32) {
-        const uint32x4x2_t x = vld2q_u32(values);
-        return (twos){(uint8x16_t)x.val[0], (uint8x16_t)x.val[1]};
+    switch (out) {
+    case 1: return load_twos_8(values);
+    case 2: return load_twos_16(values);
+    case 4: return load_twos_32(values);
+    default: return load_twos_64(values);
     }
-    const uint16x8x2_t x = vld2q_u16(values);
-    return (twos){(uint8x16_t)x.val[0], (uint8x16_t)x.val[1]};
 }
+
+#define STORE_FOURS(store, wide, one, x, dst) \
+    store(dst, ((wide){{(one)(x).a, (one)(x).b, (one)(x).c, (one)(x).d}}))
 
 INLINE void store_fours(unsigned out, fours x, void *dst)
 {
-    if (out == 4) {
-        vst4q_u32(dst, ((uint32x4x4_t){{(uint32x4_t)x.a, (uint32x4_t)x.b, (uint32x4_t)x.c, (uint32x4_t)x.d}}));
-    } else {
-        vst4q_u16(dst, ((uint16x8x4_t){{(uint16x8_t)x.a, (uint16x8_t)x.b, (uint16x8_t)x.c, (uint16x8_t)x.d}}));
+    switch (out) {
+    case 1: STORE_FOURS(vst4q_u8, uint8x16x4_t, uint8x16_t, x, dst); break;
+    case 2: STORE_FOURS(vst4q_u16, uint16x8x4_t, uint16x8_t, x, dst); break;
+    case 4: STORE_FOURS(vst4q_u32, uint32x4x4_t, uint32x4_t, x, dst); break;
+    default: STORE_FOURS(vst4q_u64, uint64x2x4_t, uint64x2_t, x, dst); break;
     }
 }
 
@@ -620,11 +686,10 @@ INLINE fours expand(twos kept, uint8x16_t nibbles)
                    .d = vandq_u8(kept.second, vandq_u8(bit2, bit3))};
 }
 
-/* Sixteen groups. in, out: bytes of an element. */
-INLINE void expand_step(s24_dtype from, unsigned in, s24_dtype to, unsigned out, const unsigned char *values,
-                        uint8x16_t nibbles, unsigned char *dst)
+/* A byte a group, in every byte of its elements: what narrow() takes back. */
+INLINE void spread(unsigned out, uint8x16_t nibbles, uint8x16_t wide[8])
 {
-    uint8x16_t wide[4] = {nibbles}; /* each byte `out` times */
+    wide[0] = nibbles;
     S24_UNROLL
     for (unsigned n = 1; n < out; n *= 2) {
         S24_UNROLL
@@ -634,9 +699,17 @@ INLINE void expand_step(s24_dtype from, unsigned in, s24_dtype to, unsigned out,
             wide[2 * i + 1] = vzip2q_u8(x, x);
         }
     }
+}
+
+/* Sixteen groups. in, out: bytes of an element. */
+INLINE void expand_step(s24_dtype from, unsigned in, s24_dtype to, unsigned out, const unsigned char *values,
+                        uint8x16_t nibbles, unsigned char *dst)
+{
+    uint8x16_t wide[8];
+    spread(out, nibbles, wide);
     S24_UNROLL
     for (unsigned i = 0; i < out; i++) {
-        store_fours(out, expand(load_twos(from, to, values + 32 * in / out * i), wide[i]), dst + 64 * i);
+        store_fours(out, expand(load_twos(from, to, out, values + 32 * in / out * i), wide[i]), dst + 64 * i);
     }
 }
 
@@ -644,7 +717,7 @@ INLINE void expand_step(s24_dtype from, unsigned in, s24_dtype to, unsigned out,
 INLINE size_t unpack_rest(s24_dtype from, unsigned in, s24_dtype to, unsigned out, const unsigned char *values,
                           const uint8_t *positions, size_t groups, unsigned char *dst)
 {
-    unsigned char kept[32 * 4] = {0}, step[64 * 4];
+    unsigned char kept[32 * 8] = {0}, step[64 * 8];
     uint8_t bytes[STEP_GROUPS / 2] = {0};
     memcpy(bytes, positions, groups / 2);
     const uint8x16_t nibbles = load_nibbles(bytes);
@@ -678,6 +751,8 @@ INLINE size_t unpack(s24_dtype from, unsigned in, s24_dtype to, unsigned out, co
         return unpack(S24_##from, in, S24_##to, out, values, positions, groups, dst); \
     }
 
+UNPACK_KERNEL(s24_unpack_neon_f64, F64, 8, F64, 8)
+UNPACK_KERNEL(s24_unpack_neon_8, I8, 1, I8, 1)
 UNPACK_KERNEL(s24_unpack_neon_f32, F32, 4, F32, 4)
 UNPACK_KERNEL(s24_unpack_neon_f16, F16, 2, F16, 2)
 UNPACK_KERNEL(s24_unpack_neon_f16_f32, F16, 2, F32, 4)
@@ -685,31 +760,60 @@ UNPACK_KERNEL(s24_unpack_neon_bf16_f32, BF16, 2, F32, 4)
 
 /* ---------------------------------------------------------------- compliance */
 
+/* How many of four elements are unequal to zero, negative, in each byte. */
+INLINE uint8x16_t nonzero(s24_dtype from, unsigned in, fours x)
+{
+    const uint8x16_t bits = everywhere(in, key_bits(from, in));
+    return vaddq_u8(vaddq_u8(any_bit(in, x.a, bits), any_bit(in, x.b, bits)),
+                    vaddq_u8(any_bit(in, x.c, bits), any_bit(in, x.d, bits)));
+}
+
 /* Groups of 16 / in with three or four elements unequal to zero: -1 in each byte. */
 INLINE uint8x16_t broken_of(s24_dtype from, unsigned in, const unsigned char *src)
 {
-    const fours x = load_fours(in, src);
-    const uint8x16_t bits = everywhere(in, key_bits(from, in));
-    const uint8x16_t count = vaddq_u8(vaddq_u8(any_bit(in, x.a, bits), any_bit(in, x.b, bits)),
-                                      vaddq_u8(any_bit(in, x.c, bits), any_bit(in, x.d, bits)));
-    return (uint8x16_t)vcltq_s8((int8x16_t)count, vdupq_n_s8(-2));
+    return (uint8x16_t)vcltq_s8((int8x16_t)nonzero(from, in, load_fours(in, src)), vdupq_n_s8(-2));
 }
 
-#define COMPLY_STEPS 31 /* of at most 8 vectors each: a byte counts to 248 */
+/* Where it does not matter which four. */
+INLINE uint8x16_t nonzero_of(s24_dtype from, unsigned in, const unsigned char *src)
+{
+    const uint8x16x4_t x = vld1q_u8_x4(src);
+    return nonzero(from, in, (fours)FOURS(x));
+}
+
+typedef uint8x16_t piece_count(s24_dtype from, unsigned in, const unsigned char *src);
+
+/* Of pieces of 64 bytes: each adds at most four to a byte. */
+#define COUNT_PIECES 63
+
+/* What `of` finds, over all pieces. */
+INLINE uint64_t count_pieces(piece_count *of, s24_dtype from, unsigned in, const unsigned char *src, size_t pieces)
+{
+    uint64_t total = 0;
+    for (size_t first = 0; first < pieces; first += COUNT_PIECES) {
+        const size_t end = pieces - first < COUNT_PIECES ? pieces : first + COUNT_PIECES;
+        uint8x16_t count = vdupq_n_u8(0);
+        for (size_t i = first; i < end; i++) {
+            count = vsubq_u8(count, of(from, in, src + 64 * i));
+        }
+        total += vaddlvq_u8(count) / in;
+    }
+    return total;
+}
 
 INLINE size_t comply(s24_dtype from, unsigned in, const void *dense, size_t groups, uint64_t *broken)
 {
-    const unsigned char *src = dense;
     const size_t steps = groups / STEP_GROUPS;
-    for (size_t first = 0; first < steps; first += COMPLY_STEPS) {
-        const size_t end = steps - first < COMPLY_STEPS ? steps : first + COMPLY_STEPS;
-        uint8x16_t count = vdupq_n_u8(0);
-        for (size_t i = in * first; i < in * end; i++) {
-            count = vsubq_u8(count, broken_of(from, in, src + 64 * i));
-        }
-        *broken += vaddlvq_u8(count) / in;
-    }
+    *broken += count_pieces(broken_of, from, in, dense, in * steps);
     return STEP_GROUPS * steps;
+}
+
+/* The other thing that zeros are counted for. */
+INLINE size_t zeros(s24_dtype from, unsigned in, const void *data, size_t n, uint64_t *count)
+{
+    const size_t blocks = n / 64;
+    *count += 64 * blocks - count_pieces(nonzero_of, from, in, data, in * blocks);
+    return 64 * blocks;
 }
 
 #define COMPLY_KERNEL(name, from, in) \
@@ -723,5 +827,163 @@ COMPLY_KERNEL(s24_comply_neon_f32, F32, 4)
 COMPLY_KERNEL(s24_comply_neon_f16, F16, 2)
 COMPLY_KERNEL(s24_comply_neon_f8, F8E4M3, 1)
 COMPLY_KERNEL(s24_comply_neon_i8, I8, 1)
+
+#define ZEROS_KERNEL(name, from, in) \
+    size_t name(const void *src, size_t n, uint64_t *count) \
+    { \
+        return zeros(S24_##from, in, src, n, count); \
+    }
+
+ZEROS_KERNEL(s24_zeros_neon_f64, F64, 8)
+ZEROS_KERNEL(s24_zeros_neon_f32, F32, 4)
+ZEROS_KERNEL(s24_zeros_neon_f16, F16, 2)
+ZEROS_KERNEL(s24_zeros_neon_f8, F8E4M3, 1)
+ZEROS_KERNEL(s24_zeros_neon_i8, I8, 1)
+
+/* ---------------------------------------------------------------- measuring */
+
+/*
+ * Who is kept is given, and so is what is stored of it, which need not be near it: another's values are measured, too.
+ * So |w - v| is handed on as f64, in which it and its square are rounded as in the generic code. What is stored is read
+ * as `from`, which all that it is stored as fits into.
+ */
+
+/* By nibbles, as in expand(). */
+INLINE choice choice_of(uint8x16_t nibbles)
+{
+    const uint8x16_t high = vdupq_n_u8(3 << 2);
+    return (choice){.a = vmvnq_u8(vtstq_u8(nibbles, vdupq_n_u8(3))), .d = vcgeq_u8(nibbles, high),
+                    .ab = vceqq_u8(nibbles, vdupq_n_u8(1 << 2)), .cd = vceqq_u8(nibbles, vdupq_n_u8(2 | 3 << 2))};
+}
+
+/* As hand_on_f32 and hand_on_f64 do. */
+INLINE void hand_on_error(s24_dtype from, uint8x16_t kept, uint8x16_t stored, unsigned i, unsigned which,
+                          double quads[][8])
+{
+    if (from == S24_F64) {
+        hand_on_f64((uint8x16_t)vabdq_f64((float64x2_t)kept, (float64x2_t)stored), i, which, quads);
+        return;
+    }
+    float32x4_t w[4], v[4];
+    const unsigned count = widen(from, kept, w);
+    widen(from, stored, v);
+    S24_UNROLL
+    for (unsigned j = 0; j < count; j++) {
+        double *place = quads[count * i + j] + 4 * which;
+        vst1q_f64(place, vabdq_f64(vcvt_f64_f32(vget_low_f32(w[j])), vcvt_f64_f32(vget_low_f32(v[j]))));
+        vst1q_f64(place + 2, vabdq_f64(vcvt_high_f64_f32(w[j]), vcvt_high_f64_f32(v[j])));
+    }
+}
+
+INLINE void measure_step(s24_dtype from, unsigned in, s24_dtype to, unsigned out, const unsigned char *src,
+                         const unsigned char *values, uint8x16_t nibbles, uint8x16_t there, block *b,
+                         size_t quad, extremes *e, s24_lanes *lanes)
+{
+    uint8x16_t wide[8];
+    counted n;
+    spread(in, nibbles, wide);
+    S24_UNROLL
+    for (unsigned i = 0; i < in; i++) {
+        const choice keep = choice_of(wide[i]);
+        const fours x = load_fours(in, src + 64 * i);
+        const twos kept = kept_of(keep, x), pruned = pruned_of(keep, x), key = keys_of_twos(from, in, pruned);
+        const twos stored = load_twos(to, from, in, values + 32 * out / in * i);
+        count_zeros(&n, i, from, in, stored, 0, pruned);
+        e->max = greater(in, e->max, greater(in, key.first, key.second));
+        hand_on(from, keys_of_twos(from, in, kept), key, i, b, quad);
+        hand_on_error(from, kept.first, stored.first, i, 0, b->error + quad);
+        hand_on_error(from, kept.second, stored.second, i, 1, b->error + quad);
+    }
+    count_end(lanes, from, in, &n, there);
+}
+
+static __attribute__((noinline)) void add_errors_f64(s24_lanes *lanes, const block *b, size_t quads)
+{
+    d8 quant_abs = d8_load(lanes->quant_abs), quant_sq = d8_load(lanes->quant_sq);
+    float64x2_t max = vdupq_n_f64(lanes->max_abs_error);
+    for (size_t i = 0; i < quads; i++) {
+        const d8 e = d8_of_f64(b->error[i]);
+        d8_add(&quant_abs, e);
+        d8_add_square(&quant_sq, e);
+        max = vmaxq_f64(max, vmaxq_f64(vmaxq_f64(e.x[0], e.x[1]), vmaxq_f64(e.x[2], e.x[3])));
+    }
+    d8_store(lanes->quant_abs, quant_abs);
+    d8_store(lanes->quant_sq, quant_sq);
+    lanes->max_abs_error = vmaxvq_f64(max);
+}
+
+/* Completed by zeros, which add nothing. */
+INLINE void complete_planes(unsigned in, unsigned out, const unsigned char *src, const unsigned char *values,
+                            const uint8_t *positions, size_t groups, last_step *last)
+{
+    memset(last, 0, sizeof *last);
+    memcpy(last->src, src, 4 * in * groups);
+    memcpy(last->values, values, 2 * out * groups);
+    memcpy(last->positions, positions, (groups + 1) / 2);
+}
+
+/* At most a block, whose last step need not be whole; how many groups, up to a step with invalid positions. */
+INLINE size_t measure_block(s24_dtype from, unsigned in, s24_dtype to, unsigned out, const unsigned char *src,
+                            size_t groups, const unsigned char *values, const uint8_t *positions, extremes *e,
+                            s24_lanes *lanes)
+{
+    block b;
+    last_step last;
+    size_t g = 0;
+    for (; g < groups; g += STEP_GROUPS) {
+        const unsigned char *step = src + 4 * in * g, *kept = values + 2 * out * g;
+        const uint8_t *p = positions + g / 2;
+        const uint8x16_t there = there_are(groups - g);
+        if (groups - g < STEP_GROUPS) {
+            complete_planes(in, out, step, kept, p, groups - g, &last);
+            step = last.src, kept = last.values, p = last.positions;
+        }
+        const uint8x16_t nibbles = load_nibbles(p);
+        if (any(vbicq_u8(there, ascending(nibbles)))) {
+            break; /* the generic code says where */
+        }
+        measure_step(from, in, to, out, step, kept, nibbles, there, &b, g / QUAD_GROUPS, e, lanes);
+    }
+    const size_t quads = ((g < groups ? g : groups) + QUAD_GROUPS - 1) / QUAD_GROUPS;
+    if (from == S24_F64) {
+        add_block_f64(lanes, &b, quads);
+    } else {
+        add_block(lanes, &b, quads);
+    }
+    add_errors_f64(lanes, &b, quads);
+    return g < groups ? g : groups;
+}
+
+INLINE size_t measure(s24_dtype from, unsigned in, s24_dtype to, unsigned out, const void *dense, size_t groups,
+                      const void *kept, const uint8_t *positions, s24_lanes *lanes)
+{
+    const unsigned char *src = dense, *values = kept;
+    extremes e = {.max = vdupq_n_u8(0), .error = vdupq_n_f32(0)};
+    size_t g = 0, done, some;
+    do {
+        some = groups - g < QUAD_GROUPS * BLOCK_QUADS ? groups - g : QUAD_GROUPS * BLOCK_QUADS;
+        done = measure_block(from, in, to, out, src + 4 * in * g, some, values + 2 * out * g, positions + g / 2, &e,
+                             lanes);
+        g += done;
+    } while (done == some && g < groups);
+    lanes_end(lanes, from, in, &e);
+    return g;
+}
+
+#define MEASURE_KERNEL(name, from, in, to, out) \
+    size_t name(const void *src, size_t groups, const void *values, const uint8_t *positions, s24_lanes *lanes) \
+    { \
+        return measure(S24_##from, in, S24_##to, out, src, groups, values, positions, lanes); \
+    }
+
+MEASURE_KERNEL(s24_measure_neon_f64, F64, 8, F64, 8)
+MEASURE_KERNEL(s24_measure_neon_f32, F32, 4, F32, 4)
+MEASURE_KERNEL(s24_measure_neon_f32_f16, F32, 4, F16, 2)
+MEASURE_KERNEL(s24_measure_neon_f32_bf16, F32, 4, BF16, 2)
+MEASURE_KERNEL(s24_measure_neon_f16, F16, 2, F16, 2)
+MEASURE_KERNEL(s24_measure_neon_bf16, BF16, 2, BF16, 2)
+MEASURE_KERNEL(s24_measure_neon_f8e4m3, F8E4M3, 1, F8E4M3, 1)
+MEASURE_KERNEL(s24_measure_neon_f8e5m2, F8E5M2, 1, F8E5M2, 1)
+MEASURE_KERNEL(s24_measure_neon_i8, I8, 1, I8, 1)
 
 #endif

@@ -155,7 +155,7 @@ INLINE bytes bad_nibbles(bytes x)
                            _mm256_shuffle_epi8(invalid, _mm256_and_si256(_mm256_srli_epi16(x, 4), low)));
 }
 
-#include "matmul_template.h"
+#include "matmul_x86.h"
 
 /* ---------------------------------------------------------------- the sets */
 

@@ -118,7 +118,7 @@ INLINE bytes bad_nibbles(bytes x)
                            _mm512_shuffle_epi8(invalid, _mm512_and_si512(_mm512_srli_epi16(x, 4), low)));
 }
 
-#include "matmul_template.h"
+#include "matmul_x86.h"
 
 /* ---------------------------------------------------------------- the sets */
 

@@ -35,19 +35,116 @@ INLINE void load_step(s24_dtype from, const unsigned char *values, float32x4_t o
     }
 }
 
-/* The last 1..7 groups of a row, copied to where a whole step may be read: the values that are not there are 0. */
-typedef struct last_step {
-    unsigned char values[S24_STEP_VALUES * 4];
-    uint8_t positions[4];
-} last_step;
-
-static last_step load_last(const unsigned char *values, const uint8_t *positions, size_t groups, size_t bytes)
+INLINE void widen_step(s24_dtype from, unsigned size, const unsigned char *values, float *weights)
 {
-    last_step last = {.values = {0}};
-    memcpy(last.values, values, 2 * groups * bytes);
-    memcpy(last.positions, positions, (groups + 1) / 2);
-    return last;
+    float32x4_t w[4];
+    (void)size;
+    load_step(from, values, w);
+    S24_UNROLL
+    for (unsigned i = 0; i < 4; i++) {
+        vst1q_f32(weights + 4 * i, w[i]);
+    }
 }
+
+/* ---------------------------------------------------------------- vectors */
+
+#define WIDTH 4
+#define DOT_AT_ONCE 2 /* with four rows both compilers run out of registers */
+
+typedef float32x4_t vec, weights4;
+#define vec_zero() vdupq_n_f32(0)
+#define vec_load vld1q_f32
+#define vec_load_aligned vld1q_f32
+#define vec_store vst1q_f32
+#define vec_add vaddq_f32
+#define vec_fma(a, b, c) vfmaq_f32(c, a, b)
+#define load_weights4 vld1q_f32
+#define store4 vst1q_f32
+
+/* A lane has to be a constant where it is written. */
+INLINE vec vec_fma_one(weights4 w, unsigned i, vec b, vec c)
+{
+    switch (i) {
+    case 0: return vfmaq_laneq_f32(c, b, w, 0);
+    case 1: return vfmaq_laneq_f32(c, b, w, 1);
+    case 2: return vfmaq_laneq_f32(c, b, w, 2);
+    default: return vfmaq_laneq_f32(c, b, w, 3);
+    }
+}
+
+/* The sums of the lanes of a, b, c, d. */
+INLINE float32x4_t fold4(vec a, vec b, vec c, vec d)
+{
+    return vpaddq_f32(vpaddq_f32(a, b), vpaddq_f32(c, d));
+}
+
+/* ---------------------------------------------------------------- positions */
+
+/* Sixteen u16. */
+typedef struct words {
+    uint16x8_t low, high;
+} words;
+
+INLINE words words_set1(unsigned x)
+{
+    return (words){vdupq_n_u16((uint16_t)x), vdupq_n_u16((uint16_t)x)};
+}
+
+#define words_zero() words_set1(0)
+
+INLINE void words_store(uint16_t *p, words x)
+{
+    vst1q_u16(p, x.low);
+    vst1q_u16(p + 8, x.high);
+}
+
+INLINE words words_add(words a, words b)
+{
+    return (words){vaddq_u16(a.low, b.low), vaddq_u16(a.high, b.high)};
+}
+
+INLINE words words_mul(words a, words b)
+{
+    return (words){vmulq_u16(a.low, b.low), vmulq_u16(a.high, b.high)};
+}
+
+INLINE words step_index(uint32_t word)
+{
+    static const int16_t shifts[8] = {0, -2, -4, -6, -8, -10, -12, -14};
+    static const uint16_t elements[8] = {0, 0, 4, 4, 8, 8, 12, 12}; /* where groups begin */
+    const int16x8_t shift = vld1q_s16(shifts);
+    const uint16x8_t three = vdupq_n_u16(3), low = vld1q_u16(elements), high = vaddq_u16(low, vdupq_n_u16(16));
+    const uint16x8_t p0 = vandq_u16(vshlq_u16(vdupq_n_u16((uint16_t)word), shift), three);
+    const uint16x8_t p1 = vandq_u16(vshlq_u16(vdupq_n_u16((uint16_t)(word >> 16)), shift), three);
+    return (words){vaddq_u16(p0, low), vaddq_u16(p1, high)};
+}
+
+/* Eight elements of B. */
+typedef uint8x16x2_t table;
+
+INLINE table load_table(const float *b)
+{
+    return vld1q_u8_x2((const void *)b);
+}
+
+/* Which four of them: the indices of their bytes. */
+typedef uint8x16_t picker;
+
+INLINE vec pick(table t, picker which)
+{
+    return (vec)vqtbl2q_u8(t, which);
+}
+
+/* Offsets count all elements of a row, and indices eight. */
+INLINE picker offsets_picker(const uint16_t *offsets)
+{
+    const uint32x4_t element = vandq_u32(vmovl_u16(vld1_u16(offsets)), vdupq_n_u32(7));
+    return (picker)vmlaq_n_u32(vdupq_n_u32(0x03020100), element, 0x04040404);
+}
+
+#include "matmul_template.h"
+
+/* ---------------------------------------------------------------- checking */
 
 static size_t check(const uint8_t *positions, size_t groups)
 {
@@ -72,182 +169,6 @@ static size_t check(const uint8_t *positions, size_t groups)
     return groups;
 }
 
-/* ---------------------------------------------------------------- decoding */
-
-/* The offsets of four groups, less those of their first elements. */
-INLINE uint16x8_t scaled_positions(const uint8_t *positions, uint16x8_t scale)
-{
-    static const int16_t shifts[8] = {0, -2, -4, -6, -8, -10, -12, -14};
-    uint16_t bits;
-    memcpy(&bits, positions, sizeof bits);
-    return vmulq_u16(vandq_u16(vshlq_u16(vdupq_n_u16(bits), vld1q_s16(shifts)), vdupq_n_u16(3)), scale);
-}
-
-INLINE void decode_step(s24_dtype from, const unsigned char *values, const uint8_t *positions, uint16x8_t scale,
-                        uint16x8_t first[2], float *weights, uint16_t *offsets)
-{
-    float32x4_t w[4];
-    load_step(from, values, w);
-    S24_UNROLL
-    for (unsigned i = 0; i < 4; i++) {
-        vst1q_f32(weights + 4 * i, w[i]);
-    }
-    vst1q_u16(offsets, vaddq_u16(first[0], scaled_positions(positions, scale)));
-    vst1q_u16(offsets + 8, vaddq_u16(first[1], scaled_positions(positions + 2, scale)));
-}
-
-INLINE void decode(s24_dtype from, unsigned bytes, const s24_chunk *chunk)
-{
-    static const uint16_t elements[8] = {0, 0, 4, 4, 8, 8, 12, 12}; /* where groups begin */
-    const size_t steps = chunk->groups / S24_STEP_GROUPS, rest = chunk->groups % S24_STEP_GROUPS;
-    const uint16x8_t scale = vdupq_n_u16((uint16_t)chunk->scale);
-    const uint16x8_t half = vdupq_n_u16((uint16_t)(2 * S24_STEP_GROUPS * chunk->scale)), whole = vaddq_u16(half, half);
-    for (size_t r = 0; r < chunk->rows; r++) {
-        const unsigned char *v = (const unsigned char *)chunk->values + r * chunk->value_pitch;
-        const uint8_t *p = chunk->positions + r * chunk->position_pitch;
-        float *w = chunk->weights + r * chunk->stride;
-        uint16_t *o = chunk->offsets + r * chunk->stride;
-        uint16x8_t first[2] = {vmulq_u16(vld1q_u16(elements), scale)};
-        first[1] = vaddq_u16(first[0], half);
-        for (size_t s = 0; s < steps; s++, v += bytes * S24_STEP_VALUES, p += 4, w += S24_STEP_VALUES) {
-            decode_step(from, v, p, scale, first, w, o + S24_STEP_VALUES * s);
-            first[0] = vaddq_u16(first[0], whole);
-            first[1] = vaddq_u16(first[1], whole);
-        }
-        if (rest) {
-            const last_step last = load_last(v, p, rest, bytes);
-            decode_step(from, last.values, last.positions, scale, first, w, o + S24_STEP_VALUES * steps);
-        }
-    }
-}
-
-/* ---------------------------------------------------------------- many columns */
-
-/*
- * Each row of B is loaded once a weight, which is what bounds this: 12 sums, and no need for more than one set of them
- * except where a row is so short that additions would wait for one another.
- */
-#define ADD_ROW(e) /* the lane has to be a constant where it is written */ \
-    { \
-        const float *row = (const float *)(const void *)((const char *)b + offsets[i + (e)]); \
-        S24_UNROLL \
-        for (unsigned j = 0; j < vectors; j++) { \
-            sum[(e) % sets][j] = vfmaq_laneq_f32(sum[(e) % sets][j], vld1q_f32(row + 4 * j), w, e); \
-        } \
-    }
-
-INLINE void tile(const unsigned vectors, const s24_chunk *chunk, size_t steps, const float *b, float *c, bool first)
-{
-    const unsigned sets = vectors <= 3 ? 4 : vectors <= 6 ? 2 : 1;
-    for (size_t r = 0; r < chunk->rows; r++, c += 4 * vectors) {
-        const float *weights = chunk->weights + r * chunk->stride;
-        const uint16_t *offsets = chunk->offsets + r * chunk->stride;
-        float32x4_t sum[4][S24_TILE_VECTORS];
-        S24_UNROLL
-        for (unsigned j = 0; j < vectors; j++) {
-            sum[0][j] = sum[1][j] = sum[2][j] = sum[3][j] = vdupq_n_f32(0);
-        }
-        for (size_t i = 0; i < S24_STEP_VALUES * steps; i += 4) {
-            const float32x4_t w = vld1q_f32(weights + i);
-            ADD_ROW(0)
-            ADD_ROW(1)
-            ADD_ROW(2)
-            ADD_ROW(3)
-        }
-        S24_UNROLL
-        for (unsigned j = 0; j < vectors; j++) {
-            const float32x4_t even = sets == 4 ? vaddq_f32(sum[0][j], sum[2][j]) : sum[0][j];
-            const float32x4_t odd = sets == 4 ? vaddq_f32(sum[1][j], sum[3][j]) : sum[1][j];
-            const float32x4_t total = sets > 1 ? vaddq_f32(even, odd) : even;
-            vst1q_f32(c + 4 * j, first ? total : vaddq_f32(vld1q_f32(c + 4 * j), total));
-        }
-    }
-}
-
-#define TILE(n) \
-    static void tile_##n(const s24_chunk *chunk, size_t steps, const float *b, float *c, bool first) \
-    { \
-        tile(n, chunk, steps, b, c, first); \
-    }
-
-TILE(1)
-TILE(2)
-TILE(3)
-TILE(4)
-TILE(5)
-TILE(6)
-TILE(7)
-TILE(8)
-TILE(9)
-TILE(10)
-TILE(11)
-TILE(12)
-
-/* ---------------------------------------------------------------- few columns */
-
-/* Eight elements of B. */
-INLINE uint8x16x2_t load_table(const float *b)
-{
-    return vld1q_u8_x2((const void *)b);
-}
-
-/* Four of them, by the indices of their bytes. */
-INLINE float32x4_t pick(uint8x16x2_t table, uint8x16_t index)
-{
-    return (float32x4_t)vqtbl2q_u8(table, index);
-}
-
-/* Four offsets as indices: of eight elements, which offsets count in a row, byte by byte. */
-INLINE uint8x16_t index_of(const uint16_t *offsets)
-{
-    const uint32x4_t element = vandq_u32(vmovl_u16(vld1_u16(offsets)), vdupq_n_u32(7));
-    return (uint8x16_t)vmlaq_n_u32(vdupq_n_u32(0x03020100), element, 0x04040404);
-}
-
-/* The sums of the lanes of four vectors. */
-INLINE float32x4_t fold4(const float32x4_t x[4])
-{
-    return vpaddq_f32(vpaddq_f32(x[0], x[1]), vpaddq_f32(x[2], x[3]));
-}
-
-/* Two rows at a time: 8 sums, and of four columns a table each. (With four rows both compilers run out of registers.) */
-INLINE void dot(const unsigned cols, const s24_chunk *chunk, size_t steps, const float *b, size_t pitch,
-                float sums[S24_DOT_ROWS][S24_DOT_COLS])
-{
-    for (unsigned first = 0; first < S24_DOT_ROWS; first += 2) {
-        const float *w0 = chunk->weights + first * chunk->stride, *w1 = w0 + chunk->stride;
-        const uint16_t *o0 = chunk->offsets + first * chunk->stride, *o1 = o0 + chunk->stride;
-        float32x4_t sum[2][S24_DOT_COLS];
-        S24_UNROLL
-        for (unsigned j = 0; j < S24_DOT_COLS; j++) {
-            sum[0][j] = sum[1][j] = vdupq_n_f32(0);
-        }
-        for (size_t at = 0; at < S24_STEP_VALUES * steps; at += 4) {
-            const uint8x16_t i0 = index_of(o0 + at), i1 = index_of(o1 + at);
-            S24_UNROLL
-            for (unsigned j = 0; j < cols; j++) {
-                const uint8x16x2_t table = load_table(b + j * pitch + 2 * at);
-                sum[0][j] = vfmaq_f32(sum[0][j], vld1q_f32(w0 + at), pick(table, i0));
-                sum[1][j] = vfmaq_f32(sum[1][j], vld1q_f32(w1 + at), pick(table, i1));
-            }
-        }
-        vst1q_f32(sums[first], fold4(sum[0]));
-        vst1q_f32(sums[first + 1], fold4(sum[1]));
-    }
-}
-
-#define DOT(n) \
-    static void dot_##n(const s24_chunk *chunk, size_t steps, const float *b, size_t pitch, \
-                        float sums[S24_DOT_ROWS][S24_DOT_COLS]) \
-    { \
-        dot(n, chunk, steps, b, pitch, sums); \
-    }
-
-DOT(1)
-DOT(2)
-DOT(3)
-DOT(4)
-
 /* ---------------------------------------------------------------- one column */
 
 /* The indices of each byte of positions: to load them takes less than half of the instructions that making them takes. */
@@ -271,7 +192,8 @@ INLINE void vector_step(s24_dtype from, const unsigned char *values, const uint8
 }
 
 /* Two steps at a time, and a sum for each vector of both: 32 lanes. */
-INLINE float vector(s24_dtype from, unsigned bytes, const void *values, const uint8_t *p, size_t groups, const float *x)
+INLINE float vector_row(s24_dtype from, unsigned bytes, const void *values, const uint8_t *p, size_t groups,
+                        const float *x)
 {
     size_t steps = groups / S24_STEP_GROUPS;
     const size_t rest = groups % S24_STEP_GROUPS;
@@ -299,23 +221,36 @@ INLINE float vector(s24_dtype from, unsigned bytes, const void *values, const ui
     for (unsigned i = 0; i < 4; i++) {
         even[i] = vaddq_f32(even[i], odd[i]);
     }
-    return vaddvq_f32(fold4(even));
+    return vaddvq_f32(fold4(even[0], even[1], even[2], even[3]));
 }
 
 /* A bad position leads to some other element of x within its step, so that a row is checked after it. */
-INLINE bool vector_rows(s24_dtype from, unsigned bytes, const s24_chunk *chunk, const float *x, float *sums)
+INLINE bool vector(s24_dtype from, unsigned bytes, const s24_chunk *chunk, const float *x, float *sums)
 {
     bool valid = true;
     for (size_t r = 0; r < chunk->rows; r++) {
         const uint8_t *positions = chunk->positions + r * chunk->position_pitch;
-        sums[r] = vector(from, bytes, (const unsigned char *)chunk->values + r * chunk->value_pitch, positions,
-                         chunk->groups, x);
+        sums[r] = vector_row(from, bytes, (const unsigned char *)chunk->values + r * chunk->value_pitch, positions,
+                             chunk->groups, x);
         valid &= check(positions, chunk->groups) == chunk->groups;
     }
     return valid;
 }
 
 /* ---------------------------------------------------------------- the sets */
+
+TILE(1)
+TILE(2)
+TILE(3)
+TILE(4)
+TILE(5)
+TILE(6)
+TILE(7)
+TILE(8)
+TILE(9)
+TILE(10)
+TILE(11)
+TILE(12)
 
 static const s24_matmul_ops ops = {
     .width = 4,
@@ -326,22 +261,6 @@ static const s24_matmul_ops ops = {
     .dot = {NULL, dot_1, dot_2, dot_3, dot_4},
 };
 
-#define SET(name, dtype, bytes) \
-    static void decode_##name(const s24_chunk *chunk) \
-    { \
-        decode(S24_##dtype, bytes, chunk); \
-    } \
-    static bool vector_##name(const s24_chunk *chunk, const float *x, float *sums) \
-    { \
-        return vector_rows(S24_##dtype, bytes, chunk, x, sums); \
-    } \
-    const s24_matmul_kernel s24_matmul_##name##_neon = {&ops, decode_##name, vector_##name};
-
-SET(f32, F32, 4)
-SET(f16, F16, 2)
-SET(bf16, BF16, 2)
-SET(f8e4m3, F8E4M3, 1)
-SET(f8e5m2, F8E5M2, 1)
-SET(i8, I8, 1)
+SETS(neon)
 
 #endif

@@ -713,6 +713,7 @@ START_TEST(comply_reach)
         memset(src, 1, src_buffer.size);
         ck_assert_uint_eq(c->function(src, groups, &broken), groups / 16 * 16);
         ck_assert_uint_eq(broken, 5 + groups / 16 * 16);
+        ck_assert_uint_eq(s24_count_zeros(s24_info(c->dtype), c->isa, src, 4 * groups), 0);
     }
 }
 END_TEST
