@@ -219,10 +219,32 @@ $(OBJ)/tests/bench/%: tests/bench/%.c $(OBJ)/libs24.a
 bench: $(OUT)/s24 $(BENCH_BIN)
 	@CC='$(CC)' tests/bench/run $(OUT)/s24 $(OBJ)/tests/bench $(OUT)/bench/results
 
-# libFuzzer, with clang: FUZZ_TIME seconds a target.
+# libFuzzer, with clang: FUZZ_TIME seconds a target; FUZZ_TARGETS='npy json' chooses.
 FUZZ_TIME := 10
+FUZZ_TARGETS := $(FUZZ_SRC:tests/fuzz/fuzz_%.c=%)
+FUZZ_BIN := $(FUZZ_TARGETS:%=$(OBJ)/tests/fuzz/fuzz_%)
+
+# The command without its main, for what reaches into it.
+$(OBJ)/libcli.a: $(filter-out %/main.o,$(CLI_OBJ))
+	$(call say,AR)
+	$(Q)rm -f $@ && $(AR) rcs $@ $^
+
+$(OBJ)/tests/fuzz/%: tests/fuzz/%.c $(OBJ)/libcli.a $(OBJ)/libs24.a
+	@mkdir -p $(@D)
+	$(call say,CC)
+	$(Q)$(COMPILE) -fsanitize=fuzzer $(INCLUDES) -o $@ $< $(OBJ)/libcli.a $(OBJ)/libs24.a $(LDFLAGS) $(LDLIBS) $(S24_LDLIBS)
+
+# Sanitized products take half of the build's time, and no target multiplies.
+ifneq ($(findstring fuzzer,$(SANITIZE)),)
+$(OBJ)/lib/matmul%.o: SANITIZE :=
+endif
+
+fuzz-targets: $(FUZZ_BIN)
+	@tests/tools/fuzz '$(FUZZ_TIME)' $(FUZZ_BIN)
+
 fuzz:
-	@tests/tools/fuzz '$(FUZZ_TIME)' '$(S24_CPPFLAGS)' $(FUZZ_SRC)
+	+@$(MAKE) --no-print-directory CC=clang CFLAGS='-O1 -g' FUZZ_TARGETS='$(FUZZ_TARGETS)' FUZZ_TIME='$(FUZZ_TIME)' \
+	    SANITIZE='-fsanitize=fuzzer-no-link$(comma)address$(comma)undefined -fno-sanitize-recover=undefined' fuzz-targets
 
 # Long trials of what is promised, with figures; not a part of `make test`. Each prints what it did, and fails if a promise is
 # broken. 1 TiB takes an hour or more.
@@ -322,7 +344,8 @@ help:
 	@echo 'make test            all tests (= check); check-asan check-ubsan check-tsan check-msan: under sanitizers'
 	@echo 'make check-arm64     the tests as arm64 code, in an emulator; deps-arm64: install what that needs'
 	@echo 'make check-layers    the architecture; check-hardening; lint: compilers, cppcheck, shellcheck, mandoc; analyze'
-	@echo 'make bench           measure, into build/bench/results.txt; fuzz FUZZ_TIME=seconds; coverage'
+	@echo 'make bench           measure, into build/bench/results.txt; coverage'
+	@echo 'make fuzz            libFuzzer, with clang: FUZZ_TIME=seconds a target, FUZZ_TARGETS="npy json"'
 	@echo 'make trust           long trials: damaged files, kills, many at once, a soak of 1 TiB'
 	@echo 'make install         PREFIX=/usr/local DESTDIR=; uninstall, installcheck'
 	@echo 'make dist clean'
@@ -331,8 +354,9 @@ clean:
 	rm -rf build
 
 .PHONY: all unit cli-tests oracle demo demo-check man-lint man-examples check test check-asan check-ubsan check-tsan \
-    check-msan check-arm64 emulated-tests check-layers check-hardening lint analyze bench fuzz trust trust-damage \
-    trust-differ trust-kills trust-crowd trust-soak coverage coverage-run deps deps-arm64 install uninstall \
+    check-msan check-arm64 emulated-tests check-layers check-hardening lint analyze bench fuzz fuzz-targets trust \
+    trust-damage trust-differ trust-kills trust-crowd trust-soak coverage coverage-run deps deps-arm64 install uninstall \
     installcheck dist help clean FORCE
 .DELETE_ON_ERROR:
--include $(LIB_OBJ:.o=.d) $(FORMATS_OBJ:.o=.d) $(CLI_OBJ:.o=.d) $(UNIT_BIN:=.d) $(EXAMPLE_BIN:=.d) $(BENCH_BIN:=.d)
+-include $(LIB_OBJ:.o=.d) $(FORMATS_OBJ:.o=.d) $(CLI_OBJ:.o=.d) $(UNIT_BIN:=.d) $(EXAMPLE_BIN:=.d) $(BENCH_BIN:=.d) \
+    $(FUZZ_BIN:=.d)

@@ -155,6 +155,7 @@ static void stats_one(const context *c, const stats_options *o, const char *path
     progress_stop();
     if (status != S24_OK) {
         msg_failure(&err);
+        s24_report_free(&report); /* of nothing to do there is one */
         return;
     }
     check_conditions(o, &report);

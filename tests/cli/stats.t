@@ -130,3 +130,8 @@ expect_stdout_has '2048 of 2048'
 # figures that there are
 run stats "$digits/fc1.weight.npy" --fail-if 'rel_error>0.1'
 expect_usage_error stats 'there are pruned_count total_count approximation_error'
+
+# of a dense file of which nothing is selected it says so
+run stats d.safetensors --exclude '*'
+expect_status 5
+expect_error 'no tensor is eligible'

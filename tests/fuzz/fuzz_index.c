@@ -1,45 +1,21 @@
 /*
  * Any bytes as the index of a checkpoint of two small shards: opened or refused, never a crash or a leak, and never a
  * checkpoint of anything but the shards' own tensors. Once named by its path and once found in the directory. What does
- * not begin as JSON does is taken for a list of places. The files are in memory where there is /dev/shm.
+ * not begin as JSON does is taken for a list of places.
  */
 #include <fcntl.h>
-#include <stdio.h>
-#include <string.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include "checkpoint.h"
-
-#define REQUIRE(condition) \
-    do { \
-        if (!(condition)) { \
-            fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition); \
-            abort(); \
-        } \
-    } while (0)
-
-int LLVMFuzzerInitialize(int *argc, char ***argv);
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+#include "directory.h"
 
 static const s24_io io = {.threads = 1};
-static char directory[64], index_path[128];
+static char index_path[300];
 static int index_fd;
-
-static void clean_up(void)
-{
-    static const char *const names[] = {"1.safetensors", "2.safetensors", "x.safetensors.index.json"};
-    char path[128];
-    for (size_t i = 0; i < 3; i++) {
-        snprintf(path, sizeof path, "%s/%s", directory, names[i]);
-        unlink(path);
-    }
-    rmdir(directory);
-}
 
 static void put_shard(const char *name, const char *header, const char *data, size_t n)
 {
-    char path[128];
+    char path[300];
     const size_t length = strlen(header);
     snprintf(path, sizeof path, "%s/%s", directory, name);
     FILE *f = fopen(path, "wb");
@@ -57,9 +33,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
     static const char shape[] = "\1\0\0\0\0\0\0\0\4\0\0\0\0\0\0\0\3";
     (void)argc;
     (void)argv;
-    strcpy(directory, access("/dev/shm", W_OK) == 0 ? "/dev/shm/s24-fuzz-XXXXXX" : "/tmp/s24-fuzz-XXXXXX");
-    REQUIRE(mkdtemp(directory));
-    atexit(clean_up);
+    make_directory();
     put_shard("1.safetensors", "{\"__metadata__\":{\"format\":\"pt\"},"
               "\"a\":{\"dtype\":\"F32\",\"shape\":[2,4],\"data_offsets\":[0,32]},"
               "\"c.compressed\":{\"dtype\":\"F32\",\"shape\":[1,2],\"data_offsets\":[32,40]}}", bytes, 40);
@@ -98,7 +72,7 @@ static size_t open_once(const char *path)
     s24_error err = {0};
     const s24_status status = s24_source_open(&source, &io, path, NULL, &err);
     if (status != S24_OK) { /* a name may be too long for the system */
-        REQUIRE(err.status == status && err.message[0] && !strchr(err.message, '\n'));
+        require_told(status, &err);
         REQUIRE(status == S24_ERR_DATA || (status == S24_ERR_SYSTEM && err.sys_errno));
         return 0;
     }

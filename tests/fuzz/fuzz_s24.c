@@ -5,29 +5,15 @@
  */
 #define _GNU_SOURCE /* memfd_create */
 #include <fcntl.h>
-#include <stdio.h>
-#include <string.h>
 #include <sys/mman.h>
-#include <unistd.h>
 #include <xxhash.h>
 
+#include "directory.h"
 #include "plain.h"
 
 #define COUNT(array) (sizeof(array) / sizeof *(array))
 #define MOST 60000 /* bytes: a pipe holds them */
 #define DENSE_MOST (1u << 20)
-
-#define REQUIRE(condition) \
-    do { \
-        if (!(condition)) { \
-            fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition); \
-            abort(); \
-        } \
-    } while (0)
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
-size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t n, size_t most, unsigned seed);
-size_t LLVMFuzzerMutate(uint8_t *data, size_t n, size_t most);
 
 static const s24_io io = {.force = true, .no_sync = true, .threads = 1};
 
@@ -37,13 +23,8 @@ static const s24_io io = {.force = true, .no_sync = true, .threads = 1};
 static s24_source *parse(const uint8_t *data, size_t n)
 {
     static const s24_read_options lenient = {.salvage = true};
-    s24_source *const source = calloc(1, sizeof *source);
-    void *const copy = malloc(n + 1);
-    REQUIRE(source && copy);
-    *source = (s24_source){.format = &s24_format_s24, .options = &lenient, .io = &io};
-    memcpy(copy, data, n);
-    if (s24_input_memory(&source->in, &io, "fuzz.s24", copy, n, NULL) != S24_OK ||
-        source->format->open(source, NULL) != S24_OK) {
+    s24_source *const source = source_of(&s24_format_s24, &lenient, data, n);
+    if (s24_source_parse(source, NULL) != S24_OK) {
         s24_source_close(source);
         return NULL;
     }
@@ -263,19 +244,7 @@ size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t n, size_t most, unsigned se
 
 /* ---------------------------------------------------------------- what must hold of any file */
 
-static char directory[] = "/tmp/s24-fuzz-XXXXXX", output[64];
-
-static void remove_directory(void)
-{
-    unlink(output);
-    rmdir(directory);
-}
-
-/* Names stand in messages as the file has them, line ends and all; the command escapes what it prints. */
-static void check_error(s24_status status, const s24_error *err)
-{
-    REQUIRE(status == S24_OK || (err->status == status && err->message[0]));
-}
+static char output[300];
 
 static void count(void *user, const char *message)
 {
@@ -296,7 +265,7 @@ static s24_status unpack(const char *path, bool salvage, int *lost, uint64_t *da
     const s24_decompress_request q = {.input = path, .output = output, .to = "safetensors", .dtype = S24_SAME,
                                       .salvage = salvage, .lost = count, .user = lost};
     const s24_status status = s24_decompress_file(&io, &q, &err);
-    check_error(status, &err);
+    require_told(status, &err);
     *damage = err.offset;
     return status;
 }
@@ -322,7 +291,7 @@ static s24_status check(const char *path)
     s24_error err = {0};
     const s24_verify_request q = {.input = path, .fault = count_fault, .user = &faults};
     const s24_status status = s24_verify_file(&io, &q, &err);
-    check_error(status, &err);
+    require_told(status, &err);
     REQUIRE((status == S24_ERR_CHECK) == (faults > 0));
     return status;
 }
@@ -333,7 +302,7 @@ static s24_status measure(const char *path, bool header_only)
     s24_error err = {0};
     const s24_stats_request q = {.input = path, .header_only = header_only};
     const s24_status status = s24_stats_file(&io, &q, &report, &err);
-    check_error(status, &err);
+    require_told(status, &err);
     s24_report_free(&report);
     return status;
 }
@@ -394,10 +363,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
     uint64_t hash;
     if (fd < 0) {
         fd = memfd_create("s24", 0);
-        REQUIRE(fd >= 0 && mkdtemp(directory));
+        REQUIRE(fd >= 0);
+        make_directory();
         snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
         snprintf(output, sizeof output, "%s/out", directory);
-        atexit(remove_directory);
     }
     if (n > MOST) {
         return 0;
