@@ -3,7 +3,6 @@
 #include <stdio.h>
 
 #include "batch.h"
-#include "threads.h"
 #include "workspace.h"
 
 typedef struct comply_run {
@@ -175,9 +174,7 @@ s24_status s24_comply(const s24_io *io, s24_contents *contents, s24_complied *ea
         run.all += e->packed ? e->bytes : 0;
         jobs += e->packed ? batches_of(e).count : 0;
     }
-    const unsigned workers = s24_workers(io, jobs);
-    s24_status status = s24_workspace_open(&run.workspace, s24_slots(workers), err);
-    status = status == S24_OK ? s24_run_series(open_tensor, &run, contents->count, workers, err) : status;
+    const s24_status status = s24_workspace_run(&run.workspace, io, open_tensor, &run, contents->count, jobs, err);
     s24_workspace_free(&run.workspace);
     return status;
 }

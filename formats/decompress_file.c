@@ -355,9 +355,7 @@ static s24_status process(void *ctx, s24_target *target, const s24_task *tasks, 
     unpack_run *run = ctx;
     run->target = target;
     run->tasks = tasks;
-    const unsigned workers = s24_workers(run->io, count_jobs(run, count));
-    const s24_status status = s24_workspace_open(&run->workspace, s24_slots(workers), err);
-    return status == S24_OK ? s24_run_series(open_tensor, run, count, workers, err) : status;
+    return s24_workspace_run(&run->workspace, run->io, open_tensor, run, count, count_jobs(run, count), err);
 }
 
 /* What follows the tensors must be whole, too; a salvage has told what is lost of them already. */

@@ -217,9 +217,7 @@ static s24_status measure_all(measure_run *run, s24_error *err)
     for (size_t i = 0; i < c->count; i++) {
         jobs += c->entries[i].packed ? s24_plain_panel_count(s24_plain_of(c->entries[i].source), &c->entries[i]) : 0;
     }
-    const unsigned workers = s24_workers(run->io, jobs);
-    s24_status status = s24_workspace_open(&run->workspace, s24_slots(workers), err);
-    status = status == S24_OK ? s24_run_series(open_tensor, run, c->count, workers, err) : status;
+    s24_status status = s24_workspace_run(&run->workspace, run->io, open_tensor, run, c->count, jobs, err);
     for (size_t i = 0; i < s24_source_files(run->original) && status == S24_OK; i++) {
         s24_source *file = s24_source_file(run->original, i);
         status = s24_source_expect_end(file, err);

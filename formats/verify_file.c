@@ -226,13 +226,9 @@ static s24_status verify_s24(verify_run *run, s24_source *file, s24_error *err)
     s24_error error;
     run->file = file;
     run->ended = false;
-    const unsigned workers = s24_workers(run->io, count_jobs(run));
-    s24_status status = s24_workspace_open(&run->workspace, s24_slots(workers), err);
-    if (status != S24_OK) {
-        return status;
-    }
     plain->lenient = true; /* go on after a fault: name them all */
-    status = s24_run_series(open_tensor, run, file->contents.count, workers, &error);
+    s24_status status = s24_workspace_run(&run->workspace, run->io, open_tensor, run, file->contents.count, count_jobs(run),
+                                          &error);
     plain->lenient = false;
     if (status == S24_OK || run->ended) {
         status = status == S24_OK ? s24_plain_end(file, &error) : status;

@@ -6,6 +6,7 @@
 #ifndef S24_FORMATS_WORKSPACE_H
 #define S24_FORMATS_WORKSPACE_H
 
+#include "threads.h"
 #include "window.h"
 
 #define S24_PIECES 7
@@ -43,6 +44,10 @@ static inline s24_window *s24_workspace_window(const s24_workspace *workspace, u
 {
     return &workspace->desks[slot].windows[window];
 }
+
+/* Runs `count` series, of `jobs` jobs in all or more than there are threads, by so many workers as that takes. */
+s24_status s24_workspace_run(s24_workspace *workspace, const s24_io *io, s24_series_open *open, void *ctx, size_t count,
+                             size_t jobs, s24_error *err);
 
 /* Before the inputs that the windows look at are closed. */
 void s24_workspace_free(s24_workspace *workspace);
