@@ -168,13 +168,11 @@ static s24_status open_tensor(void *ctx, size_t number, s24_series *series, s24_
 s24_status s24_comply(const s24_io *io, s24_contents *contents, s24_complied *each, void *ctx, s24_error *err)
 {
     comply_run run = {.io = io, .contents = contents, .each = each, .ctx = ctx};
-    size_t jobs = 0;
     for (size_t i = 0; i < contents->count; i++) {
         const s24_entry *e = &contents->entries[i];
         run.all += e->packed ? e->bytes : 0;
-        jobs += e->packed ? batches_of(e).count : 0;
     }
-    const s24_status status = s24_workspace_run(&run.workspace, io, open_tensor, &run, contents->count, jobs, err);
+    const s24_status status = s24_workspace_run(&run.workspace, io, open_tensor, &run, contents->count, err);
     s24_workspace_free(&run.workspace);
     return status;
 }

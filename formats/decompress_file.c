@@ -338,24 +338,12 @@ static s24_status open_tensor(void *ctx, size_t number, s24_series *series, s24_
     return S24_OK;
 }
 
-/* How many jobs there are, or as many as keep all threads busy. */
-static size_t count_jobs(const unpack_run *run, size_t count)
-{
-    const size_t enough = s24_workers(run->io, SIZE_MAX);
-    size_t jobs = 0;
-    for (size_t i = 0; i < count && jobs < enough; i++) {
-        const s24_entry *e = run->tasks[i].entry;
-        jobs += e->packed ? batches_of(run, &run->tasks[i]).count : s24_plain_carried_panels(s24_plain_of(e->source), e);
-    }
-    return jobs;
-}
-
 static s24_status process(void *ctx, s24_target *target, const s24_task *tasks, size_t count, s24_error *err)
 {
     unpack_run *run = ctx;
     run->target = target;
     run->tasks = tasks;
-    return s24_workspace_run(&run->workspace, run->io, open_tensor, run, count, count_jobs(run, count), err);
+    return s24_workspace_run(&run->workspace, run->io, open_tensor, run, count, err);
 }
 
 /* What follows the tensors must be whole, too; a salvage has told what is lost of them already. */

@@ -403,25 +403,12 @@ static s24_status open_tensor(void *ctx, size_t number, s24_series *series, s24_
     return S24_OK;
 }
 
-/* How many jobs there are, or as many as keep all threads busy. */
-static size_t count_jobs(const prune_run *run, size_t count)
-{
-    const size_t enough = s24_workers(run->io, SIZE_MAX);
-    size_t jobs = 0;
-    for (size_t i = 0; i < count && jobs < enough; i++) {
-        const s24_entry *e = run->tasks[i].entry;
-        const s24_entry *planned = s24_target_entry(run->target, run->tasks[i].planned);
-        jobs += e->packed ? batches_of(run, e, moved(run, e, NULL, planned)).count : s24_carry_jobs(run->target, e);
-    }
-    return jobs;
-}
-
 static s24_status process(void *ctx, s24_target *target, const s24_task *tasks, size_t count, s24_error *err)
 {
     prune_run *run = ctx;
     run->target = target;
     run->tasks = tasks;
-    return s24_workspace_run(&run->workspace, run->io, open_tensor, run, count, count_jobs(run, count), err);
+    return s24_workspace_run(&run->workspace, run->io, open_tensor, run, count, err);
 }
 
 static s24_status expect_end(void *ctx, s24_source *file, s24_error *err)

@@ -213,11 +213,7 @@ static s24_status open_tensor(void *ctx, size_t number, s24_series *series, s24_
 static s24_status measure_all(measure_run *run, s24_error *err)
 {
     const s24_contents *c = &run->packed->contents;
-    size_t jobs = 0;
-    for (size_t i = 0; i < c->count; i++) {
-        jobs += c->entries[i].packed ? s24_plain_panel_count(s24_plain_of(c->entries[i].source), &c->entries[i]) : 0;
-    }
-    s24_status status = s24_workspace_run(&run->workspace, run->io, open_tensor, run, c->count, jobs, err);
+    s24_status status = s24_workspace_run(&run->workspace, run->io, open_tensor, run, c->count, err);
     for (size_t i = 0; i < s24_source_files(run->original) && status == S24_OK; i++) {
         s24_source *file = s24_source_file(run->original, i);
         status = s24_source_expect_end(file, err);

@@ -69,11 +69,6 @@ typedef struct carry_job {
 /* What is on a desk. */
 enum { DATA, SCRATCH, CHECK };
 
-static size_t step_bytes_of(const s24_target *target)
-{
-    return target->writer ? target->writer->plain.panel_bytes : S24_PANEL_BYTES;
-}
-
 static size_t step_length(const carry_job *job, size_t step)
 {
     const uint64_t left = job->carry.from->bytes - (uint64_t)step * job->step_bytes;
@@ -140,12 +135,6 @@ static s24_status carry_end(void *ctx, s24_error *err)
     return s24_fail_prefix(err, status, "%s: ", s24_target_name(c->target));
 }
 
-size_t s24_carry_jobs(const s24_target *target, const s24_entry *from)
-{
-    const size_t step = step_bytes_of(target);
-    return (size_t)(from->bytes / step + (from->bytes % step != 0));
-}
-
 s24_status s24_carry_open(const s24_carry *carry, s24_series *series, s24_error *err)
 {
     static const s24_stages stages = {.read = carry_read, .work = carry_work, .commit = carry_commit,
@@ -163,8 +152,9 @@ s24_status s24_carry_open(const s24_carry *carry, s24_series *series, s24_error 
     if (!job) {
         return S24_ERR_SYSTEM;
     }
-    *job = (carry_job){.carry = *carry, .step_bytes = step_bytes_of(carry->target)};
-    *series = (s24_series){.stages = &stages, .ctx = job, .jobs = s24_carry_jobs(carry->target, from)};
+    const size_t step = carry->target->writer ? carry->target->writer->plain.panel_bytes : S24_PANEL_BYTES;
+    *job = (carry_job){.carry = *carry, .step_bytes = step};
+    *series = (s24_series){.stages = &stages, .ctx = job, .jobs = (size_t)(from->bytes / step + (from->bytes % step != 0))};
     return S24_OK;
 }
 

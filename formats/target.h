@@ -40,8 +40,6 @@ typedef struct s24_carry {
     uint64_t *done;           /* bytes; added to when all is written */
 } s24_carry;
 
-size_t s24_carry_jobs(const s24_target *target, const s24_entry *from);
-
 /* The series of jobs that does so. */
 s24_status s24_carry_open(const s24_carry *carry, s24_series *series, s24_error *err);
 

@@ -190,18 +190,6 @@ static s24_status open_tensor(void *ctx, size_t number, s24_series *series, s24_
     return S24_OK;
 }
 
-/* How many jobs there are, or as many as keep all threads busy. */
-static size_t count_jobs(const verify_run *run)
-{
-    const s24_contents *c = &run->file->contents;
-    const size_t enough = s24_workers(run->io, SIZE_MAX);
-    size_t jobs = 0;
-    for (size_t i = 0; i < c->count && jobs < enough; i++) {
-        jobs += s24_plain_panel_count(s24_plain_of(run->file), &c->entries[i]);
-    }
-    return jobs;
-}
-
 /* ---------------------------------------------------------------- a .s24 file */
 
 /* Damage of a file as a whole is a fault, too, not an error of verifying. */
@@ -227,8 +215,7 @@ static s24_status verify_s24(verify_run *run, s24_source *file, s24_error *err)
     run->file = file;
     run->ended = false;
     plain->lenient = true; /* go on after a fault: name them all */
-    s24_status status = s24_workspace_run(&run->workspace, run->io, open_tensor, run, file->contents.count, count_jobs(run),
-                                          &error);
+    s24_status status = s24_workspace_run(&run->workspace, run->io, open_tensor, run, file->contents.count, &error);
     plain->lenient = false;
     if (status == S24_OK || run->ended) {
         status = status == S24_OK ? s24_plain_end(file, &error) : status;

@@ -2,12 +2,6 @@
 
 #include <string.h>
 
-unsigned s24_workers(const s24_io *io, size_t jobs)
-{
-    const unsigned wanted = io->threads ? io->threads : s24_threads_available();
-    return jobs == 0 ? 1 : wanted < jobs ? wanted : (unsigned)jobs;
-}
-
 s24_status s24_workspace_open(s24_workspace *w, unsigned slots, s24_error *err)
 {
     if (slots <= w->slots) {
@@ -39,10 +33,9 @@ s24_status s24_workspace_reserve(s24_workspace *w, unsigned slot, const size_t b
     return S24_OK;
 }
 
-s24_status s24_workspace_run(s24_workspace *w, const s24_io *io, s24_series_open *open, void *ctx, size_t count, size_t jobs,
-                             s24_error *err)
+s24_status s24_workspace_run(s24_workspace *w, const s24_io *io, s24_series_open *open, void *ctx, size_t count, s24_error *err)
 {
-    const unsigned workers = s24_workers(io, jobs);
+    const unsigned workers = io->threads ? io->threads : s24_threads_available();
     const s24_status status = s24_workspace_open(w, s24_slots(workers), err);
     return status == S24_OK ? s24_run_series(open, ctx, count, workers, err) : status;
 }

@@ -26,9 +26,6 @@ typedef struct s24_workspace {
     unsigned slots;
 } s24_workspace;
 
-/* How many workers for so many jobs: as many as the caller wants, or the machine has, but none without a job. */
-unsigned s24_workers(const s24_io *io, size_t jobs);
-
 /* Desks for so many slots. Not while somebody works at one. */
 s24_status s24_workspace_open(s24_workspace *workspace, unsigned slots, s24_error *err);
 
@@ -45,9 +42,9 @@ static inline s24_window *s24_workspace_window(const s24_workspace *workspace, u
     return &workspace->desks[slot].windows[window];
 }
 
-/* Runs `count` series, of `jobs` jobs in all or more than there are threads, by so many workers as that takes. */
+/* Runs `count` series by as many workers as the caller wants, or the machine has. */
 s24_status s24_workspace_run(s24_workspace *workspace, const s24_io *io, s24_series_open *open, void *ctx, size_t count,
-                             size_t jobs, s24_error *err);
+                             s24_error *err);
 
 /* Before the inputs that the windows look at are closed. */
 void s24_workspace_free(s24_workspace *workspace);

@@ -27,9 +27,11 @@ typedef struct run {
     void *ctx;
     size_t count;              /* series */
     unsigned slot_count;
+    pthread_t *others;         /* [threads - 1] */
 
     pthread_mutex_t lock;      /* guards everything below; not held while a stage runs */
     pthread_cond_t changed;
+    size_t others_started, others_most;
     slot *slots;
     opened *series;            /* number k in place k modulo slot_count: each open one has a job in a slot */
     size_t opened;             /* series */
@@ -94,19 +96,20 @@ static s24_status open_next(run *r, s24_error *error)
     return status;
 }
 
+static bool work_left(const run *r)
+{
+    return r->failed == SIZE_MAX && (current(r) || r->opened < r->count);
+}
+
 /* Waits for the right to begin the next job, and a slot for it; NULL when there is no job left. */
 static slot *begin(run *r)
 {
     slot *s = NULL;
-    for (;;) {
-        const opened *from = current(r);
-        if (r->failed != SIZE_MAX || (!from && r->opened == r->count)) {
-            return NULL;
-        }
-        if (!r->reading && (from || may_open(r)) && (s = find_slot(r, FREE, 0)) != NULL) {
-            break;
-        }
+    while (work_left(r) && (r->reading || !(current(r) || may_open(r)) || !(s = find_slot(r, FREE, 0)))) {
         pthread_cond_wait(&r->changed, &r->lock);
+    }
+    if (!work_left(r)) {
+        return NULL;
     }
     *s = (slot){.state = BUSY, .number = r->next_read++};
     return s;
@@ -160,6 +163,23 @@ static void commit_due(run *r)
     }
 }
 
+static void *work_loop(void *argument);
+
+/*
+ * Who has begun a job has another thread look for the next one, so that there are no more of them than jobs. Fewer threads
+ * than asked for is slower, not wrong: the results do not depend on their number.
+ */
+static void start_another(run *r)
+{
+    if (r->others_started < r->others_most && work_left(r)) {
+        if (pthread_create(&r->others[r->others_started], NULL, work_loop, r) == 0) {
+            r->others_started++;
+        } else {
+            r->others_most = r->others_started;
+        }
+    }
+}
+
 /* For who began it. */
 static void stop_reading(run *r)
 {
@@ -197,6 +217,7 @@ static void do_job(run *r, slot *s)
     if (status == S24_OK) {
         s->series = current(r);
         s->job = s->series->begun++;
+        start_another(r);
         status = read_and_work(r, s, &error);
     }
     note_failure(r, s->number, status, &error);
@@ -221,18 +242,13 @@ unsigned s24_slots(unsigned threads)
     return threads > 1 ? threads + 2 : 1;
 }
 
-static void run_threads(run *r, pthread_t *others, size_t count)
+static void run_threads(run *r)
 {
-    size_t started = 0;
     pthread_mutex_init(&r->lock, NULL);
     pthread_cond_init(&r->changed, NULL);
-    /* Fewer threads than asked for is slower, not wrong: the results do not depend on their number. */
-    while (started < count && pthread_create(&others[started], NULL, work_loop, r) == 0) {
-        started++;
-    }
     work_loop(r);
-    for (size_t i = 0; i < started; i++) {
-        pthread_join(others[i], NULL);
+    for (size_t i = 0; i < r->others_started; i++) { /* nothing is left, so that no more are started */
+        pthread_join(r->others[i], NULL);
     }
     pthread_cond_destroy(&r->changed);
     pthread_mutex_destroy(&r->lock);
@@ -244,14 +260,15 @@ static void run_threads(run *r, pthread_t *others, size_t count)
 static s24_status run_all(run *r, unsigned threads, s24_error *err)
 {
     r->failed = SIZE_MAX;
+    r->others_most = threads - 1;
     r->slots = s24_calloc(r->slot_count, sizeof *r->slots, err);
     r->series = r->slots ? s24_calloc(r->slot_count, sizeof *r->series, err) : NULL;
-    pthread_t *others = r->series ? s24_calloc(threads, sizeof *others, err) : NULL;
-    if (others) {
-        run_threads(r, others, threads - 1);
+    r->others = r->series ? s24_calloc(threads, sizeof *r->others, err) : NULL;
+    const bool ran = r->others != NULL;
+    if (ran) {
+        run_threads(r);
     }
-    const bool ran = others != NULL;
-    free(others);
+    free(r->others);
     free(r->series);
     free(r->slots);
     if (ran && r->status != S24_OK && err) {

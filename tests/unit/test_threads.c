@@ -3,10 +3,12 @@
  * the lowest job that failed, whoever failed first. s24_run_series: the same across series, which open, begin and end in
  * order. Stages record what happens, and sometimes dawdle.
  */
-#define _DEFAULT_SOURCE 1 /* usleep */
+#define _GNU_SOURCE /* RTLD_NEXT, usleep */
 
 #include <check.h>
+#include <dlfcn.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -180,6 +182,52 @@ static s24_status count_job(void *ctx, unsigned slot, size_t job, s24_error *err
     ((unsigned char *)ctx)[job]++; /* its own byte: no lock */
     return S24_OK;
 }
+
+static s24_status open_given(void *ctx, size_t index, s24_series *series, s24_error *err)
+{
+    (void)index;
+    (void)err;
+    *series = *(const s24_series *)ctx;
+    return S24_OK;
+}
+
+/* Threads that were made. */
+static atomic_size_t created;
+
+#pragma GCC visibility push(default)
+int pthread_create(pthread_t *thread, const pthread_attr_t *how, void *(*run)(void *), void *argument)
+{
+    static int (*real)(pthread_t *, const pthread_attr_t *, void *(*)(void *), void *);
+    if (!real) {
+        *(void **)&real = dlsym(RTLD_NEXT, "pthread_create");
+    }
+    atomic_fetch_add(&created, 1);
+    return real(thread, how, run, argument);
+}
+#pragma GCC visibility pop
+
+static s24_status dawdle(void *ctx, unsigned slot, size_t job, s24_error *err)
+{
+    (void)ctx;
+    (void)slot;
+    (void)job;
+    (void)err;
+    usleep(20000);
+    return S24_OK;
+}
+
+/* A job needs one thread, however many are allowed; two need two. */
+START_TEST(no_more_threads_than_jobs)
+{
+    static const s24_stages stages = {.work = dawdle};
+    for (size_t jobs = 0; jobs <= 3; jobs++) {
+        s24_series only = {.stages = &stages, .jobs = jobs};
+        created = 0;
+        ck_assert_int_eq(s24_run_series(open_given, &only, 1, 8, NULL), S24_OK);
+        ck_assert_uint_eq(created, jobs ? jobs - 1 : 0);
+    }
+}
+END_TEST
 
 START_TEST(stages_left_out)
 {
@@ -595,6 +643,7 @@ int main(void)
     tcase_set_timeout(tcase, 120);
     tcase_add_test(tcase, in_order);
     tcase_add_test(tcase, no_jobs);
+    tcase_add_test(tcase, no_more_threads_than_jobs);
     tcase_add_test(tcase, stages_left_out);
     tcase_add_test(tcase, in_parallel);
     tcase_add_test(tcase, the_lowest_failure_wins);
