@@ -129,18 +129,11 @@ uint64_t s24_plain_checker_end(s24_plain_checker *checker)
     return check;
 }
 
-/* Of 16 nibbles, bit 4 i is set where the two positions of number i, two bits each, ascend: the high one exceeds the low. */
-static uint64_t ascending(uint64_t nibbles)
-{
-    const uint64_t low0 = nibbles, low1 = nibbles >> 1, high0 = nibbles >> 2, high1 = nibbles >> 3;
-    return ((high1 & ~low1) | (~(high1 ^ low1) & high0 & ~low0)) & UINT64_C(0x1111111111111111);
-}
-
 /* How many of a row's groups, from its first on and by sixteens, are fine, its last one not among them. */
 static size_t plainly_canonical(const uint8_t *positions, size_t groups)
 {
     size_t g = 0;
-    while (g + 16 < groups && ascending(s24_get_u64(positions + g / 2)) == UINT64_C(0x1111111111111111)) {
+    while (g + 16 < groups && s24_positions_valid(s24_get_u64(positions + g / 2), UINT64_C(0x1111111111111111))) {
         g += 16;
     }
     return g;

@@ -78,149 +78,79 @@ typedef size_t s24_zeros_kernel(const void *src, size_t n, uint64_t *zeros);
 typedef size_t s24_measure_kernel(const void *src, size_t groups, const void *values, const uint8_t *positions,
                                   s24_lanes *lanes);
 
-/*     instruction set, from, to, function */
+/*
+ * Whether p0 < p1 in every group of `positions`, 16 nibbles; `groups` has a 1 for each group that there is. Numbers of two
+ * bits are compared as one does with digits: the higher decides, and where it is equal the lower.
+ */
+static inline bool s24_positions_valid(uint64_t positions, uint64_t groups)
+{
+    const uint64_t less = ~positions & positions >> 2;
+    const uint64_t not_greater = ~positions | positions >> 2;
+    const uint64_t ascending = less | (not_greater & less << 1);
+    return (ascending >> 1 & groups) == groups;
+}
+
+/*
+ * The kernels of an instruction set, the same for each: instruction set, from, to, function; of comply and zeros one dtype, of
+ * which the width counts, and whether there is a sign to leave out.
+ */
+#define S24_PRUNE_ROWS(X, ISA, isa) \
+    X(ISA, F64, F64, s24_prune_##isa##_f64) \
+    X(ISA, F32, F32, s24_prune_##isa##_f32) \
+    X(ISA, F32, F16, s24_prune_##isa##_f32_f16) \
+    X(ISA, F32, BF16, s24_prune_##isa##_f32_bf16) \
+    X(ISA, F16, F16, s24_prune_##isa##_f16) \
+    X(ISA, BF16, BF16, s24_prune_##isa##_bf16) \
+    X(ISA, F8E4M3, F8E4M3, s24_prune_##isa##_f8e4m3) \
+    X(ISA, F8E5M2, F8E5M2, s24_prune_##isa##_f8e5m2) \
+    X(ISA, I8, I8, s24_prune_##isa##_i8)
+#define S24_UNPACK_ROWS(X, ISA, isa) \
+    X(ISA, F64, F64, s24_unpack_##isa##_f64) \
+    X(ISA, F8E4M3, F8E4M3, s24_unpack_##isa##_8) \
+    X(ISA, F8E5M2, F8E5M2, s24_unpack_##isa##_8) \
+    X(ISA, I8, I8, s24_unpack_##isa##_8) \
+    X(ISA, F32, F32, s24_unpack_##isa##_f32) \
+    X(ISA, F16, F16, s24_unpack_##isa##_f16) \
+    X(ISA, BF16, BF16, s24_unpack_##isa##_f16) \
+    X(ISA, F16, F32, s24_unpack_##isa##_f16_f32) \
+    X(ISA, BF16, F32, s24_unpack_##isa##_bf16_f32)
+#define S24_ONE_DTYPE_ROWS(X, ISA, what, isa) \
+    X(ISA, F64, s24_##what##_##isa##_f64) \
+    X(ISA, F32, s24_##what##_##isa##_f32) \
+    X(ISA, F16, s24_##what##_##isa##_f16) \
+    X(ISA, BF16, s24_##what##_##isa##_f16) \
+    X(ISA, F8E4M3, s24_##what##_##isa##_f8) \
+    X(ISA, F8E5M2, s24_##what##_##isa##_f8) \
+    X(ISA, I8, s24_##what##_##isa##_i8)
+#define S24_MEASURE_ROWS(X, ISA, isa) \
+    X(ISA, F64, F64, s24_measure_##isa##_f64) \
+    X(ISA, F32, F32, s24_measure_##isa##_f32) \
+    X(ISA, F32, F16, s24_measure_##isa##_f32_f16) \
+    X(ISA, F32, BF16, s24_measure_##isa##_f32_bf16) \
+    X(ISA, F16, F16, s24_measure_##isa##_f16) \
+    X(ISA, BF16, BF16, s24_measure_##isa##_bf16) \
+    X(ISA, F8E4M3, F8E4M3, s24_measure_##isa##_f8e4m3) \
+    X(ISA, F8E5M2, F8E5M2, s24_measure_##isa##_f8e5m2) \
+    X(ISA, I8, I8, s24_measure_##isa##_i8)
+
 #if S24_X86
-#define S24_PRUNE_KERNELS(X) \
-    X(AVX512, F64, F64, s24_prune_avx512_f64) \
-    X(AVX512, F32, F32, s24_prune_avx512_f32) \
-    X(AVX512, F32, F16, s24_prune_avx512_f32_f16) \
-    X(AVX512, F32, BF16, s24_prune_avx512_f32_bf16) \
-    X(AVX512, F16, F16, s24_prune_avx512_f16) \
-    X(AVX512, BF16, BF16, s24_prune_avx512_bf16) \
-    X(AVX512, F8E4M3, F8E4M3, s24_prune_avx512_f8e4m3) \
-    X(AVX512, F8E5M2, F8E5M2, s24_prune_avx512_f8e5m2) \
-    X(AVX512, I8, I8, s24_prune_avx512_i8) \
-    X(AVX2, F64, F64, s24_prune_avx2_f64) \
-    X(AVX2, F32, F32, s24_prune_avx2_f32) \
-    X(AVX2, F32, F16, s24_prune_avx2_f32_f16) \
-    X(AVX2, F32, BF16, s24_prune_avx2_f32_bf16) \
-    X(AVX2, F16, F16, s24_prune_avx2_f16) \
-    X(AVX2, BF16, BF16, s24_prune_avx2_bf16) \
-    X(AVX2, F8E4M3, F8E4M3, s24_prune_avx2_f8e4m3) \
-    X(AVX2, F8E5M2, F8E5M2, s24_prune_avx2_f8e5m2) \
-    X(AVX2, I8, I8, s24_prune_avx2_i8)
-#define S24_UNPACK_KERNELS(X) \
-    X(AVX512, F64, F64, s24_unpack_avx512_f64) \
-    X(AVX512, F8E4M3, F8E4M3, s24_unpack_avx512_8) \
-    X(AVX512, F8E5M2, F8E5M2, s24_unpack_avx512_8) \
-    X(AVX512, I8, I8, s24_unpack_avx512_8) \
-    X(AVX512, F32, F32, s24_unpack_avx512_f32) \
-    X(AVX512, F16, F16, s24_unpack_avx512_f16) \
-    X(AVX512, BF16, BF16, s24_unpack_avx512_bf16) \
-    X(AVX512, F16, F32, s24_unpack_avx512_f16_f32) \
-    X(AVX512, BF16, F32, s24_unpack_avx512_bf16_f32) \
-    X(AVX2, F64, F64, s24_unpack_avx2_f64) \
-    X(AVX2, F8E4M3, F8E4M3, s24_unpack_avx2_8) \
-    X(AVX2, F8E5M2, F8E5M2, s24_unpack_avx2_8) \
-    X(AVX2, I8, I8, s24_unpack_avx2_8) \
-    X(AVX2, F32, F32, s24_unpack_avx2_f32) \
-    X(AVX2, F16, F16, s24_unpack_avx2_f16) \
-    X(AVX2, BF16, BF16, s24_unpack_avx2_bf16) \
-    X(AVX2, F16, F32, s24_unpack_avx2_f16_f32) \
-    X(AVX2, BF16, F32, s24_unpack_avx2_bf16_f32)
-/*     instruction set, dtype, function: what counts is the width, and whether there is a sign to leave out */
-#define S24_COMPLY_KERNELS(X) \
-    X(AVX512, F64, s24_comply_avx512_f64) \
-    X(AVX512, F32, s24_comply_avx512_f32) \
-    X(AVX512, F16, s24_comply_avx512_f16) \
-    X(AVX512, BF16, s24_comply_avx512_f16) \
-    X(AVX512, F8E4M3, s24_comply_avx512_f8) \
-    X(AVX512, F8E5M2, s24_comply_avx512_f8) \
-    X(AVX512, I8, s24_comply_avx512_i8) \
-    X(AVX2, F64, s24_comply_avx2_f64) \
-    X(AVX2, F32, s24_comply_avx2_f32) \
-    X(AVX2, F16, s24_comply_avx2_f16) \
-    X(AVX2, BF16, s24_comply_avx2_f16) \
-    X(AVX2, F8E4M3, s24_comply_avx2_f8) \
-    X(AVX2, F8E5M2, s24_comply_avx2_f8) \
-    X(AVX2, I8, s24_comply_avx2_i8)
-#define S24_ZEROS_KERNELS(X) \
-    X(AVX512, F64, s24_zeros_avx512_f64) \
-    X(AVX512, F32, s24_zeros_avx512_f32) \
-    X(AVX512, F16, s24_zeros_avx512_f16) \
-    X(AVX512, BF16, s24_zeros_avx512_f16) \
-    X(AVX512, F8E4M3, s24_zeros_avx512_f8) \
-    X(AVX512, F8E5M2, s24_zeros_avx512_f8) \
-    X(AVX512, I8, s24_zeros_avx512_i8) \
-    X(AVX2, F64, s24_zeros_avx2_f64) \
-    X(AVX2, F32, s24_zeros_avx2_f32) \
-    X(AVX2, F16, s24_zeros_avx2_f16) \
-    X(AVX2, BF16, s24_zeros_avx2_f16) \
-    X(AVX2, F8E4M3, s24_zeros_avx2_f8) \
-    X(AVX2, F8E5M2, s24_zeros_avx2_f8) \
-    X(AVX2, I8, s24_zeros_avx2_i8)
-#define S24_MEASURE_KERNELS(X) \
-    X(AVX512, F64, F64, s24_measure_avx512_f64) \
-    X(AVX512, F32, F32, s24_measure_avx512_f32) \
-    X(AVX512, F32, F16, s24_measure_avx512_f32_f16) \
-    X(AVX512, F32, BF16, s24_measure_avx512_f32_bf16) \
-    X(AVX512, F16, F16, s24_measure_avx512_f16) \
-    X(AVX512, BF16, BF16, s24_measure_avx512_bf16) \
-    X(AVX512, F8E4M3, F8E4M3, s24_measure_avx512_f8e4m3) \
-    X(AVX512, F8E5M2, F8E5M2, s24_measure_avx512_f8e5m2) \
-    X(AVX512, I8, I8, s24_measure_avx512_i8) \
-    X(AVX2, F64, F64, s24_measure_avx2_f64) \
-    X(AVX2, F32, F32, s24_measure_avx2_f32) \
-    X(AVX2, F32, F16, s24_measure_avx2_f32_f16) \
-    X(AVX2, F32, BF16, s24_measure_avx2_f32_bf16) \
-    X(AVX2, F16, F16, s24_measure_avx2_f16) \
-    X(AVX2, BF16, BF16, s24_measure_avx2_bf16) \
-    X(AVX2, F8E4M3, F8E4M3, s24_measure_avx2_f8e4m3) \
-    X(AVX2, F8E5M2, F8E5M2, s24_measure_avx2_f8e5m2) \
-    X(AVX2, I8, I8, s24_measure_avx2_i8)
+#define S24_PRUNE_KERNELS(X) S24_PRUNE_ROWS(X, AVX512, avx512) S24_PRUNE_ROWS(X, AVX2, avx2)
+#define S24_UNPACK_KERNELS(X) S24_UNPACK_ROWS(X, AVX512, avx512) S24_UNPACK_ROWS(X, AVX2, avx2)
+#define S24_COMPLY_KERNELS(X) S24_ONE_DTYPE_ROWS(X, AVX512, comply, avx512) S24_ONE_DTYPE_ROWS(X, AVX2, comply, avx2)
+#define S24_ZEROS_KERNELS(X) S24_ONE_DTYPE_ROWS(X, AVX512, zeros, avx512) S24_ONE_DTYPE_ROWS(X, AVX2, zeros, avx2)
+#define S24_MEASURE_KERNELS(X) S24_MEASURE_ROWS(X, AVX512, avx512) S24_MEASURE_ROWS(X, AVX2, avx2)
 #elif S24_ARM64
-#define S24_PRUNE_KERNELS(X) \
-    X(NEON, F64, F64, s24_prune_neon_f64) \
-    X(NEON, F32, F32, s24_prune_neon_f32) \
-    X(NEON, F32, F16, s24_prune_neon_f32_f16) \
-    X(NEON, F32, BF16, s24_prune_neon_f32_bf16) \
-    X(NEON, F16, F16, s24_prune_neon_f16) \
-    X(NEON, BF16, BF16, s24_prune_neon_bf16) \
-    X(NEON, F8E4M3, F8E4M3, s24_prune_neon_f8e4m3) \
-    X(NEON, F8E5M2, F8E5M2, s24_prune_neon_f8e5m2) \
-    X(NEON, I8, I8, s24_prune_neon_i8)
-#define S24_UNPACK_KERNELS(X) \
-    X(NEON, F64, F64, s24_unpack_neon_f64) \
-    X(NEON, F8E4M3, F8E4M3, s24_unpack_neon_8) \
-    X(NEON, F8E5M2, F8E5M2, s24_unpack_neon_8) \
-    X(NEON, I8, I8, s24_unpack_neon_8) \
-    X(NEON, F32, F32, s24_unpack_neon_f32) \
-    X(NEON, F16, F16, s24_unpack_neon_f16) \
-    X(NEON, BF16, BF16, s24_unpack_neon_f16) \
-    X(NEON, F16, F32, s24_unpack_neon_f16_f32) \
-    X(NEON, BF16, F32, s24_unpack_neon_bf16_f32)
-#define S24_COMPLY_KERNELS(X) \
-    X(NEON, F64, s24_comply_neon_f64) \
-    X(NEON, F32, s24_comply_neon_f32) \
-    X(NEON, F16, s24_comply_neon_f16) \
-    X(NEON, BF16, s24_comply_neon_f16) \
-    X(NEON, F8E4M3, s24_comply_neon_f8) \
-    X(NEON, F8E5M2, s24_comply_neon_f8) \
-    X(NEON, I8, s24_comply_neon_i8)
-#define S24_ZEROS_KERNELS(X) \
-    X(NEON, F64, s24_zeros_neon_f64) \
-    X(NEON, F32, s24_zeros_neon_f32) \
-    X(NEON, F16, s24_zeros_neon_f16) \
-    X(NEON, BF16, s24_zeros_neon_f16) \
-    X(NEON, F8E4M3, s24_zeros_neon_f8) \
-    X(NEON, F8E5M2, s24_zeros_neon_f8) \
-    X(NEON, I8, s24_zeros_neon_i8)
-#define S24_MEASURE_KERNELS(X) \
-    X(NEON, F64, F64, s24_measure_neon_f64) \
-    X(NEON, F32, F32, s24_measure_neon_f32) \
-    X(NEON, F32, F16, s24_measure_neon_f32_f16) \
-    X(NEON, F32, BF16, s24_measure_neon_f32_bf16) \
-    X(NEON, F16, F16, s24_measure_neon_f16) \
-    X(NEON, BF16, BF16, s24_measure_neon_bf16) \
-    X(NEON, F8E4M3, F8E4M3, s24_measure_neon_f8e4m3) \
-    X(NEON, F8E5M2, F8E5M2, s24_measure_neon_f8e5m2) \
-    X(NEON, I8, I8, s24_measure_neon_i8)
+#define S24_PRUNE_KERNELS(X) S24_PRUNE_ROWS(X, NEON, neon)
+#define S24_UNPACK_KERNELS(X) S24_UNPACK_ROWS(X, NEON, neon)
+#define S24_COMPLY_KERNELS(X) S24_ONE_DTYPE_ROWS(X, NEON, comply, neon)
+#define S24_ZEROS_KERNELS(X) S24_ONE_DTYPE_ROWS(X, NEON, zeros, neon)
+#define S24_MEASURE_KERNELS(X) S24_MEASURE_ROWS(X, NEON, neon)
 #else
 #define S24_PRUNE_KERNELS(X)
-#define S24_MEASURE_KERNELS(X)
 #define S24_UNPACK_KERNELS(X)
 #define S24_COMPLY_KERNELS(X)
 #define S24_ZEROS_KERNELS(X)
+#define S24_MEASURE_KERNELS(X)
 #endif
 
 #define S24_DECLARE_PRUNE(isa, from, to, function) s24_prune_kernel function;

@@ -79,7 +79,6 @@ UNPACK_KERNEL(s24_unpack_avx2_f64, F64, 8, F64, 8)
 UNPACK_KERNEL(s24_unpack_avx2_8, I8, 1, I8, 1)
 UNPACK_KERNEL(s24_unpack_avx2_f32, F32, 4, F32, 4)
 UNPACK_KERNEL(s24_unpack_avx2_f16, F16, 2, F16, 2)
-UNPACK_KERNEL(s24_unpack_avx2_bf16, BF16, 2, BF16, 2)
 UNPACK_KERNEL(s24_unpack_avx2_f16_f32, F16, 2, F32, 4)
 UNPACK_KERNEL(s24_unpack_avx2_bf16_f32, BF16, 2, F32, 4)
 

@@ -122,14 +122,7 @@ INLINE bytes bad_nibbles(bytes x)
 
 /* ---------------------------------------------------------------- the sets */
 
-TILE(1)
-TILE(2)
-TILE(3)
-TILE(4)
-TILE(5)
-TILE(6)
-TILE(7)
-TILE(8)
+TILES_TO_8
 
 static const s24_matmul_ops ops = {
     .width = 16,
@@ -137,7 +130,7 @@ static const s24_matmul_ops ops = {
     .tile_bytes = 32 * 1024,
     .dot_max = 20,
     .check = check,
-    .tile = {NULL, tile_1, tile_2, tile_3, tile_4, tile_5, tile_6, tile_7, tile_8},
+    .tile = {TILE_TABLE_TO_8},
     .dot = {NULL, dot_1, dot_2, dot_3, dot_4},
 };
 

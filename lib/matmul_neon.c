@@ -239,25 +239,14 @@ INLINE bool vector(s24_dtype from, unsigned bytes, const s24_chunk *chunk, const
 
 /* ---------------------------------------------------------------- the sets */
 
-TILE(1)
-TILE(2)
-TILE(3)
-TILE(4)
-TILE(5)
-TILE(6)
-TILE(7)
-TILE(8)
-TILE(9)
-TILE(10)
-TILE(11)
-TILE(12)
+TILES_TO_12
 
 static const s24_matmul_ops ops = {
     .width = 4,
     .tile_bytes = 24 * 1024,
     .dot_max = 4,
     .check = check,
-    .tile = {NULL, tile_1, tile_2, tile_3, tile_4, tile_5, tile_6, tile_7, tile_8, tile_9, tile_10, tile_11, tile_12},
+    .tile = {TILE_TABLE_TO_12},
     .dot = {NULL, dot_1, dot_2, dot_3, dot_4},
 };
 

@@ -123,6 +123,12 @@ INLINE void tile(const unsigned vectors, const s24_chunk *chunk, size_t steps, c
         tile(n, chunk, steps, b, c, first); \
     }
 
+/* The tiles of 1 to 8 and to 12 vectors, and their rows in a table, whose place 0 is empty. */
+#define TILES_TO_8 TILE(1) TILE(2) TILE(3) TILE(4) TILE(5) TILE(6) TILE(7) TILE(8)
+#define TILES_TO_12 TILES_TO_8 TILE(9) TILE(10) TILE(11) TILE(12)
+#define TILE_TABLE_TO_8 NULL, tile_1, tile_2, tile_3, tile_4, tile_5, tile_6, tile_7, tile_8
+#define TILE_TABLE_TO_12 TILE_TABLE_TO_8, tile_9, tile_10, tile_11, tile_12
+
 /* ---------------------------------------------------------------- few columns */
 
 /* Some rows by `cols` columns: each table of B serves all rows, each register of weights all columns. */

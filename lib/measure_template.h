@@ -155,7 +155,7 @@ INLINE size_t measure(s24_dtype from, unsigned in, s24_dtype to, unsigned out, c
     for (; groups - g >= CHUNK_GROUPS; g += CHUNK_GROUPS) {
         uint64_t p;
         memcpy(&p, positions + g / 2, 8);
-        if (!positions_valid(p, EVERY_GROUP(1))) {
+        if (!s24_positions_valid(p, EVERY_GROUP(1))) {
             break; /* the generic code says where */
         }
         prefetch_ahead(src + 4 * in * g, 64 * in);
@@ -168,7 +168,7 @@ INLINE size_t measure(s24_dtype from, unsigned in, s24_dtype to, unsigned out, c
         uint64_t p = 0;
         memcpy(&p, positions + g / 2, (rest + 1) / 2);
         const uint64_t real = (UINT64_C(1) << 4 * rest) - 1;
-        if (positions_valid(p, EVERY_GROUP(1) & real)) {
+        if (s24_positions_valid(p, EVERY_GROUP(1) & real)) {
             memcpy(padded, src + 4 * in * g, 4 * in * rest);
             memcpy(stored, values + 2 * out * g, 2 * out * rest);
             p = (p & real) | (EVERY_GROUP(4) & ~real);

@@ -728,33 +728,9 @@ static void integers_end(const integers *s, s24_lanes *lanes)
     }
 }
 
-size_t s24_prune_avx2_i8(const void *dense, size_t groups, void *kept, uint8_t *positions, s24_lanes *lanes)
-{
-    const unsigned char *src = dense;
-    unsigned char *values = kept;
-    size_t g = 0;
-    while (g < groups) {
-        integers s = {0};
-        for (size_t i = 0; i < INTEGER_CHUNKS && groups - g >= 16; i++, g += 16) {
-            prefetch_pages(src + 4 * g, 64);
-            prefetch_written(values + 2 * g, 32);
-            prune_chunk_i8(src + 4 * g, values + 2 * g, positions + g / 2, UINT64_MAX, &s, lanes);
-        }
-        if (groups - g < 16) {
-            const size_t rest = groups - g;
-            unsigned char padded[64] = {0}, stored[32];
-            uint64_t nibbles;
-            memcpy(padded, src + 4 * g, 4 * rest);
-            prune_chunk_i8(padded, stored, (uint8_t *)&nibbles, (UINT64_C(1) << 4 * rest) - 1, &s, lanes);
-            memcpy(values + 2 * g, stored, 2 * rest);
-            nibbles &= (UINT64_C(1) << 4 * rest) - 1;
-            memcpy(positions + g / 2, &nibbles, (rest + 1) / 2);
-            g = groups;
-        }
-        integers_end(&s, lanes);
-    }
-    return groups;
-}
+#include "prune_i8_template.h"
+
+PRUNE_I8_KERNEL(s24_prune_avx2_i8)
 
 VECTOR_END
 

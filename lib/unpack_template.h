@@ -28,13 +28,13 @@ INLINE size_t unpack(s24_dtype from, unsigned in, s24_dtype to, unsigned out, co
     for (; groups - g >= 16; g += 16) {
         uint64_t p;
         memcpy(&p, positions + g / 2, 8);
-        if (!positions_valid(p, EVERY_GROUP(1))) {
+        if (!s24_positions_valid(p, EVERY_GROUP(1))) {
             break; /* the loop below finds the pair */
         }
         prefetch_ahead(values + 2 * g * in, 32 * in);
         expand64(from, to, values + 2 * g * in, p, dst + 4 * g * out);
     }
-    for (; groups - g >= 2 && positions_valid(positions[g / 2], 0x11); g += 2) {
+    for (; groups - g >= 2 && s24_positions_valid(positions[g / 2], 0x11); g += 2) {
         expand8(from, to, values + 2 * g * in, positions[g / 2], dst + 4 * g * out);
     }
     return g;

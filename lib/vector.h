@@ -128,18 +128,6 @@ INLINE uint64_t keep_of(uint64_t p)
 }
 
 /*
- * Whether p0 < p1 in every group of `positions`; `groups` has a 1 for each group that there is. Numbers of two bits
- * are compared as one does with digits: the higher decides, and where it is equal the lower.
- */
-INLINE bool positions_valid(uint64_t positions, uint64_t groups)
-{
-    const uint64_t less = ~positions & positions >> 2;
-    const uint64_t not_greater = ~positions | positions >> 2;
-    const uint64_t ascending = less | (not_greater & less << 1);
-    return (ascending >> 1 & groups) == groups;
-}
-
-/*
  * i8: sums of integers are exact below 2^53, in whatever order and type: no f64 is needed, and no splitting. What is not
  * kept of a vector is made 0 in it, and the reverse. Squares are those of unsigned bytes, multiplied as unsigned by
  * signed ones, so that for 128 the negative square is added; that is taken back here.
