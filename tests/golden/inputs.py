@@ -317,7 +317,7 @@ class Writer:
         path = os.path.join(self.directory, name)
         os.makedirs(os.path.dirname(path), exist_ok=True)
         with open(path, "wb") as f:
-            f.write(data)
+            f.write(data if isinstance(data, bytes) else data.encode())
 
     def lone(self, name, suffix, data, t, **how):
         self.put(name + suffix, data)

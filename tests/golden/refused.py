@@ -11,7 +11,7 @@ import struct
 import sys
 import zlib
 
-from inputs import deflate
+from inputs import Writer, deflate
 
 VALUES = [1, -2, 3, -4, 0.5, 0.25, -0.125, 0.0625]
 DATA = struct.pack("<8f", *VALUES)
@@ -27,17 +27,6 @@ def u32(x):
 
 def u64(x):
     return struct.pack("<Q", x)
-
-
-class Directory:
-    def __init__(self, path):
-        self.path = path
-
-    def put(self, name, data):
-        path = os.path.join(self.path, name)
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        with open(path, "wb") as f:
-            f.write(data if isinstance(data, bytes) else data.encode())
 
 
 # ------------------------------------------------------------------ .npy
@@ -530,7 +519,7 @@ def unsupported_others(d):
 
 
 def main(directory):
-    bad, unsupported = (Directory(os.path.join(directory, name)) for name in ("bad", "unsupported"))
+    bad, unsupported = (Writer(os.path.join(directory, name)) for name in ("bad", "unsupported"))
     bad_npy(bad)
     bad_npz(bad)
     bad_safetensors(bad)
