@@ -12,12 +12,14 @@
 #include "paths.h"
 #include "progress.h"
 #include "report.h"
+#include "second.h"
 #include "signals.h"
 
 typedef struct prune_options {
-    const char *output, *method, *gradients, *to;
+    const char *output, *method, *to;
+    const char *second[S24_SECONDS];
     s24_dtype dtype;
-    bool allow_nonfinite, dry_run, force;
+    bool allow_nonfinite, dry_run, force, refit;
     args_share shards;
     s24_read_options read;
     selection selection;
@@ -47,9 +49,21 @@ static const args_option prune_rows[] = {
      .help = "Write TYPE: s24, or a dense file with zeros: npy, npz, safetensors, json, raw, or same, the input's own. "
              "Without this OUT's suffix decides, and s24 where that says nothing."},
     {.name = "method", .value = "NAME", .set = args_set_string, .offset = PRUNE(method), .choice = choice_method,
-     .help = "Keep the two of a group with the largest magnitude |w|, the default, or gradient |w g|."},
-    {.name = "gradients", .value = "FILE", .set = args_set_string, .offset = PRUNE(gradients), .file = true,
+     .help = "Choose by magnitude |w|; by gradient |w g|; by the given scores; by wanda or ria, which know the layer's inputs; or "
+             "by sparsegpt or obs, which also fit the kept weights to them. Default: what the files below are for, the best "
+             "there is with each (obs with activations), and magnitude without any."},
+    {.name = "gradients", .value = "FILE", .set = args_set_string, .offset = PRUNE(second[S24_GRADIENTS]), .file = true,
      .help = "The gradients g for --method gradient: tensors of the same names and shapes."},
+    {.name = "scores", .value = "FILE", .set = args_set_string, .offset = PRUNE(second[S24_SCORES]), .file = true,
+     .help = "Scores of your own, of the same names and shapes: the two greatest of a group are kept."},
+    {.name = "activations", .value = "FILE", .set = args_set_string, .offset = PRUNE(second[S24_ACTIVATIONS]), .file = true,
+     .help = "Calibration inputs of each layer, under the names of its weights: samples x K."},
+    {.name = "hessian", .value = "FILE", .set = args_set_string, .offset = PRUNE(second[S24_HESSIAN]), .file = true,
+     .help = "In place of activations X the products X'X, up to a factor: K x K."},
+    {.name = "norms", .value = "FILE", .set = args_set_string, .offset = PRUNE(second[S24_NORMS]), .file = true,
+     .help = "In place of activations, for wanda and ria, the norms of the columns of X: K."},
+    {.name = "refit", .set = args_set_flag, .offset = PRUNE(refit),
+     .help = "Whatever chose them, fit the kept weights to the activations, or the hessian, by least squares."},
     {.name = "dtype", .value = "DTYPE", .set = set_dtype, .offset = PRUNE(dtype), .choice = choice_stored_dtype,
      .help = "Store the kept values as DTYPE, rounded to nearest: f64, f32, f16 or bf16. Default: same, as they are."},
     {.name = "allow-nonfinite", .set = args_set_flag, .offset = PRUNE(allow_nonfinite),
@@ -74,13 +88,10 @@ static const args_group prune_groups[] = {
 
 static bool check_method(const context *c, const prune_options *o)
 {
-    const s24_method *method = s24_method_find(o->method ? o->method : "magnitude");
-    if (method->aux && !o->gradients) {
-        args_usage(c->command->name, "--method %s needs --%s FILE", method->name, method->aux);
-        return false;
-    }
-    if (!method->aux && o->gradients) {
-        args_usage(c->command->name, "--gradients is for --method gradient; this is --method %s", method->name);
+    const s24_method *method;
+    s24_error err = {0};
+    if (s24_seconds_method(o->method, o->second, o->refit, &method, &err) != S24_OK) {
+        args_usage(c->command->name, "%s", err.message);
         return false;
     }
     return true;
@@ -108,9 +119,11 @@ static bool check_several(const context *c, const prune_options *o)
                    "'%s/'", o->output, o->output);
         return false;
     }
-    if (o->gradients) {
-        args_usage(c->command->name, "--gradients goes with one input");
-        return false;
+    for (unsigned k = 0; k < S24_SECONDS; k++) {
+        if (o->second[k]) {
+            args_usage(c->command->name, "--%s goes with one input", s24_second_name((s24_second)k));
+            return false;
+        }
     }
     return true;
 }
@@ -233,12 +246,13 @@ static void plan_free(plan *p, size_t count)
 
 static void prune_one(const context *c, const prune_options *o, const plan *p, size_t i, report_writer *reports)
 {
-    const s24_prune_request request = {
+    s24_prune_request request = {
         .input = c->files[i], .read = o->read, .output = o->dry_run ? NULL : p->outputs[i], .to = p->to,
         .directory = becomes_directory(o, p, c->files[i]), .shard = o->shards.which, .shards = o->shards.of,
-        .method = o->method, .gradients = o->gradients, .dtype = o->dtype, .selection = selection_of(&o->selection),
+        .method = o->method, .refit = o->refit, .dtype = o->dtype, .selection = selection_of(&o->selection),
         .allow_nonfinite = o->allow_nonfinite,
     };
+    memcpy(request.second, o->second, sizeof request.second);
     s24_io io = c->io;
     s24_report report = {0};
     s24_error err = {0};

@@ -193,15 +193,23 @@ static s24_status plan_metadata(const s24_delivery *d, const s24_contents *from,
 /* Every file that is read: none of them may be written. */
 static s24_status open_output(const s24_delivery *d, const char *path, s24_output **out, s24_error *err)
 {
-    const size_t files = s24_source_files(d->source), others = d->other ? s24_source_files(d->other) : 0;
-    s24_input **inputs = s24_calloc(files + others, sizeof *inputs, err);
+    size_t count = 0;
+    for (size_t k = 0; k <= d->other_count; k++) {
+        const s24_source *const source = k ? d->others[k - 1] : d->source;
+        count += source ? s24_source_files(source) : 0;
+    }
+    s24_input **inputs = s24_calloc(count, sizeof *inputs, err);
     if (!inputs) {
         return S24_ERR_SYSTEM;
     }
-    for (size_t i = 0; i < files + others; i++) {
-        inputs[i] = i < files ? s24_source_file(d->source, i)->in : s24_source_file(d->other, i - files)->in;
+    count = 0;
+    for (size_t k = 0; k <= d->other_count; k++) {
+        s24_source *const source = k ? d->others[k - 1] : d->source;
+        for (size_t i = 0; source && i < s24_source_files(source); i++) {
+            inputs[count++] = s24_source_file(source, i)->in;
+        }
     }
-    const s24_status status = s24_output_open(out, d->io, path, inputs, files + others, err);
+    const s24_status status = s24_output_open(out, d->io, path, inputs, count, err);
     free(inputs);
     return status;
 }

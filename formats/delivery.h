@@ -19,7 +19,8 @@ typedef struct s24_task {
 typedef struct s24_delivery {
     const s24_io *io;
     s24_source *source;
-    s24_source *other;         /* a second input, which must not be overwritten either; NULL: none */
+    s24_source *const *others; /* further inputs, which must not be overwritten either; NULL among them: none */
+    size_t other_count;
     const s24_format *format;  /* of the files */
     const char *output;        /* a file, "-", or a directory */
     bool directory;

@@ -168,45 +168,62 @@ bool s24_plain_canonical(const s24_entry *entry, const s24_panel_place *place, c
 /* ---------------------------------------------------------------- metrics */
 
 /* The slots are f64: counts are exact up to 2^53, which is beyond any file. */
-void s24_plain_put_sums(const s24_sums *s, unsigned char slots[8 * S24_METRICS_SLOTS])
+void s24_plain_put_metrics(const s24_pruned *pruned, unsigned char slots[8 * S24_METRICS_SLOTS])
 {
+    const s24_sums *const s = &pruned->sums;
+    const s24_output_error *const e = &pruned->output_error;
     const double slot[S24_METRICS_SLOTS] = {
         (double)s->total_count, (double)s->pruned_count, (double)s->zero_count, (double)s->nonfinite_kept,
         (double)s->nonfinite_pruned, (double)s->negative_zero_count, (double)s->broken_groups, s->kept_abs,
-        s->pruned_abs, s->kept_sq, s->pruned_sq, s->quant_abs, s->quant_sq, s->max_abs_error, 0, 0,
+        s->pruned_abs, s->kept_sq, s->pruned_sq, s->quant_abs, s->quant_sq, s->max_abs_error,
+        pruned->calibrated ? e->training : 0, pruned->calibrated ? e->held_out : 0,
     };
     for (int i = 0; i < S24_METRICS_SLOTS; i++) {
-        uint64_t bits;
-        memcpy(&bits, &slot[i], 8);
+        uint64_t bits = UINT64_C(0x7ff8000000000000);
+        if (!isnan(slot[i])) {
+            memcpy(&bits, &slot[i], 8);
+        }
         s24_put_u64(slots + 8 * i, bits);
     }
 }
 
-bool s24_plain_get_sums(s24_sums *s, const unsigned char slots[8 * S24_METRICS_SLOTS])
+static double get_slot(const unsigned char *slots, int i)
 {
+    const uint64_t bits = s24_get_u64(slots + 8 * i);
+    double x;
+    memcpy(&x, &bits, 8);
+    return x;
+}
+
+/* An error of the output: NaN where it is not known; 0, and no other bits, of what was not calibrated. */
+static bool get_output_error(const s24_pruned *pruned, const unsigned char *slots, int i, double *error)
+{
+    *error = get_slot(slots, i);
+    return pruned->calibrated ? isnan(*error) || *error >= 0 : s24_get_u64(slots + 8 * i) == 0;
+}
+
+bool s24_plain_get_metrics(s24_pruned *pruned, const unsigned char slots[8 * S24_METRICS_SLOTS])
+{
+    s24_sums *const s = &pruned->sums;
     uint64_t *const counts[] = {&s->total_count, &s->pruned_count, &s->zero_count, &s->nonfinite_kept,
                                 &s->nonfinite_pruned, &s->negative_zero_count, &s->broken_groups};
     double *const sums[] = {&s->kept_abs, &s->pruned_abs, &s->kept_sq, &s->pruned_sq, &s->quant_abs, &s->quant_sq,
                             &s->max_abs_error};
-    for (int i = 0; i < S24_METRICS_SLOTS; i++) {
-        const uint64_t bits = s24_get_u64(slots + 8 * i);
-        double x;
-        memcpy(&x, &bits, 8);
-        if (i < 7) {
-            if (!(x >= 0 && x < 0x1p53 && x == floor(x))) {
-                return false;
-            }
-            *counts[i] = (uint64_t)x;
-        } else if (i < 14) {
-            if (!(x >= 0)) { /* sums of magnitudes; an f64 tensor's squares may overflow to infinity */
-                return false;
-            }
-            *sums[i - 7] = x;
-        } else if (bits != 0) {
+    for (int i = 0; i < 7; i++) {
+        const double x = get_slot(slots, i);
+        if (!(x >= 0 && x < 0x1p53 && x == floor(x))) {
+            return false;
+        }
+        *counts[i] = (uint64_t)x;
+    }
+    for (int i = 7; i < 14; i++) {
+        *sums[i - 7] = get_slot(slots, i);
+        if (!(*sums[i - 7] >= 0)) { /* sums of magnitudes; an f64 tensor's squares may overflow to infinity */
             return false;
         }
     }
-    return true;
+    return get_output_error(pruned, slots, 14, &pruned->output_error.training) &&
+           get_output_error(pruned, slots, 15, &pruned->output_error.held_out);
 }
 
 /* ---------------------------------------------------------------- header */
@@ -227,6 +244,11 @@ static void describe_tensors(const s24_contents *contents, s24_text *text)
         if (e->packed) {
             s24_text_printf(text, ",\"axis\":%d,\"method\":", e->axis);
             s24_text_json_string(text, e->method);
+        }
+        if (e->packed && e->pruned->calibrated) {
+            s24_text_printf(text, ",\"calibration\":{\"samples\":%llu,\"held_out\":%llu}",
+                            (unsigned long long)e->pruned->output_error.samples,
+                            (unsigned long long)e->pruned->output_error.held_out_samples);
         }
         if (e->fortran) {
             s24_text_printf(text, ",\"order\":\"F\"");

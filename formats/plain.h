@@ -88,9 +88,9 @@ uint64_t s24_get_u64(const unsigned char *p);
 void s24_put_u32(unsigned char *p, uint32_t x);
 void s24_put_u64(unsigned char *p, uint64_t x);
 
-/* The recorded sums: their f64 slots in .s24.metrics, and back. */
-void s24_plain_put_sums(const s24_sums *sums, unsigned char slots[8 * S24_METRICS_SLOTS]);
-bool s24_plain_get_sums(s24_sums *sums, const unsigned char slots[8 * S24_METRICS_SLOTS]);
+/* What is recorded of a tensor, sums and errors of the output: their f64 slots in .s24.metrics, and back. */
+void s24_plain_put_metrics(const s24_pruned *pruned, unsigned char slots[8 * S24_METRICS_SLOTS]);
+bool s24_plain_get_metrics(s24_pruned *pruned, const unsigned char slots[8 * S24_METRICS_SLOTS]);
 
 /* Whether the values and positions of a panel are canonical: valid nibbles, zero pad nibbles and pad slots. */
 bool s24_plain_canonical(const s24_entry *entry, const s24_panel_place *place, const void *values,

@@ -331,6 +331,24 @@ static s24_status stored_dtype(const s24_contents *stored, size_t at, const char
     return bad_header(err, "a pruned tensor's values are not where they belong");
 }
 
+/* Of how many samples the metrics tell what became of the output. */
+static s24_status parse_calibration(s24_pruned *pruned, const cJSON *object, s24_error *err)
+{
+    const cJSON *const calibration = s24_json_get(object, "calibration");
+    size_t samples, held_out;
+    if (!calibration) {
+        return S24_OK;
+    }
+    if (!cJSON_IsObject(calibration) || !s24_json_size(s24_json_get(calibration, "samples"), &samples) ||
+        !s24_json_size(s24_json_get(calibration, "held_out"), &held_out) || held_out > samples) {
+        return bad_header(err, "a tensor's calibration in s24.tensors makes no sense");
+    }
+    pruned->calibrated = true;
+    pruned->output_error.samples = samples;
+    pruned->output_error.held_out_samples = held_out;
+    return S24_OK;
+}
+
 /* One object of s24.tensors. *at: the stored tensor that it begins with. */
 static s24_status parse_tensor(s24_plain *plain, const s24_contents *stored, const cJSON *object, size_t *at,
                                s24_error *err)
@@ -372,7 +390,8 @@ static s24_status parse_tensor(s24_plain *plain, const s24_contents *stored, con
     }
     s24_status status = stored_dtype(stored, *at, name, dtype, &e->stored, err);
     *at += 3; /* values, positions, checks */
-    return status == S24_OK ? s24_entry_pack(e, (int)axis, err) : status;
+    status = status == S24_OK ? s24_entry_pack(e, (int)axis, err) : status;
+    return status == S24_OK ? parse_calibration(e->pruned, object, err) : status;
 }
 
 static s24_status parse_tensors(s24_plain *plain, const s24_contents *stored, s24_error *err)
@@ -620,7 +639,7 @@ static s24_status read_metrics(s24_source *source, s24_error *err)
     for (size_t i = 0; i < source->contents.count && status == S24_OK && !damaged; i++) {
         s24_entry *e = &source->contents.entries[i];
         if (e->packed) {
-            if (!s24_plain_get_sums(&e->pruned->sums, slots + at) || !counts_fit(e)) {
+            if (!s24_plain_get_metrics(e->pruned, slots + at) || !counts_fit(e)) {
                 status = s24_fail_at(err, m->offset + at, "the recorded metrics make no sense; " S24_PLAIN_ADVICE);
             }
             at += 8 * S24_METRICS_SLOTS;

@@ -150,7 +150,7 @@ static s24_status write_metrics(s24_plain_writer *w, s24_error *err)
     size_t at = 0;
     for (size_t i = 0; i < w->plain.contents.count; i++) {
         if (w->plain.contents.entries[i].packed) {
-            s24_plain_put_sums(&w->plain.contents.entries[i].pruned->sums, slots + at);
+            s24_plain_put_metrics(w->plain.contents.entries[i].pruned, slots + at);
             at += slot_bytes;
         }
     }

@@ -5,6 +5,7 @@
 
 #include "batch.h"
 #include "delivery.h"
+#include "prepare.h"
 #include "prune.h"
 #include "summary.h"
 #include "select.h"
@@ -13,9 +14,13 @@ typedef struct prune_run {
     const s24_io *io;
     const s24_prune_request *request;
     const s24_method *method;
-    s24_source *source, *gradients;
+    s24_preparation preparation;
+    bool prepares;            /* tensors before their panels, which is what takes the time then */
+    uint64_t preparing;       /* bytes of the tensor that is being prepared */
+    s24_source *source;
+    s24_seconds seconds;
     const s24_format *format; /* of the output */
-    const char *method_name;  /* as it is recorded */
+    char method_name[32];     /* as it is recorded */
     s24_delivery delivery;
     s24_workspace workspace;
     uint64_t done, all;       /* bytes of input, for progress */
@@ -27,9 +32,11 @@ typedef struct prune_run {
 typedef struct prune_job {
     prune_run *run;
     s24_entry *entry;
-    const s24_entry *gradient; /* NULL where the method takes none */
+    const s24_entry *aux;      /* elements of the second input; NULL where the method takes none */
     size_t index;              /* in the target */
     s24_entry *planned;        /* there; NULL in a dry run */
+    s24_prepared prepared;     /* where the run prepares: what is packed in place of the elements, */
+    s24_measurer measurer;     /* which it is measured against */
     s24_pruner pruner;
     s24_unpacker unpacker;     /* for a dense target */
     s24_batches batches;
@@ -48,7 +55,7 @@ typedef struct panel_result {
 typedef struct prune_buffers {
     unsigned char *dense, *aux, *scratch, *planes, *unpacked;
     s24_window *window, *aux_window;
-    const unsigned char *weights, *gradients; /* of the batch: in the buffers dense, aux, or in the windows */
+    const unsigned char *weights, *second; /* of the batch: in the buffers dense, aux, or in the windows */
     uint64_t zeros; /* of the batch's dense elements; counted in a dry run */
     panel_result *results; /* one a panel of the batch */
 } prune_buffers;
@@ -75,7 +82,7 @@ static s24_status take_desk(prune_job *job, unsigned slot, s24_error *err)
 static void set_pieces(prune_job *job, bool transposed)
 {
     const size_t elements = job->batches.elements, panels = job->batches.per_batch, from = job->pruner.from->bytes;
-    const size_t aux = job->gradient ? job->pruner.aux->bytes : 0, widest = aux > from ? aux : from;
+    const size_t aux = job->aux ? job->pruner.aux->bytes : 0, widest = aux > from ? aux : from;
     job->pieces[0] = sizeof(prune_buffers);
     job->pieces[1] = elements * from;
     job->pieces[2] = elements * aux;
@@ -99,12 +106,19 @@ static s24_status read_batch(const prune_job *job, prune_buffers *b, size_t batc
                                       b->scratch, &rows, err);
         b->weights = rows;
     }
-    if (status == S24_OK && job->gradient && job->gradient->in->stream == streams) {
-        status = s24_source_view_rows(job->gradient, axis, place.row, place.rows, 4 * place.group, cols, b->aux_window, b->aux,
+    if (status == S24_OK && job->aux && job->aux->in->stream == streams) {
+        status = s24_source_view_rows(job->aux, axis, place.row, place.rows, 4 * place.group, cols, b->aux_window, b->aux,
                                       b->scratch, &rows, err);
-        b->gradients = rows;
+        b->second = rows;
     }
     return status;
+}
+
+/* Elements that were prepared, from those of the place on. */
+static const void *prepared_at(const prune_job *job, const s24_panel_place *place)
+{
+    const size_t at = place->row * job->entry->pruned->geometry.cols + 4 * place->group;
+    return (const unsigned char *)job->prepared.weights + at * s24_info(job->prepared.dtype)->bytes;
 }
 
 /* Streams are read here, in order. */
@@ -121,7 +135,7 @@ static s24_status report_fault(const prune_job *job, const s24_fault *fault, con
     const s24_entry *e = job->entry;
     s24_status status = s24_fault_report(fault, place, e->rank, e->shape, e->axis, job->pruner.to->name, err);
     const bool aux = fault->kind == S24_FAULT_AUX_NONFINITE;
-    return s24_fail_prefix(err, status, "%s: %s%s", (aux ? job->gradient : e)->in->name, e->name,
+    return s24_fail_prefix(err, status, "%s: %s%s", (aux ? job->aux : e)->in->name, e->name,
                            *e->name ? ": " : "");
 }
 
@@ -140,14 +154,22 @@ static s24_status prune_one(prune_job *job, prune_buffers *b, size_t first, size
         .rows = place.rows,
         .cols = s24_place_cols(&place, job->entry->pruned->geometry.cols),
         .dense = b->weights + before * job->pruner.from->bytes,
-        .aux = job->gradient ? b->gradients + before * job->pruner.aux->bytes : NULL,
+        .aux = job->aux ? b->second + before * job->pruner.aux->bytes : NULL,
         .values = planes,
         .positions = planes + values_bytes,
         .tap = writer ? &checker.tap : NULL,
     };
     s24_fault fault;
     panel_result *result = &b->results[slot];
-    const bool ok = s24_prune_panel(&job->pruner, &panel, &result->sums, &fault);
+    bool ok;
+    if (job->run->prepares) {
+        s24_panel solved = panel;
+        solved.dense = prepared_at(job, &place);
+        ok = s24_prune_panel(&job->pruner, &solved, &result->sums, &fault) &&
+             s24_measure_panel(&job->measurer, &panel, &result->sums, &fault);
+    } else {
+        ok = s24_prune_panel(&job->pruner, &panel, &result->sums, &fault);
+    }
     result->check = writer ? s24_plain_checker_end(&checker) : 0;
     if (!ok) {
         return report_fault(job, &fault, &place, err);
@@ -261,6 +283,7 @@ static s24_status end_tensor(void *ctx, s24_error *err)
     p->sums = job->total;
     p->counted = !job->run->request->output;
     p->input_zeros = job->zeros;
+    p->output_error = job->prepared.error;
     if (target->writer) {
         status = s24_plain_writer_end(target->writer, job->planned, err);
     } else if (target->sink) {
@@ -272,9 +295,9 @@ static s24_status end_tensor(void *ctx, s24_error *err)
     return s24_fail_prefix(err, status, "%s: ", s24_target_name(target));
 }
 
-static bool moved(const prune_run *run, const s24_entry *e, const s24_entry *gradient, const s24_entry *planned)
+static bool moved(const prune_run *run, const s24_entry *e, const s24_entry *aux, const s24_entry *planned)
 {
-    return s24_entry_transposed(e, e->axis) || (gradient && s24_entry_transposed(gradient, e->axis)) ||
+    return s24_entry_transposed(e, e->axis) || (aux && s24_entry_transposed(aux, e->axis)) ||
            (run->target->sink && s24_entry_transposed(planned, e->axis));
 }
 
@@ -290,51 +313,24 @@ static s24_batches batches_of(const prune_run *run, const s24_entry *e, bool tra
 static s24_status find_method(prune_run *run, s24_error *err)
 {
     const s24_prune_request *q = run->request;
-    run->method = s24_method_find(q->method ? q->method : "magnitude");
-    if (!run->method) {
-        return s24_fail(err, S24_ERR_USAGE, "no such method: %s", q->method);
+    const s24_status status = s24_seconds_method(q->method, q->second, q->refit, &run->method, err);
+    if (status == S24_OK) {
+        run->preparation = (s24_preparation){.io = run->io, .method = run->method, .refit = q->refit, .seconds = &run->seconds,
+                                             .progress = show_preparation, .user = run};
+        run->prepares = s24_must_prepare(&run->preparation);
+        snprintf(run->method_name, sizeof run->method_name, "%s%s", run->method->name, q->refit ? "+refit" : "");
     }
-    if (!run->method->aux != !q->gradients) {
-        return q->gradients ? s24_fail(err, S24_ERR_USAGE, "method %s takes no gradients; use --method gradient",
-                                       run->method->name)
-                            : s24_fail(err, S24_ERR_USAGE, "method %s needs --%s FILE", run->method->name,
-                                       run->method->aux);
-    }
-    return S24_OK;
+    return status;
 }
 
-static s24_status open_gradients(prune_run *run, s24_error *err)
+static s24_status open_seconds(prune_run *run, s24_error *err)
 {
-    static const s24_read_options by_content;
     const s24_prune_request *q = run->request;
     if (run->source->format == &s24_format_s24) {
         return s24_fail(err, S24_ERR_USAGE, "%s: is a .s24 file: pruned already; s24 decompress gives it back dense",
                         run->source->in->name);
     }
-    if (!q->gradients) {
-        return S24_OK;
-    }
-    const bool raw = run->source->format == &s24_format_raw;
-    const s24_status status = s24_source_open(&run->gradients, run->io, q->gradients, raw ? &q->read : &by_content, err);
-    return s24_fail_prefix(err, status, "%s: ", q->gradients);
-}
-
-/* The gradient of an entry: the same name; NULL: *err says what is wrong. */
-static const s24_entry *find_gradient(prune_run *run, const s24_entry *e, s24_error *err)
-{
-    const bool lone = !s24_source_is_model(run->gradients) && !s24_source_is_model(run->source);
-    const s24_entry *g = lone ? &run->gradients->contents.entries[0] : s24_source_find_entry(run->gradients, e->name);
-    if (!g) {
-        s24_fail(err, S24_ERR_DATA, "%s: no gradients for tensor %s", run->gradients->in->name, e->name);
-    } else if (!s24_dtype_prunable(g->dtype)) {
-        s24_fail(err, S24_ERR_DATA, "%s: %s: gradients of dtype %s are no numbers to score by", g->in->name, g->name,
-                 s24_dtype_name(g->dtype));
-        return NULL;
-    } else if (g->rank != e->rank || memcmp(g->shape, e->shape, (size_t)e->rank * sizeof *e->shape) != 0) {
-        s24_fail(err, S24_ERR_DATA, "%s: %s: gradients have another shape than the weights", g->in->name, g->name);
-        return NULL;
-    }
-    return g;
+    return s24_seconds_open(&run->seconds, run->io, q->second, run->source, &q->read, err);
 }
 
 /* An entry as the target's plan has it. */
@@ -362,44 +358,82 @@ static s24_status plan_entry(void *ctx, const s24_entry *e, s24_contents *plan, 
     return (copy->packed && !copy->method) || (e->reason && !copy->reason) ? s24_fail_memory(err, 0) : S24_OK;
 }
 
+static void show_preparation(void *user, double done)
+{
+    const prune_run *run = user;
+    if (run->io->progress) {
+        run->io->progress(run->io->user, run->done + (uint64_t)(done * (double)run->preparing), run->all);
+    }
+}
+
+static s24_status prepare_tensor(prune_job *job, s24_error *err)
+{
+    prune_run *const run = job->run;
+    run->preparing = job->entry->bytes;
+    return s24_prepare(&run->preparation, job->entry, &job->prepared, err);
+}
+
 static s24_status prune_job_init(prune_job *job, prune_run *run, const s24_task *task, s24_error *err)
 {
     s24_entry *e = task->entry;
     const s24_isa isa = run->io->isa;
     *job = (prune_job){.run = run, .entry = e, .index = task->planned,
                        .planned = s24_target_entry(run->target, task->planned)};
-    if (run->method->aux && !(job->gradient = find_gradient(run, e, err))) {
+    const s24_second elements = s24_seconds_given(&run->seconds, run->prepares ? 0 : S24_ELEMENTS);
+    if (elements != S24_SECONDS && !(job->aux = s24_seconds_find(&run->seconds, elements, e, NULL, err))) {
         return S24_ERR_DATA;
     }
-    const bool transposed = moved(run, e, job->gradient, job->planned);
-    job->pruner = s24_pruner_of(run->method, e->dtype, e->stored, job->gradient ? job->gradient->dtype : S24_F64,
-                                run->request->allow_nonfinite, isa);
+    s24_status status = run->prepares ? prepare_tensor(job, err) : S24_OK;
+    if (status != S24_OK) {
+        return status;
+    }
+    const bool transposed = moved(run, e, job->aux, job->planned);
+    if (run->prepares) {
+        job->pruner = s24_pruner_of(&s24_methods[S24_METHOD_MAGNITUDE], job->prepared.dtype, e->stored, S24_F64, false, isa);
+        job->measurer = s24_measurer_of(e->dtype, e->stored, isa);
+    } else {
+        job->pruner = s24_pruner_of(run->method, e->dtype, e->stored, job->aux ? job->aux->dtype : S24_F64,
+                                    run->request->allow_nonfinite, isa);
+    }
     job->unpacker = s24_unpacker_of(e->stored, e->stored, isa);
     job->batches = batches_of(run, e, transposed);
     /* NOLINTNEXTLINE(clang-analyzer-core.NullDereference): as for every dtype */
     job->planes_bytes = s24_batch_planes_bytes(&job->batches, job->pruner.to->bytes);
     set_pieces(job, transposed);
-    const s24_status status = s24_source_hold(e, e->axis, err);
-    return status == S24_OK && job->gradient ? s24_source_hold(job->gradient, e->axis, err) : status;
+    status = run->prepares ? S24_OK : s24_source_hold(e, e->axis, err); /* a prepared one is held already */
+    return status == S24_OK && job->aux ? s24_source_hold(job->aux, e->axis, err) : status;
+}
+
+static void free_job(void *ctx)
+{
+    prune_job *const job = ctx;
+    s24_prepared_free(&job->prepared);
+    free(job);
 }
 
 static s24_status open_tensor(void *ctx, size_t number, s24_series *series, s24_error *err)
 {
     static const s24_stages stages = {.read = stage_read, .work = stage_work, .commit = stage_commit,
-                                      .begin = begin_tensor, .end = end_tensor, .free = free};
+                                      .begin = begin_tensor, .end = end_tensor, .free = free_job};
     prune_run *run = ctx;
     const s24_task *task = &run->tasks[number];
     if (!task->entry->packed) {
-        return s24_carry_open(&(s24_carry){.target = run->target, .from = task->entry, .index = task->planned,
-                                           .workspace = &run->workspace, .done = &run->done}, series, err);
+        const s24_status carried = s24_carry_open(&(s24_carry){
+            .target = run->target, .from = task->entry, .index = task->planned, .workspace = &run->workspace,
+            .done = &run->done}, series, err);
+        series->alone = series->alone || run->prepares;
+        return carried;
     }
     prune_job *job = s24_calloc(1, sizeof *job, err);
     const s24_status status = job ? prune_job_init(job, run, task, err) : S24_ERR_SYSTEM;
     if (status != S24_OK) {
-        free(job);
+        if (job) {
+            free_job(job);
+        }
         return status;
     }
-    *series = (s24_series){.stages = &stages, .ctx = job, .jobs = job->batches.count};
+    /* One prepared matrix in memory at a time; its solver has all threads to itself. */
+    *series = (s24_series){.stages = &stages, .ctx = job, .jobs = job->batches.count, .alone = run->prepares};
     return S24_OK;
 }
 
@@ -484,13 +518,15 @@ static s24_status dry_run(prune_run *run, s24_error *err)
     return status;
 }
 
-/* Before anything is written: every tensor that is pruned has its gradients. */
-static s24_status check_gradients(prune_run *run, s24_error *err)
+/* Before anything is written: every tensor that is pruned has its second inputs. */
+static s24_status check_seconds(const prune_run *run, s24_error *err)
 {
     const s24_contents *c = &run->source->contents;
-    for (size_t i = 0; i < c->count && run->gradients; i++) {
-        if (c->entries[i].packed && !c->entries[i].elsewhere && !find_gradient(run, &c->entries[i], err)) {
-            return S24_ERR_DATA;
+    for (size_t i = 0; i < c->count; i++) {
+        for (unsigned k = 0; k < S24_SECONDS && c->entries[i].packed && !c->entries[i].elsewhere; k++) {
+            if (run->seconds.of[k] && !s24_seconds_find(&run->seconds, (s24_second)k, &c->entries[i], NULL, err)) {
+                return S24_ERR_DATA;
+            }
         }
     }
     return S24_OK;
@@ -504,7 +540,7 @@ static s24_status choose(prune_run *run, s24_error *err)
     s24_fail_prefix(err, status, "%s: ", run->source->in->name);
     status = status == S24_OK ? take_share(run, err) : status;
     status = status == S24_OK ? count_selected(run, err) : status;
-    return status == S24_OK ? check_gradients(run, err) : status;
+    return status == S24_OK ? check_seconds(run, err) : status;
 }
 
 /* All tensors, to where they go. */
@@ -514,7 +550,8 @@ static s24_status run_all(prune_run *run, s24_error *err)
     s24_status status = find_format(run, err);
     if (status == S24_OK && q->output) {
         run->delivery = (s24_delivery){
-            .io = run->io, .source = run->source, .other = run->gradients, .format = run->format, .output = q->output,
+            .io = run->io, .source = run->source, .others = run->seconds.of, .other_count = S24_SECONDS,
+            .format = run->format, .output = q->output,
             .directory = q->directory, .shard = q->shard, .shards = q->shards, .panel_groups = q->panel_groups,
             .panel_bytes = q->panel_bytes, .ctx = run, .plan = plan_entry, .process = process, .end = expect_end,
         };
@@ -522,10 +559,7 @@ static s24_status run_all(prune_run *run, s24_error *err)
     } else if (status == S24_OK) {
         status = dry_run(run, err);
     }
-    for (size_t i = 0; run->gradients && i < s24_source_files(run->gradients) && status == S24_OK; i++) {
-        status = expect_end(run, s24_source_file(run->gradients, i), err);
-    }
-    return status;
+    return status == S24_OK ? s24_seconds_expect_end(&run->seconds, err) : status;
 }
 
 /* The report, and the outputs appear. */
@@ -561,7 +595,7 @@ static s24_status finish(prune_run *run, s24_status status, s24_report *report, 
         report->has_metrics = false;
     }
     s24_workspace_free(&run->workspace);
-    s24_source_close(run->gradients);
+    s24_seconds_close(&run->seconds);
     s24_source_close(run->source);
     return status;
 }
@@ -571,8 +605,7 @@ s24_status s24_prune_source(const s24_io *io, const s24_prune_request *request, 
 {
     prune_run run = {.io = io, .request = request, .source = source};
     s24_status status = find_method(&run, err);
-    run.method_name = status == S24_OK ? run.method->name : NULL;
-    status = status == S24_OK ? open_gradients(&run, err) : status;
+    status = status == S24_OK ? open_seconds(&run, err) : status;
     return finish(&run, status == S24_OK ? choose(&run, err) : status, report, err);
 }
 

@@ -48,6 +48,8 @@ typedef struct s24_io {
     void (*note)(void *user, const char *message);                  /* one line of talk; may be NULL */
     void (*warn)(void *user, const char *message);                  /* one line that everybody should see; may be NULL */
     void (*progress)(void *user, uint64_t done, uint64_t total);    /* bytes of input; from one thread at a time */
+    const s24_blas *(*blas)(void *user, s24_error *err); /* what calibration multiplies with, asked for when it is first needed;
+                                                            NULL, or its result: there is none */
     void *user;
     s24_maps *maps; /* NULL: files are read, not mapped */
 } s24_io;
@@ -134,8 +136,9 @@ typedef struct s24_prune_request {
                                   and copies of all other files */
     unsigned shard, shards;    /* with directory: only files shard, shard + shards, ... from 1; shards 0: all */
     const char *to;            /* output format; NULL: "s24"; "same": the input's, dense with zeros */
-    const char *method;        /* NULL: "magnitude" */
-    const char *gradients;     /* a file with the gradients, for method "gradient" */
+    const char *method;        /* NULL: what the second inputs are for, "magnitude" without any */
+    const char *second[S24_SECONDS]; /* files of second inputs, tensors of the weights' names; NULL: none */
+    bool refit;                /* after the choice the kept weights are fitted again to activations or hessian */
     s24_dtype dtype;           /* of the stored values; S24_SAME */
     s24_selection selection;
     bool allow_nonfinite;

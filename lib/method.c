@@ -27,8 +27,17 @@ static bool score_gradient(const s24_dtype_info *info, const void *weights, cons
 
 const s24_method s24_methods[S24_METHODS] = {
     [S24_METHOD_MAGNITUDE] = {.name = "magnitude"},
-    [S24_METHOD_GRADIENT] = {.name = "gradient", .score = score_gradient, .aux = "gradients"},
+    [S24_METHOD_GRADIENT] = {.name = "gradient", .score = score_gradient, .takes = 1u << S24_GRADIENTS},
 };
+
+const char *s24_second_name(s24_second second)
+{
+    static const char *const names[S24_SECONDS] = {
+        [S24_GRADIENTS] = "gradients", [S24_SCORES] = "scores", [S24_ACTIVATIONS] = "activations",
+        [S24_HESSIAN] = "hessian", [S24_NORMS] = "norms",
+    };
+    return names[second];
+}
 
 const s24_method *s24_method_find(const char *name)
 {

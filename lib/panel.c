@@ -191,7 +191,7 @@ static s24_sums fold_lanes(const s24_lanes *lanes, const counts *n, size_t rows,
 s24_pruner s24_pruner_of(const s24_method *method, s24_dtype from, s24_dtype to, s24_dtype aux, bool allow_nonfinite,
                          s24_isa isa)
 {
-    return (s24_pruner){.from = s24_info(from), .to = s24_info(to), .aux = method->aux ? s24_info(aux) : NULL,
+    return (s24_pruner){.from = s24_info(from), .to = s24_info(to), .aux = method->takes ? s24_info(aux) : NULL,
                         .method = method, .allow_nonfinite = allow_nonfinite,
                         .kernel = method->score ? NULL : s24_find_prune_kernel(isa, from, to)};
 }

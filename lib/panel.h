@@ -60,7 +60,7 @@ typedef bool s24_score_row(const s24_dtype_info *info, const void *weights, cons
 typedef struct s24_method {
     const char *name;
     s24_score_row *score;  /* NULL: the magnitude itself */
-    const char *aux;       /* what the second input is called; NULL: there is none */
+    unsigned takes;        /* one bit (1 << s24_second) for each second input of which it needs one; 0: none */
 } s24_method;
 
 enum { S24_METHOD_MAGNITUDE, S24_METHOD_GRADIENT, S24_METHODS };

@@ -217,6 +217,20 @@ typedef struct s24_prune_metrics {
 S24_API void s24_sums_add(s24_sums *total, const s24_sums *part);
 S24_API s24_prune_metrics s24_metrics_from_sums(const s24_sums *sums);
 
+/* ---------------------------------------------------------------- second inputs */
+
+/* What a criterion may know besides the weights. K: elements of a row, the inputs of the layer. */
+typedef enum s24_second {
+    S24_GRADIENTS,    /* of the loss, [as the weights] */
+    S24_SCORES,       /* the caller's own, [as the weights]: of each group the two greatest are kept */
+    S24_ACTIVATIONS,  /* calibration inputs X, [samples, K] */
+    S24_HESSIAN,      /* X'X up to a factor, [K, K] */
+    S24_NORMS,        /* ||X_j||_2 up to a factor, [K] */
+    S24_SECONDS
+} s24_second;
+
+S24_API const char *s24_second_name(s24_second second); /* "gradients"; static storage */
+
 /* ---------------------------------------------------------------- the API */
 
 typedef struct s24_prune_options {

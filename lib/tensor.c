@@ -245,7 +245,8 @@ static s24_status prune(const s24_method *method, const s24_dense *weights, cons
                         s24_dtype_name(to));
     }
     if (aux && (!s24_dtype_prunable(aux->dtype) || !same_shape(aux, weights->rank, weights->shape))) {
-        return s24_fail(err, S24_ERR_USAGE, "%s must be numbers of the shape of the weights", method->aux);
+        return s24_fail(err, S24_ERR_USAGE, "%s must be numbers of the shape of the weights",
+                        s24_second_name((s24_second)__builtin_ctz(method->takes)));
     }
     panel_job job = {.has_aux = aux};
     s24_status status = s24_tensor_new(&job.tensor, to, weights->rank, weights->shape, o->axis, err);

@@ -135,8 +135,8 @@ static void fill_file(s24_plain *plain, uint8_t *data)
         s24_entry *const e = &plain->contents.entries[i];
         fill_entry(e, data);
         if (e->packed) {
-            const s24_sums sums = {.total_count = e->pruned->geometry.num_elements, .pruned_count = pick(2), .kept_abs = 1};
-            s24_plain_put_sums(&sums, data + plain->metrics.offset + 8 * S24_METRICS_SLOTS * slot++);
+            e->pruned->sums = (s24_sums){.total_count = e->pruned->geometry.num_elements, .pruned_count = pick(2), .kept_abs = 1};
+            s24_plain_put_metrics(e->pruned, data + plain->metrics.offset + 8 * S24_METRICS_SLOTS * slot++);
         }
     }
     seal_data(plain, &plain->contents, data);

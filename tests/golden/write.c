@@ -29,7 +29,7 @@ static const golden files[] = {
     {"panels", ".safetensors", {.dtype = S24_SAME, .selection = {.all = true}, .panel_groups = 4, .panel_bytes = 128}},
     {"narrow", ".npy", {.dtype = S24_F16}},
     {"nonfinite", ".npy", {.dtype = S24_SAME, .allow_nonfinite = true}},
-    {"gradient", ".json", {.dtype = S24_SAME, .method = "gradient", .gradients = ".gradients.npy"}},
+    {"gradient", ".json", {.dtype = S24_SAME, .method = "gradient", .second = {[S24_GRADIENTS] = ".gradients.npy"}}},
     {"fortran", ".npy", {.dtype = S24_SAME}},
     {"axes", ".safetensors", {.dtype = S24_SAME, .selection = {.axes = axes, .axis_count = 2, .all = true,
                                                                .include = i8_name, .include_count = 1}}},
@@ -55,11 +55,11 @@ int main(int argc, char **argv)
         char input[4096], gradients[4096], output[4096];
         s24_error error;
         snprintf(input, sizeof input, "%s/%s%s", argv[1], g->name, g->suffix);
-        snprintf(gradients, sizeof gradients, "%s/%s%s", argv[1], g->name, request.gradients ? request.gradients : "");
+        snprintf(gradients, sizeof gradients, "%s/%s%s", argv[1], g->name, request.second[S24_GRADIENTS] ? request.second[S24_GRADIENTS] : "");
         snprintf(output, sizeof output, "%s/%s.s24", argv[2], g->name);
         request.input = input;
         request.output = output;
-        request.gradients = request.gradients ? gradients : NULL;
+        request.second[S24_GRADIENTS] = request.second[S24_GRADIENTS] ? gradients : NULL;
         const s24_convert_request pack = {.input = input, .output = output};
         const bool convert = request.method && strcmp(request.method, "packed") == 0;
         const s24_status status = convert ? s24_convert_file(&io, &pack, NULL, &error)

@@ -1,0 +1,40 @@
+/*
+ * Before the panels of a tensor are pruned: what a criterion must know of all of it. A solver gets the whole matrix in
+ * memory, with what is known of the layer's inputs, and gives it back with two of every group left.
+ *
+ * A convolution with unfolded inputs is one matrix whose rows run over all taps: canonical rows (output, tap) of input
+ * channels lie behind one another, so that `taps` of them are one. Inputs are brought into that order, from channel by
+ * channel to tap by tap.
+ */
+#ifndef S24_FORMATS_PREPARE_H
+#define S24_FORMATS_PREPARE_H
+
+#include "second.h"
+#include "solve.h"
+
+typedef struct s24_preparation {
+    const s24_io *io;
+    const s24_method *method;
+    bool refit;
+    const s24_seconds *seconds;
+    void (*progress)(void *user, double done); /* of the tensor, 0 to 1; may be NULL */
+    void *user;
+} s24_preparation;
+
+/* Whether tensors must be prepared. */
+bool s24_must_prepare(const s24_preparation *how);
+
+typedef struct s24_prepared {
+    s24_dtype dtype;        /* of the weights: S24_F32, of f64 ones S24_F64 */
+    void *weights;          /* [rows, cols], rows along the axis: what the elements became, two of a group at most not 0 */
+    s24_output_error error;
+} s24_prepared;
+
+/*
+ * The entry, whose axis is chosen. Its data are read, and of a stream are held: they can be read once more. Messages name
+ * file and tensor.
+ */
+s24_status s24_prepare(const s24_preparation *how, const s24_entry *entry, s24_prepared *prepared, s24_error *err);
+void s24_prepared_free(s24_prepared *prepared);
+
+#endif
