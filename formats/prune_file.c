@@ -1,6 +1,7 @@
 /*
  * Pruning a file: source -> batches of panels -> target. Memory is about (threads) batches, however large the tensor.
  */
+#include <stdio.h>
 #include <string.h>
 
 #include "batch.h"
@@ -310,6 +311,14 @@ static s24_batches batches_of(const prune_run *run, const s24_entry *e, bool tra
 
 /* ---------------------------------------------------------------- the whole file */
 
+static void show_preparation(void *user, double done)
+{
+    const prune_run *run = user;
+    if (run->io->progress) {
+        run->io->progress(run->io->user, run->done + (uint64_t)(done * (double)run->preparing), run->all);
+    }
+}
+
 static s24_status find_method(prune_run *run, s24_error *err)
 {
     const s24_prune_request *q = run->request;
@@ -356,14 +365,6 @@ static s24_status plan_entry(void *ctx, const s24_entry *e, s24_contents *plan, 
     copy->method = copy->packed ? strdup(run->method_name) : NULL;
     copy->reason = e->reason ? strdup(e->reason) : NULL;
     return (copy->packed && !copy->method) || (e->reason && !copy->reason) ? s24_fail_memory(err, 0) : S24_OK;
-}
-
-static void show_preparation(void *user, double done)
-{
-    const prune_run *run = user;
-    if (run->io->progress) {
-        run->io->progress(run->io->user, run->done + (uint64_t)(done * (double)run->preparing), run->all);
-    }
 }
 
 static s24_status prepare_tensor(prune_job *job, s24_error *err)

@@ -61,9 +61,13 @@ typedef struct s24_method {
     const char *name;
     s24_score_row *score;  /* NULL: the magnitude itself */
     unsigned takes;        /* one bit (1 << s24_second) for each second input of which it needs one; 0: none */
+    bool solves;           /* not by elements: s24_solve does it to a whole tensor */
 } s24_method;
 
-enum { S24_METHOD_MAGNITUDE, S24_METHOD_GRADIENT, S24_METHODS };
+enum {
+    S24_METHOD_MAGNITUDE, S24_METHOD_GRADIENT, S24_METHOD_SCORES, S24_METHOD_WANDA, S24_METHOD_RIA, S24_METHOD_SPARSEGPT,
+    S24_METHOD_OBS, S24_METHODS
+};
 extern const s24_method s24_methods[S24_METHODS];
 
 const s24_method *s24_method_find(const char *name); /* NULL: no such criterion */

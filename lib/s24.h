@@ -230,6 +230,72 @@ typedef enum s24_second {
 } s24_second;
 
 S24_API const char *s24_second_name(s24_second second); /* "gradients"; static storage */
+/* ---------------------------------------------------------------- calibrated pruning */
+
+/*
+ * Products of matrices, given by the caller, so that the library needs no BLAS: functions of the CBLAS interface (BLAS
+ * Technical Forum, 2001) with 32-bit ints, called with order 101 (row-major) and transpositions 111 (none) and 112. They
+ * are called from several threads at once, each for a tile of its own, and so must not start threads of their own:
+ * set_threads(1) is called first where there is such a function (openblas_set_num_threads), and left at that.
+ */
+typedef struct s24_blas {
+    const char *name; /* "OpenBLAS 0.3.21"; borrowed */
+    void (*sgemm)(int order, int trans_a, int trans_b, int m, int n, int k, float alpha, const float *a, int lda,
+                  const float *b, int ldb, float beta, float *c, int ldc);
+    void (*dgemm)(int order, int trans_a, int trans_b, int m, int n, int k, double alpha, const double *a, int lda,
+                  const double *b, int ldb, double beta, double *c, int ldc);
+    void (*set_threads)(int threads); /* NULL: the library has no threads */
+} s24_blas;
+
+/*
+ * What is known of the inputs X [samples, K] of a layer: X'X, of the first three quarters of the samples and of the last
+ * quarter apart, which is held out: damping and method are chosen by the error there. Convolutions: the samples of all
+ * taps count, K is the number of input channels. One thread at a time may write to it, any number may prune with it.
+ */
+typedef struct s24_calibration s24_calibration;
+
+/*
+ * *cal is the caller's to free with s24_calibration_free. total_rows: how many samples s24_calibration_add will bring; 0
+ * where they come by s24_calibration_set_hessian or s24_calibration_set_norms. blas is copied, but for its name; NULL:
+ * norms alone can be set. threads: of s24_calibration_add, 0: every CPU this process may use. Takes 16 K^2 bytes once
+ * samples come. S24_ERR_USAGE: K = 0, or beyond 2^31 - 1.
+ */
+S24_API s24_status s24_calibration_new(s24_calibration **cal, size_t k, uint64_t total_rows, const s24_blas *blas,
+                                       unsigned threads, s24_error *err);
+S24_API void s24_calibration_free(s24_calibration *cal); /* NULL is fine */
+
+/*
+ * The next n samples, x [n, K] without gaps. How they are cut into calls makes no difference. S24_ERR_DATA: one that is not
+ * finite. S24_ERR_USAGE: more than total_rows.
+ */
+S24_API s24_status s24_calibration_add(s24_calibration *cal, const float *x, size_t n, s24_error *err);
+
+/*
+ * X'X itself, up to a positive factor: h [K, K] f32 or f64, of which the lower triangle is read. Nothing is held out.
+ * S24_ERR_DATA: an element that is not finite, or a negative one on the diagonal.
+ */
+S24_API s24_status s24_calibration_set_hessian(s24_calibration *cal, s24_dtype dtype, const void *h, s24_error *err);
+
+/* ||X_j||_2 alone, up to a positive factor: enough for wanda and ria. S24_ERR_DATA: one that is negative or not finite. */
+S24_API s24_status s24_calibration_set_norms(s24_calibration *cal, const double *norms, s24_error *err);
+
+/*
+ * What pruning did to the layer's output: ||X (W - V)'||_F / ||X W'||_F, V the result before it is rounded to the stored
+ * dtype. Of up to S24_SAMPLE_ROWS rows of W, evenly spread; NaN where it is not known. The held-out figures are of a
+ * solution from the first three quarters of the samples, with the same options; the result itself is from all of them.
+ */
+#define S24_SAMPLE_ROWS 256
+typedef struct s24_output_error {
+    double training;        /* of the result, over all samples */
+    double held_out;        /* on samples that the solution did not see */
+    double wanda_training;  /* the same of Wanda's mask, values unchanged, for the same rows of W */
+    double wanda_held_out;
+    double damping;         /* of the result, relative to the mean of the diagonal of X'X; NaN: none was used */
+    uint64_t samples;       /* 0: they came as a Hessian, or as norms */
+    uint64_t held_out_samples;
+    const char *method;     /* what was done: "obs", or what it fell back to; static storage */
+    bool refit;             /* whether values were fitted to the final mask */
+} s24_output_error;
 
 /* ---------------------------------------------------------------- the API */
 
@@ -259,6 +325,25 @@ S24_API s24_status s24_prune_magnitude(const s24_dense *weights, const s24_prune
 S24_API s24_status s24_prune_gradient(const s24_dense *weights, const s24_dense *gradients,
                                       const s24_prune_options *options, s24_tensor **tensor,
                                       s24_prune_metrics *metrics, s24_error *err);
+
+/*
+ * Prunes with what is known of the layer's inputs. method:
+ *
+ *   magnitude, wanda, ria  masks: |w|; |w| ||X_j||_2 (Sun et al. 2023, arXiv 2306.11695); (|w| / sum_i |w| + |w| / sum_j |w|)
+ *                          ||X_j||_2^(1/2) (Zhang et al. 2024, ICLR). Scores in f64, ties to the lower index.
+ *   sparsegpt              Frantar and Alistarh 2023, arXiv 2301.00774: columns from left to right, what is pruned made up for
+ *                          by the columns to the right, damping 0.01.
+ *   obs                    the most accurate: see libs24(3). refit is implied.
+ *
+ * refit: the kept values are fitted to the mask by least squares, per row min ||X (w - v)||^2. Needs X'X, as sparsegpt and obs
+ * do; wanda and ria need norms, magnitude nothing (cal may then be NULL). Otherwise as s24_prune_magnitude, except that weights must
+ * be finite. Values that are not the input's own are rounded to the stored dtype, and held within its range where that
+ * is i8 or an 8-bit float. errors may be NULL. S24_ERR_USAGE: an unknown method, or K of the weights and of cal differ, or cal
+ * does not know enough. S24_ERR_DATA: not finite weights; X'X that is not positive definite in spite of damping.
+ */
+S24_API s24_status s24_prune_calibrated(const s24_dense *weights, const char *method, const s24_calibration *cal,
+                                        const s24_prune_options *options, bool refit, s24_tensor **tensor,
+                                        s24_prune_metrics *metrics, s24_output_error *errors, s24_error *err);
 
 /*
  * decompress: writes the dense tensor, C order, as `dtype` (S24_SAME: the stored one) into `dense`, which holds

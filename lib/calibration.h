@@ -1,0 +1,39 @@
+/* What is known of a layer's inputs, as solvers read it: s24_calibration of s24.h from inside. */
+#ifndef S24_LIB_CALIBRATION_H
+#define S24_LIB_CALIBRATION_H
+
+#include "linalg.h"
+
+enum { S24_FIT, S24_HELD_OUT, S24_PARTS }; /* the parts of the samples: the first three quarters, the last */
+
+#define S24_CHUNK_ROWS 512 /* samples a product: sums of so many f32 products, which are then added in f64 */
+
+struct s24_calibration {
+    size_t k;
+    s24_blas blas;
+    bool has_blas;
+    unsigned threads;
+    uint64_t total;              /* samples promised */
+    uint64_t rows[S24_PARTS];    /* samples of each part */
+    uint64_t seen[S24_PARTS];
+    double *products[S24_PARTS]; /* X'X, [k, k], the lower triangle; NULL: not known */
+    double *squares[S24_PARTS];  /* ||X_j||^2 [k], summed in f64; NULL: not known */
+    float *buffer;               /* [S24_CHUNK_ROWS, k]: samples not yet in the products */
+    size_t buffered;
+};
+
+/* S24_OK, or S24_ERR_USAGE: neither norms nor all the samples that were promised have come. */
+s24_status s24_calibration_complete(const s24_calibration *cal, s24_error *err);
+
+/* ||X_j||^2 over the parts that are asked for (a bit each), into sum [k]. */
+void s24_calibration_squares(const s24_calibration *cal, unsigned parts, double *sum);
+
+/* Element (i, j) of X'X over parts. */
+static inline double s24_calibration_product(const s24_calibration *cal, unsigned parts, size_t i, size_t j)
+{
+    const size_t at = i >= j ? i * cal->k + j : j * cal->k + i;
+    const double fit = parts & 1u << S24_FIT ? cal->products[S24_FIT][at] : 0;
+    return parts & 1u << S24_HELD_OUT && cal->products[S24_HELD_OUT] ? fit + cal->products[S24_HELD_OUT][at] : fit;
+}
+
+#endif

@@ -1,0 +1,269 @@
+#include "eliminate.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "mem.h"
+
+const unsigned char s24_pair_dropped[S24_PAIRS][2] = {{2, 3}, {1, 3}, {0, 3}, {1, 2}, {0, 2}, {0, 1}};
+const unsigned char s24_pair_kept[S24_PAIRS][2] = {{0, 1}, {0, 2}, {1, 2}, {0, 3}, {1, 3}, {2, 3}};
+
+/* ---------------------------------------------------------------- the factor */
+
+/* How X'X becomes H: factor * X'X, plus `damp` on the diagonal; where an input is dead, `dead` on the diagonal alone. */
+typedef struct damped {
+    double factor, damp, dead;
+} damped;
+
+/*
+ * SparseGPT: H = 2 X'X / n, H_jj = 1 where the input is dead, plus 0.01 of the diagonal's mean. A Hessian that was given
+ * is taken as it is.
+ *
+ * OBS: H = X'X over the mean of its diagonal's live elements, plus the damping. A dead input's weight costs next to
+ * nothing, so that it goes before a live one, and among dead ones the larger is kept, as it is.
+ */
+static damped damped_of(const s24_calibration *cal, unsigned parts, s24_rule rule, double damping)
+{
+    double sum = 0, rows = 0, live = 0;
+    for (size_t j = 0; j < cal->k; j++) {
+        const double x = s24_calibration_product(cal, parts, j, j);
+        sum += x;
+        live += x > 0;
+    }
+    for (int i = 0; i < S24_PARTS; i++) {
+        rows += parts >> i & 1 ? (double)cal->seen[i] : 0;
+    }
+    if (rule == S24_RULE_SPARSEGPT) {
+        const double factor = rows > 0 ? 2 / rows : 1, mean = (factor * sum + ((double)cal->k - live)) / (double)cal->k;
+        return (damped){.factor = factor, .damp = damping * mean, .dead = 1 + damping * mean};
+    }
+    return (damped){.factor = live > 0 ? live / sum : 1, .damp = damping, .dead = 1e-6 * damping};
+}
+
+/* H with its columns from last to first, the lower triangle: its factor is then U's inverse, from last to first. */
+static void fill_reversed(const s24_calibration *cal, unsigned parts, const damped *d, double *a, size_t k)
+{
+    for (size_t i = 0; i < k; i++) {
+        const size_t from = k - 1 - i;
+        const bool dead = from >= cal->k || !(s24_calibration_product(cal, parts, from, from) > 0);
+        for (size_t j = 0; j < i; j++) {
+            const size_t with = k - 1 - j;
+            a[i * k + j] = dead || with >= cal->k ? 0 : d->factor * s24_calibration_product(cal, parts, with, from);
+        }
+        a[i * k + i] = dead ? d->dead : d->factor * s24_calibration_product(cal, parts, from, from) + d->damp;
+    }
+}
+
+/* Row group * 4 + i of U, column group * 4 + j, of the reversed inverse factor. */
+static double block_at(const double *inverse, size_t k, size_t group, unsigned i, unsigned j)
+{
+    return i <= j ? inverse[(k - 1 - 4 * group - i) * k + (k - 1 - 4 * group - j)] : 0;
+}
+
+/* e = T_:S inverse(M_SS) w_S, M = T'T. */
+static s24_pair_cost obs_cost(double t[4][4], unsigned p, unsigned q)
+{
+    double pp = 0, pq = 0, qq = 0;
+    for (unsigned i = 0; i < 4; i++) {
+        pp += t[i][p] * t[i][p];
+        pq += t[i][p] * t[i][q];
+        qq += t[i][q] * t[i][q];
+    }
+    const double determinant = pp * qq - pq * pq, a = qq / determinant, b = -pq / determinant, c = pp / determinant;
+    s24_pair_cost cost = {.a = (float)a, .b = (float)b, .c = (float)c};
+    for (unsigned i = 0; i < 4; i++) {
+        cost.e[i][0] = (float)(t[i][p] * a + t[i][q] * b);
+        cost.e[i][1] = (float)(t[i][p] * b + t[i][q] * c);
+    }
+    return cost;
+}
+
+/* One element after the other: e_p = w_p / T_pp, e_q = (w_q - e_p T_pq) / T_qq; the costs as if they were alone. */
+static s24_pair_cost sparsegpt_cost(double t[4][4], unsigned p, unsigned q)
+{
+    s24_pair_cost cost = {.a = (float)(1 / (t[p][p] * t[p][p])), .c = (float)(1 / (t[q][q] * t[q][q]))};
+    cost.e[p][0] = (float)(1 / t[p][p]);
+    cost.e[q][0] = (float)(-t[p][q] / (t[p][p] * t[q][q]));
+    cost.e[q][1] = (float)(1 / t[q][q]);
+    return cost;
+}
+
+static void set_costs(s24_eliminator *e, const double *inverse, s24_rule rule)
+{
+    for (size_t g = 0; g < e->k / 4; g++) {
+        double t[4][4];
+        for (unsigned i = 0; i < 16; i++) {
+            t[i / 4][i % 4] = block_at(inverse, e->k, g, i / 4, i % 4);
+        }
+        for (unsigned s = 0; s < S24_PAIRS; s++) {
+            const unsigned p = s24_pair_dropped[s][0], q = s24_pair_dropped[s][1];
+            e->costs[g][s] = rule == S24_RULE_OBS ? obs_cost(t, p, q) : sparsegpt_cost(t, p, q);
+        }
+    }
+}
+
+static void set_factor(s24_eliminator *e, const double *inverse)
+{
+    const size_t k = e->k;
+    for (size_t i = 0; i < k; i++) {
+        memset(e->u + i * k, 0, i * sizeof *e->u);
+        for (size_t j = i; j < k; j++) {
+            e->u[i * k + j] = (float)inverse[(k - 1 - i) * k + (k - 1 - j)];
+        }
+    }
+}
+
+s24_status s24_eliminator_init(s24_eliminator *e, const s24_compute_env *env, const s24_calibration *cal, unsigned parts,
+                               s24_rule rule, double damping, s24_error *err)
+{
+    const size_t k = (cal->k + 3) / 4 * 4;
+    const damped d = damped_of(cal, parts, rule, damping);
+    *e = (s24_eliminator){.k = k};
+    double *a = s24_alloc(k * k * sizeof *a, err);
+    s24_status status = a ? S24_OK : S24_ERR_SYSTEM;
+    if (status == S24_OK) {
+        fill_reversed(cal, parts, &d, a, k);
+        status = s24_cholesky(env, a, k, err);
+    }
+    status = status == S24_OK ? s24_invert_lower(env, a, k, err) : status;
+    if (status == S24_OK) {
+        e->u = s24_alloc(k * k * sizeof *e->u, err);
+        e->costs = s24_alloc(k / 4 * sizeof *e->costs, err);
+        status = e->u && e->costs ? S24_OK : S24_ERR_SYSTEM;
+    }
+    if (status == S24_OK) {
+        set_costs(e, a, rule);
+        set_factor(e, a);
+    }
+    free(a);
+    return status;
+}
+
+void s24_eliminator_free(s24_eliminator *e)
+{
+    free(e->u);
+    free(e->costs);
+    *e = (s24_eliminator){.k = 0};
+}
+
+/* ---------------------------------------------------------------- rows */
+
+/*
+ * Sixteen rows side by side, a vector of AVX-512 a column, for the columns of a block:
+ *
+ *     column 0    r0 r1 ... r15
+ *     column 1    r0 r1 ... r15
+ *     ...
+ */
+#define LANES 16
+#define BLOCK S24_ELIMINATE_BLOCK
+
+typedef struct lanes {
+    float w[BLOCK][LANES];
+    float e[BLOCK][LANES];
+} lanes;
+
+static void choose_pairs(const s24_pair_cost costs[S24_PAIRS], float (*w)[LANES], int32_t pair[LANES])
+{
+    float best[LANES];
+    for (unsigned r = 0; r < LANES; r++) {
+        best[r] = INFINITY;
+        pair[r] = 0;
+    }
+    for (int32_t s = 0; s < S24_PAIRS; s++) {
+        const float a = costs[s].a, b = 2 * costs[s].b, c = costs[s].c;
+        const float *p = w[s24_pair_dropped[s][0]], *q = w[s24_pair_dropped[s][1]];
+        for (unsigned r = 0; r < LANES; r++) {
+            const float cost = a * p[r] * p[r] + b * p[r] * q[r] + c * q[r] * q[r];
+            pair[r] = cost < best[r] ? s : pair[r];
+            best[r] = cost < best[r] ? cost : best[r];
+        }
+    }
+}
+
+static void set_errors(const s24_pair_cost costs[S24_PAIRS], float (*w)[LANES], const int32_t pair[LANES],
+                       float (*e)[LANES])
+{
+    memset(e, 0, 4 * sizeof *e);
+    for (int32_t s = 0; s < S24_PAIRS; s++) {
+        const float *p = w[s24_pair_dropped[s][0]], *q = w[s24_pair_dropped[s][1]];
+        for (unsigned i = 0; i < 4; i++) {
+            const float with_p = costs[s].e[i][0], with_q = costs[s].e[i][1];
+            for (unsigned r = 0; r < LANES; r++) {
+                const float x = with_p * p[r] + with_q * q[r];
+                e[i][r] = pair[r] == s ? x : e[i][r];
+            }
+        }
+    }
+}
+
+/* w_c -= sum_i e_i u_ic for columns [from, to) of the block; u: the group's first row of U, at the block's first column. */
+static void spread_errors(const float *u, size_t ldu, size_t from, size_t to, float (*e)[LANES], float (*w)[LANES])
+{
+    for (size_t c = from; c < to; c++) {
+        const float u0 = u[c], u1 = u[ldu + c], u2 = u[2 * ldu + c], u3 = u[3 * ldu + c];
+        for (unsigned r = 0; r < LANES; r++) {
+            w[c][r] -= (e[0][r] * u0 + e[1][r] * u1) + (e[2][r] * u2 + e[3][r] * u3);
+        }
+    }
+}
+
+static void zero_pairs(const int32_t pair[LANES], float (*w)[LANES])
+{
+    for (unsigned r = 0; r < LANES; r++) {
+        w[s24_pair_dropped[pair[r]][0]][r] = 0;
+        w[s24_pair_dropped[pair[r]][1]][r] = 0;
+    }
+}
+
+/* Columns [begin, begin + cols) of up to LANES rows; their errors go to e [rows, BLOCK]. */
+static void eliminate_lanes(const s24_eliminator *el, size_t begin, size_t cols, float *w, size_t rows, uint8_t *pairs,
+                            bool fixed, float *e, lanes *l)
+{
+    const size_t k = el->k;
+    for (size_t c = 0; c < cols; c++) {
+        for (size_t r = 0; r < LANES; r++) {
+            l->w[c][r] = r < rows ? w[r * k + begin + c] : 0;
+        }
+    }
+    for (size_t c = 0; c < cols; c += 4) {
+        const size_t group = (begin + c) / 4;
+        int32_t pair[LANES] = {0};
+        for (size_t r = 0; r < rows && fixed; r++) {
+            pair[r] = pairs[r * (k / 4) + group];
+        }
+        if (!fixed) {
+            choose_pairs(el->costs[group], l->w + c, pair);
+        }
+        set_errors(el->costs[group], l->w + c, pair, l->e + c);
+        spread_errors(el->u + (begin + c) * k + begin, k, c, cols, l->e + c, l->w);
+        zero_pairs(pair, l->w + c);
+        for (size_t r = 0; r < rows && !fixed; r++) {
+            pairs[r * (k / 4) + group] = (uint8_t)pair[r];
+        }
+    }
+    for (size_t r = 0; r < rows; r++) {
+        for (size_t c = 0; c < cols; c++) {
+            w[r * k + begin + c] = l->w[c][r];
+            e[r * BLOCK + c] = l->e[c][r];
+        }
+    }
+}
+
+void s24_eliminate(const s24_eliminator *el, const s24_blas *blas, float *w, size_t rows, uint8_t *pairs, bool fixed,
+                   float *scratch)
+{
+    const size_t k = el->k;
+    lanes l;
+    for (size_t begin = 0; begin < k; begin += BLOCK) {
+        const size_t cols = k - begin < BLOCK ? k - begin : BLOCK, end = begin + cols;
+        for (size_t r = 0; r < rows; r += LANES) {
+            eliminate_lanes(el, begin, cols, w + r * k, rows - r < LANES ? rows - r : LANES, pairs + r * (k / 4), fixed,
+                            scratch + r * BLOCK, &l);
+        }
+        if (end < k) {
+            blas->sgemm(S24_ROW_MAJOR, S24_PLAIN, S24_PLAIN, (int)rows, (int)(k - end), (int)cols, -1, scratch, BLOCK,
+                        el->u + begin * k + end, (int)k, 1, w + end, (int)k);
+        }
+    }
+}

@@ -1,0 +1,52 @@
+/*
+ * Pruning column after column with the exact inverse Hessian: SparseGPT (Frantar and Alistarh 2023, arXiv 2301.00774), and
+ * group-OBS, which is the same walk with the exact cost of each of the six pairs of a group (optimal brain surgeon, Hassibi
+ * and Stork 1993).
+ *
+ * U is the upper triangular factor of the inverse Hessian, inverse(H) = U'U. Of the columns from j on, once those before are
+ * settled, the inverse Hessian is U_jj' U_jj of the trailing rows and columns of U: what is needed of the group at j is
+ * its 4 x 4 block T, M = T'T. To drop the pair S costs w_S' inverse(M_SS) w_S and changes the columns from j on by
+ * -e' U_j: with e = T_:S inverse(M_SS) w_S, of four elements.
+ */
+#ifndef S24_LIB_ELIMINATE_H
+#define S24_LIB_ELIMINATE_H
+
+#include "calibration.h"
+
+#define S24_PAIRS 6 /* to drop of a group; in the order in which ties are decided: the higher indices first */
+
+extern const unsigned char s24_pair_dropped[S24_PAIRS][2]; /* the lower index first */
+extern const unsigned char s24_pair_kept[S24_PAIRS][2];
+
+/* What is the same for all rows, of a group: cost = a w_p^2 + 2 b w_p w_q + c w_q^2, e_i = e[i][0] w_p + e[i][1] w_q. */
+typedef struct s24_pair_cost {
+    float a, b, c;
+    float e[4][2];
+} s24_pair_cost;
+
+typedef struct s24_eliminator {
+    size_t k;                           /* columns, padded to a multiple of 4 */
+    float *u;                           /* [k, k], upper triangular */
+    s24_pair_cost (*costs)[S24_PAIRS];  /* [k / 4] */
+} s24_eliminator;
+
+typedef enum s24_rule { S24_RULE_SPARSEGPT, S24_RULE_OBS } s24_rule;
+
+/*
+ * From X'X of `parts`. damping: relative to the mean of the diagonal. The eliminator's planes are the caller's to free with
+ * s24_eliminator_free, also after an error.
+ */
+s24_status s24_eliminator_init(s24_eliminator *e, const s24_compute_env *env, const s24_calibration *cal, unsigned parts,
+                               s24_rule rule, double damping, s24_error *err);
+void s24_eliminator_free(s24_eliminator *e);
+
+#define S24_ELIMINATE_BLOCK 128 /* columns between two products: SparseGPT's lazy blocks */
+
+/*
+ * Rows w [rows, k] become their sparse solution; pairs [rows, k / 4] are what was dropped, by its number. fixed: pairs
+ * are read instead, and only the values are found. scratch: [rows, S24_ELIMINATE_BLOCK].
+ */
+void s24_eliminate(const s24_eliminator *e, const s24_blas *blas, float *w, size_t rows, uint8_t *pairs, bool fixed,
+                   float *scratch);
+
+#endif

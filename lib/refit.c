@@ -1,0 +1,228 @@
+#include "refit.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "mem.h"
+#include "threads.h"
+
+/* ---------------------------------------------------------------- the Gram matrix */
+
+static double live_mean(const s24_calibration *cal, unsigned parts)
+{
+    double sum = 0, live = 0;
+    for (size_t j = 0; j < cal->k; j++) {
+        const double x = s24_calibration_product(cal, parts, j, j);
+        sum += x;
+        live += x > 0;
+    }
+    return live > 0 ? sum / live : 1;
+}
+
+s24_status s24_gram_init(s24_gram *g, const s24_compute_env *env, const s24_calibration *cal, unsigned parts,
+                         s24_error *err)
+{
+    const size_t k = (cal->k + 3) / 4 * 4;
+    const double factor = 1 / live_mean(cal, parts);
+    (void)env;
+    *g = (s24_gram){.k = k, .h = s24_alloc(k * k * sizeof(float), err), .damp = s24_calloc(k, sizeof(float), err)};
+    if (!g->h || !g->damp) {
+        return S24_ERR_SYSTEM;
+    }
+    for (size_t i = 0; i < k; i++) {
+        for (size_t j = 0; j <= i; j++) {
+            const double x = i < cal->k ? factor * s24_calibration_product(cal, parts, i, j) : 0;
+            g->h[i * k + j] = g->h[j * k + i] = (float)x;
+        }
+        if (!isfinite(g->h[i * k + i])) {
+            return s24_fail(err, S24_ERR_DATA, "X'X is not finite at input %zu; scale the activations down", i);
+        }
+    }
+    return S24_OK;
+}
+
+void s24_gram_damp(s24_gram *g, double damping)
+{
+    for (size_t j = 0; j < g->k; j++) {
+        g->damp[j] = (float)(g->h[j * g->k + j] > 0 ? damping : 1e-6 * damping);
+    }
+}
+
+void s24_gram_free(s24_gram *g)
+{
+    free(g->h);
+    free(g->damp);
+    *g = (s24_gram){.k = 0};
+}
+
+static double dot(const float *a, const float *b, size_t n)
+{
+    double sum[8] = {0};
+    size_t i = 0;
+    for (; i + 8 <= n; i += 8) {
+        for (size_t l = 0; l < 8; l++) {
+            sum[l] += (double)a[i + l] * (double)b[i + l];
+        }
+    }
+    for (; i < n; i++) {
+        sum[0] += (double)a[i] * (double)b[i];
+    }
+    return ((sum[0] + sum[4]) + (sum[2] + sum[6])) + ((sum[1] + sum[5]) + (sum[3] + sum[7]));
+}
+
+/* to = d H */
+static void times_gram(const s24_gram *g, const s24_blas *blas, const float *d, size_t rows, float *to)
+{
+    const int k = (int)g->k;
+    blas->sgemm(S24_ROW_MAJOR, S24_PLAIN, S24_PLAIN, (int)rows, k, k, 1, d, k, g->h, k, 0, to, k);
+}
+
+double s24_quadratic(const s24_gram *g, const s24_blas *blas, const float *d, size_t rows, float *scratch)
+{
+    double sum = 0;
+    times_gram(g, blas, d, rows, scratch);
+    for (size_t r = 0; r < rows; r++) {
+        sum += dot(d + r * g->k, scratch + r * g->k, g->k);
+    }
+    return sum;
+}
+
+/* ---------------------------------------------------------------- conjugate gradients */
+
+/*
+ * The preconditioner: of each group the inverse of the 2 x 2 block of H that belongs to the two kept. It does not
+ * depend on the row but by the pair, so that there are six of them a group.
+ */
+typedef struct pair_inverse {
+    float a, b, c;
+} pair_inverse;
+
+static pair_inverse invert_pair(const s24_gram *g, size_t group, unsigned pair)
+{
+    const size_t p = 4 * group + s24_pair_kept[pair][0], q = 4 * group + s24_pair_kept[pair][1], k = g->k;
+    const double pp = (double)g->h[p * k + p] + (double)g->damp[p], qq = (double)g->h[q * k + q] + (double)g->damp[q];
+    const double pq = (double)g->h[p * k + q];
+    const double determinant = pp * qq - pq * pq;
+    if (!(pp > 0 && qq > 0 && determinant > 1e-9 * pp * qq)) { /* alike, or dead: each for itself */
+        return (pair_inverse){.a = pp > 0 ? (float)(1 / pp) : 0, .c = qq > 0 ? (float)(1 / qq) : 0};
+    }
+    return (pair_inverse){(float)(qq / determinant), (float)(-pq / determinant), (float)(pp / determinant)};
+}
+
+/* z = P r; what was dropped becomes 0 in both. */
+static void precondition(const pair_inverse (*inverse)[S24_PAIRS], size_t groups, const uint8_t *pairs, float *r, float *z)
+{
+    for (size_t i = 0; i < groups; i++) {
+        const unsigned pair = pairs[i];
+        const unsigned p = s24_pair_kept[pair][0], q = s24_pair_kept[pair][1];
+        const float x = r[4 * i + p], y = r[4 * i + q];
+        const pair_inverse *m = &inverse[i][pair];
+        memset(r + 4 * i, 0, 4 * sizeof *r);
+        memset(z + 4 * i, 0, 4 * sizeof *z);
+        r[4 * i + p] = x;
+        r[4 * i + q] = y;
+        z[4 * i + p] = m->a * x + m->b * y;
+        z[4 * i + q] = m->b * x + m->c * y;
+    }
+}
+
+static void mask_row(size_t groups, const uint8_t *pairs, float *x)
+{
+    for (size_t i = 0; i < groups; i++) {
+        x[4 * i + s24_pair_dropped[pairs[i]][0]] = 0;
+        x[4 * i + s24_pair_dropped[pairs[i]][1]] = 0;
+    }
+}
+
+size_t s24_refit_scratch(const s24_gram *g, size_t rows)
+{
+    return 4 * rows * g->k + 2 * rows * (sizeof(double) / sizeof(float)) + g->k / 4 * S24_PAIRS * 3;
+}
+
+/* r = mask (H + damping) (w - v), what is left to be explained. */
+static void residuals(const s24_gram *g, const s24_blas *blas, const float *w, const float *v, size_t rows, float *d,
+                      float *r)
+{
+    for (size_t i = 0; i < rows * g->k; i++) {
+        d[i] = w[i] - v[i];
+    }
+    times_gram(g, blas, d, rows, r);
+    for (size_t i = 0; i < rows; i++) {
+        for (size_t j = 0; j < g->k; j++) {
+            r[i * g->k + j] += g->damp[j] * d[i * g->k + j];
+        }
+    }
+}
+
+typedef struct planes {
+    double *rz, *first;  /* [rows] */
+    float *r, *z, *p, *q; /* [rows, k] */
+    pair_inverse (*inverse)[S24_PAIRS];
+} planes;
+
+/* A row's step along p, with q = H p. False: there is none to make. */
+static bool step_row(const s24_gram *g, const planes *s, size_t row, const uint8_t *pairs, float *v)
+{
+    const size_t k = g->k;
+    float *p = s->p + row * k, *q = s->q + row * k, *r = s->r + row * k, *z = s->z + row * k;
+    for (size_t j = 0; j < k; j++) {
+        q[j] += g->damp[j] * p[j];
+    }
+    const double curvature = dot(p, q, k);
+    if (!(curvature > 0) || !(s->rz[row] > 0)) {
+        return false;
+    }
+    const float alpha = (float)(s->rz[row] / curvature);
+    for (size_t j = 0; j < k; j++) {
+        v[j] += alpha * p[j];
+        r[j] -= alpha * q[j];
+    }
+    precondition((const pair_inverse (*)[S24_PAIRS])s->inverse, k / 4, pairs, r, z);
+    const double rz = dot(r, z, k);
+    const float beta = (float)(rz / s->rz[row]);
+    for (size_t j = 0; j < k; j++) {
+        p[j] = z[j] + beta * p[j];
+    }
+    s->rz[row] = rz;
+    return true;
+}
+
+#define CONVERGED 1e-10 /* of r'P r, which measures how much less the error could be */
+
+s24_status s24_refit(const s24_gram *g, const s24_compute_env *env, const float *w, float *v, size_t rows,
+                     const uint8_t *pairs, unsigned steps, float *scratch, s24_error *err)
+{
+    const size_t k = g->k, groups = k / 4;
+    planes s = {.rz = (double *)(void *)scratch};
+    s.first = s.rz + rows;
+    s.r = (float *)(void *)(s.first + rows);
+    s.z = s.r + rows * k;
+    s.p = s.z + rows * k;
+    s.q = s.p + rows * k;
+    s.inverse = (pair_inverse (*)[S24_PAIRS])(void *)(s.q + rows * k);
+    for (size_t i = 0; i < groups * S24_PAIRS; i++) {
+        s.inverse[i / S24_PAIRS][i % S24_PAIRS] = invert_pair(g, i / S24_PAIRS, (unsigned)(i % S24_PAIRS));
+    }
+    residuals(g, env->blas, w, v, rows, s.q, s.r);
+    for (size_t i = 0; i < rows; i++) {
+        precondition((const pair_inverse (*)[S24_PAIRS])s.inverse, groups, pairs + i * groups, s.r + i * k, s.z + i * k);
+        s.rz[i] = s.first[i] = dot(s.r + i * k, s.z + i * k, k);
+    }
+    memcpy(s.p, s.z, rows * k * sizeof *s.p);
+    bool moving = true;
+    for (unsigned n = 0; n < steps && moving; n++) {
+        const s24_status status = s24_cancelled(env, err);
+        if (status != S24_OK) {
+            return status;
+        }
+        times_gram(g, env->blas, s.p, rows, s.q);
+        moving = false;
+        for (size_t i = 0; i < rows; i++) {
+            moving |= s.rz[i] > CONVERGED * s.first[i] && step_row(g, &s, i, pairs + i * groups, v + i * k);
+        }
+    }
+    for (size_t i = 0; i < rows; i++) {
+        mask_row(groups, pairs + i * groups, v + i * k);
+    }
+    return S24_OK;
+}

@@ -1,0 +1,36 @@
+/*
+ * Fitting the kept weights to a mask: per row min over v, which is zero outside the mask, of (w - v)' H (w - v), that is
+ * H_SS v_S = (H w)_S. Exactly by a Cholesky factorization a row where K is small; else by conjugate gradients for
+ * many rows at once, so that a step is one product of rows x K by K x K.
+ */
+#ifndef S24_LIB_REFIT_H
+#define S24_LIB_REFIT_H
+
+#include "eliminate.h"
+
+/* X'X over the mean of its diagonal's live elements, in f32, and what damping adds to the diagonal. */
+typedef struct s24_gram {
+    size_t k;      /* padded to a multiple of 4 with inputs that are dead */
+    float *h;      /* [k, k], symmetric */
+    float *damp;   /* [k] */
+} s24_gram;
+
+s24_status s24_gram_init(s24_gram *g, const s24_compute_env *env, const s24_calibration *cal, unsigned parts,
+                         s24_error *err);
+void s24_gram_damp(s24_gram *g, double damping); /* as s24_eliminator_init does for S24_RULE_OBS */
+void s24_gram_free(s24_gram *g);
+
+/* Floats that s24_refit needs for so many rows. */
+size_t s24_refit_scratch(const s24_gram *g, size_t rows);
+
+/*
+ * v [rows, k] is a solution to begin with, zero where the pairs [rows, k / 4] were dropped; it becomes the best one for w
+ * [rows, k], and is never worse than it was. S24_ERR_STOPPED between two steps.
+ */
+s24_status s24_refit(const s24_gram *g, const s24_compute_env *env, const float *w, float *v, size_t rows,
+                     const uint8_t *pairs, unsigned steps, float *scratch, s24_error *err);
+
+/* sum over rows of d' H d, without damping. scratch: [rows, k]. */
+double s24_quadratic(const s24_gram *g, const s24_blas *blas, const float *d, size_t rows, float *scratch);
+
+#endif

@@ -1,0 +1,530 @@
+#include "solve.h"
+
+#include <limits.h>
+#include <math.h>
+#include <string.h>
+
+#include "dtype.h"
+#include "mem.h"
+#include "refit.h"
+#include "threads.h"
+
+#define TILE_ROWS 256 /* rows of one job: what a product of them by K x K reads of K x K is little beside its work */
+#define REFIT_STEPS 30
+
+/* ---------------------------------------------------------------- methods */
+
+typedef enum kind { MASK, SPARSEGPT, OBS } kind;
+
+/* A mask's score is |w| (a_j + b_i c_j), in f64. */
+typedef struct method {
+    const char *name;
+    kind kind;
+    bool norms; /* needs the inputs' norms */
+    bool sums;  /* and the sums of |w| over rows and over columns */
+} method;
+
+static const method methods[] = {
+    {"magnitude", MASK, false, false},
+    {"wanda", MASK, true, false},
+    {"ria", MASK, true, true},
+    {"sparsegpt", SPARSEGPT, true, false},
+    {"obs", OBS, true, false},
+};
+
+static const method *method_find(const char *name)
+{
+    for (size_t i = 0; i < sizeof methods / sizeof *methods; i++) {
+        if (strcmp(name, methods[i].name) == 0) {
+            return &methods[i];
+        }
+    }
+    return NULL;
+}
+
+bool s24_solve_method(const char *name, bool *needs_products, bool *rewrites)
+{
+    const method *m = method_find(name);
+    if (m) {
+        *needs_products = *rewrites = m->kind != MASK;
+    }
+    return m != NULL;
+}
+
+/* ---------------------------------------------------------------- the problem */
+
+typedef struct problem {
+    const s24_solve_options *o;
+    const s24_calibration *cal; /* NULL: magnitude */
+    s24_compute_env env;
+    size_t rows, cols, k;       /* k: cols, padded to a multiple of 4 */
+    s24_dtype dtype;
+    unsigned char *weights;     /* [rows, cols] */
+    uint8_t *positions;
+    double scale;               /* a power of two: weights times it are within 1 */
+    double *row_sums, *col_sums; /* of |w|, for ria; or NULL */
+} problem;
+
+static double weight_at(const problem *p, size_t row, size_t col)
+{
+    const s24_dtype_info *info = s24_info(p->dtype);
+    return s24_decode(info, s24_load(p->weights, info->bytes, row * p->cols + col));
+}
+
+static s24_status examine_weights(problem *p, s24_error *err)
+{
+    double largest = 0;
+    for (size_t i = 0; i < p->rows; i++) {
+        for (size_t j = 0; j < p->cols; j++) {
+            const double w = fabs(weight_at(p, i, j));
+            if (!isfinite(w)) {
+                return s24_fail(err, S24_ERR_DATA, "row %zu, element %zu is %s; mend the weights", i, j,
+                                isnan(w) ? "nan" : "infinite");
+            }
+            largest = w > largest ? w : largest;
+            if (p->row_sums) {
+                p->row_sums[i] += w;
+                p->col_sums[j] += w;
+            }
+        }
+    }
+    int exponent = 0;
+    frexp(largest, &exponent);
+    p->scale = largest > 0 ? ldexp(1, exponent < -1022 ? 1022 : -exponent) : 1;
+    return S24_OK;
+}
+
+/* ---------------------------------------------------------------- masks */
+
+typedef struct scorer {
+    double *a, *c; /* [k]; c NULL: 0 */
+    double *b;     /* [rows] */
+} scorer;
+
+static s24_status scorer_init(scorer *s, const problem *p, const method *m, unsigned parts, s24_error *err)
+{
+    *s = (scorer){.a = s24_calloc(p->k, sizeof(double), err)};
+    if (!s->a) {
+        return S24_ERR_SYSTEM;
+    }
+    if (m->norms) {
+        s24_calibration_squares(p->cal, parts, s->a);
+    }
+    for (size_t j = 0; j < p->cols; j++) {
+        s->a[j] = m->norms ? sqrt(s->a[j]) : 1;
+    }
+    if (!m->sums) {
+        return S24_OK;
+    }
+    s->c = s24_calloc(p->k, sizeof(double), err);
+    s->b = s24_calloc(p->rows, sizeof(double), err);
+    if (!s->c || !s->b) {
+        return S24_ERR_SYSTEM;
+    }
+    for (size_t j = 0; j < p->cols; j++) {
+        s->c[j] = sqrt(s->a[j]);
+        s->a[j] = p->col_sums[j] > 0 ? s->c[j] / p->col_sums[j] : 0;
+    }
+    for (size_t i = 0; i < p->rows; i++) {
+        s->b[i] = p->row_sums[i] > 0 ? 1 / p->row_sums[i] : 0;
+    }
+    return S24_OK;
+}
+
+static void scorer_free(scorer *s)
+{
+    free(s->a);
+    free(s->b);
+    free(s->c);
+}
+
+/* The pair to drop of four scores: who loses against two or more; of equal ones the lower index wins. Padding: -1. */
+static uint8_t drop_least(const double score[4])
+{
+    for (uint8_t s = 0; s < S24_PAIRS; s++) {
+        const unsigned p = s24_pair_kept[s][0], q = s24_pair_kept[s][1];
+        bool best = true;
+        for (unsigned i = 0; i < 2; i++) {
+            const unsigned d = s24_pair_dropped[s][i];
+            best &= (p < d ? score[p] >= score[d] : score[p] > score[d]) &&
+                    (q < d ? score[q] >= score[d] : score[q] > score[d]);
+        }
+        if (best) {
+            return s;
+        }
+    }
+    return 0;
+}
+
+static void score_row(const problem *p, const scorer *s, size_t row, uint8_t *pairs)
+{
+    for (size_t g = 0; g < p->k / 4; g++) {
+        double score[4];
+        for (size_t i = 0; i < 4; i++) {
+            const size_t j = 4 * g + i;
+            const double factor = s->c ? s->a[j] + s->b[row] * s->c[j] : s->a[j];
+            score[i] = j < p->cols ? fabs(weight_at(p, row, j)) * factor : -1;
+        }
+        pairs[g] = drop_least(score);
+    }
+}
+
+/* Positions: a nibble p0 | p1 << 2 a group, the lower group first. */
+static uint8_t nibble_of(uint8_t pair)
+{
+    return (uint8_t)(s24_pair_kept[pair][0] | s24_pair_kept[pair][1] << 2);
+}
+
+static void put_positions(const problem *p, size_t row, const uint8_t *pairs)
+{
+    const size_t groups = p->k / 4;
+    uint8_t *to = p->positions + row * ((groups + 1) / 2);
+    for (size_t g = 0; g < groups; g += 2) {
+        to[g / 2] = (uint8_t)(nibble_of(pairs[g]) | (g + 1 < groups ? nibble_of(pairs[g + 1]) << 4 : 0));
+    }
+}
+
+static bool get_positions(const problem *p, size_t row, uint8_t *pairs)
+{
+    const size_t groups = p->k / 4;
+    const uint8_t *from = p->o->mask + row * ((groups + 1) / 2);
+    for (size_t g = 0; g < groups; g++) {
+        const unsigned nibble = from[g / 2] >> (g % 2 * 4) & 15;
+        uint8_t s = 0;
+        while (s < S24_PAIRS && nibble_of(s) != nibble) {
+            s++;
+        }
+        if (s == S24_PAIRS) {
+            return false;
+        }
+        pairs[g] = s;
+    }
+    return true;
+}
+
+/* ---------------------------------------------------------------- one solution */
+
+/* How rows are solved: with what is made of some of the samples. */
+typedef struct solution {
+    const problem *p;
+    kind kind;
+    bool given;             /* the mask */
+    bool refit;
+    double damping;         /* NaN: none is used */
+    scorer scorer;          /* of MASK, unless given */
+    s24_eliminator eliminator;
+    s24_gram gram;          /* of refit */
+} solution;
+
+static void solution_free(solution *s)
+{
+    scorer_free(&s->scorer);
+    s24_eliminator_free(&s->eliminator);
+    s24_gram_free(&s->gram);
+}
+
+static s24_status solution_init(solution *s, const problem *p, const method *m, bool refit, double damping, unsigned parts,
+                                s24_error *err)
+{
+    *s = (solution){.p = p, .kind = m ? m->kind : MASK, .given = !m, .refit = refit, .damping = damping};
+    s24_status status = S24_OK;
+    if (m && m->kind == MASK) {
+        status = scorer_init(&s->scorer, p, m, parts, err);
+    }
+    if (status == S24_OK && (s->kind != MASK || refit)) {
+        status = s24_eliminator_init(&s->eliminator, &p->env, p->cal, parts,
+                                     s->kind == SPARSEGPT ? S24_RULE_SPARSEGPT : S24_RULE_OBS, damping, err);
+    }
+    if (status == S24_OK && refit) {
+        status = s24_gram_init(&s->gram, &p->env, p->cal, parts, err);
+        if (status == S24_OK) {
+            s24_gram_damp(&s->gram, damping);
+        }
+    }
+    return status;
+}
+
+/* What a job computes with. */
+typedef struct workspace {
+    float *w, *v;   /* [TILE_ROWS, k]: the weights, scaled, and their solution */
+    uint8_t *pairs; /* [TILE_ROWS, k / 4] */
+    float *scratch;
+} workspace;
+
+static void workspace_free(workspace *ws)
+{
+    free(ws->w);
+    free(ws->v);
+    free(ws->pairs);
+    free(ws->scratch);
+}
+
+static s24_status workspace_init(workspace *ws, const problem *p, s24_error *err)
+{
+    const s24_gram gram = {.k = p->k};
+    const size_t refit = s24_refit_scratch(&gram, TILE_ROWS), block = TILE_ROWS * S24_ELIMINATE_BLOCK;
+    *ws = (workspace){.w = s24_alloc(TILE_ROWS * p->k * sizeof(float), err),
+                      .v = s24_alloc(TILE_ROWS * p->k * sizeof(float), err),
+                      .pairs = s24_alloc(TILE_ROWS * (p->k / 4), err),
+                      .scratch = s24_alloc((refit > block ? refit : block) * sizeof(float), err)};
+    return ws->w && ws->v && ws->pairs && ws->scratch ? S24_OK : S24_ERR_SYSTEM;
+}
+
+static void load_row(const problem *p, size_t row, float *w)
+{
+    for (size_t j = 0; j < p->k; j++) {
+        w[j] = j < p->cols ? (float)(weight_at(p, row, j) * p->scale) : 0;
+    }
+}
+
+/* Rows row_at[0..count) of the weights: ws->w, their solution ws->v, and ws->pairs. */
+static s24_status solve_rows(const solution *s, const size_t *row_at, size_t count, workspace *ws, s24_error *err)
+{
+    const problem *p = s->p;
+    const size_t k = p->k;
+    for (size_t r = 0; r < count; r++) {
+        uint8_t *pairs = ws->pairs + r * (k / 4);
+        load_row(p, row_at[r], ws->w + r * k);
+        if (s->given && !get_positions(p, row_at[r], pairs)) {
+            return s24_fail(err, S24_ERR_DATA, "row %zu: positions of the mask are not two ascending indices", row_at[r]);
+        }
+        if (s->kind == MASK && !s->given) {
+            score_row(p, &s->scorer, row_at[r], pairs);
+        }
+    }
+    memcpy(ws->v, ws->w, count * k * sizeof *ws->v);
+    if (s->kind != MASK || s->refit) {
+        s24_eliminate(&s->eliminator, p->env.blas, ws->v, count, ws->pairs, s->kind == MASK, ws->scratch);
+    } else {
+        for (size_t i = 0; i < count * (k / 4); i++) {
+            ws->v[4 * i + s24_pair_dropped[ws->pairs[i]][0]] = 0;
+            ws->v[4 * i + s24_pair_dropped[ws->pairs[i]][1]] = 0;
+        }
+    }
+    return s->refit ? s24_refit(&s->gram, &p->env, ws->w, ws->v, count, ws->pairs, REFIT_STEPS, ws->scratch, err) : S24_OK;
+}
+
+/* ---------------------------------------------------------------- all rows */
+
+typedef struct whole {
+    const solution *s;
+    workspace *ws; /* one a thread */
+} whole;
+
+/* Kept values go back as they came where nothing has changed them. */
+static void store_row(const problem *p, size_t row, const float *w, const float *v, const uint8_t *pairs)
+{
+    const s24_dtype_info *info = s24_info(p->dtype);
+    for (size_t j = 0; j < p->cols; j++) {
+        const uint8_t pair = pairs[j / 4];
+        const bool dropped = s24_pair_dropped[pair][0] == j % 4 || s24_pair_dropped[pair][1] == j % 4;
+        bool overflow = false;
+        if (dropped) {
+            s24_store(p->weights, info->bytes, row * p->cols + j, 0);
+        } else if (v[j] != w[j]) {
+            s24_store(p->weights, info->bytes, row * p->cols + j,
+                      s24_encode(info, (double)v[j] / p->scale, &overflow));
+        }
+    }
+}
+
+static s24_status solve_tile(void *ctx, unsigned slot, size_t job, s24_error *err)
+{
+    const whole *all = ctx;
+    const problem *p = all->s->p;
+    workspace *ws = &all->ws[slot];
+    size_t row_at[TILE_ROWS] = {0};
+    const size_t first = job * TILE_ROWS, count = p->rows - first < TILE_ROWS ? p->rows - first : TILE_ROWS;
+    for (size_t r = 0; r < count; r++) {
+        row_at[r] = first + r;
+    }
+    s24_status status = s24_cancelled(&p->env, err);
+    status = status == S24_OK ? solve_rows(all->s, row_at, count, ws, err) : status;
+    for (size_t r = 0; r < count && status == S24_OK; r++) {
+        put_positions(p, first + r, ws->pairs + r * (p->k / 4));
+        store_row(p, first + r, ws->w + r * p->k, ws->v + r * p->k, ws->pairs + r * (p->k / 4));
+    }
+    return status;
+}
+
+static s24_status solve_all(const solution *s, s24_error *err)
+{
+    static const s24_stages stages = {.work = solve_tile};
+    const problem *p = s->p;
+    const size_t jobs = p->rows ? (p->rows - 1) / TILE_ROWS + 1 : 0;
+    const unsigned threads = p->env.threads < jobs ? p->env.threads : jobs ? (unsigned)jobs : 1;
+    whole all = {.s = s, .ws = s24_calloc(threads, sizeof *all.ws, err)};
+    s24_status status = all.ws ? S24_OK : S24_ERR_SYSTEM;
+    for (unsigned i = 0; i < threads && status == S24_OK; i++) {
+        status = workspace_init(&all.ws[i], p, err);
+    }
+    status = status == S24_OK ? s24_run(&stages, &all, jobs, threads, err) : status;
+    for (unsigned i = 0; all.ws && i < threads; i++) {
+        workspace_free(&all.ws[i]);
+    }
+    free(all.ws);
+    return status;
+}
+
+/* ---------------------------------------------------------------- errors of a sample of rows */
+
+typedef struct sample {
+    size_t count;
+    size_t row_at[S24_SAMPLE_ROWS];
+    workspace ws;
+} sample;
+
+_Static_assert(S24_SAMPLE_ROWS <= TILE_ROWS, "a sample is solved as a tile");
+
+static s24_status sample_init(sample *sa, const problem *p, s24_error *err)
+{
+    sa->count = p->rows < S24_SAMPLE_ROWS ? p->rows : S24_SAMPLE_ROWS;
+    for (size_t i = 0; i < sa->count; i++) {
+        sa->row_at[i] = i * p->rows / sa->count;
+    }
+    return workspace_init(&sa->ws, p, err);
+}
+
+/* ||X (W - V)'||_F / ||X W'||_F over the samples of `gram` */
+static double output_error(const sample *sa, const problem *p, const s24_gram *gram)
+{
+    const double whole_output = s24_quadratic(gram, p->env.blas, sa->ws.w, sa->count, sa->ws.scratch);
+    for (size_t i = 0; i < sa->count * p->k; i++) {
+        sa->ws.v[i] -= sa->ws.w[i];
+    }
+    const double lost = s24_quadratic(gram, p->env.blas, sa->ws.v, sa->count, sa->ws.scratch);
+    return whole_output > 0 ? sqrt(fmax(lost, 0) / whole_output) : lost > 0 ? INFINITY : 0;
+}
+
+static s24_status sample_error(sample *sa, const solution *s, const s24_gram *gram, double *error, s24_error *err)
+{
+    const s24_status status = solve_rows(s, sa->row_at, sa->count, &sa->ws, err);
+    if (status == S24_OK) {
+        *error = output_error(sa, s->p, gram);
+    }
+    return status;
+}
+
+/* The error of a method fitted to `parts`, over `gram`. */
+static s24_status method_error(sample *sa, const problem *p, const method *m, bool refit, double damping, unsigned parts,
+                               const s24_gram *gram, double *error, s24_error *err)
+{
+    solution s;
+    s24_status status = solution_init(&s, p, m, refit, damping, parts, err);
+    status = status == S24_OK ? sample_error(sa, &s, gram, error, err) : status;
+    solution_free(&s);
+    return status;
+}
+
+#define ALL_PARTS (1u << S24_FIT | 1u << S24_HELD_OUT)
+
+static s24_status held_out_errors(sample *sa, const problem *p, const method *m, bool refit, double damping,
+                                  s24_output_error *errors, s24_error *err)
+{
+    s24_gram gram;
+    s24_status status = s24_gram_init(&gram, &p->env, p->cal, 1u << S24_HELD_OUT, err);
+    if (status == S24_OK) {
+        status = method_error(sa, p, m, refit, damping, 1u << S24_FIT, &gram, &errors->held_out, err);
+    }
+    if (status == S24_OK) {
+        status = method_error(sa, p, method_find("wanda"), false, NAN, 1u << S24_FIT, &gram, &errors->wanda_held_out, err);
+    }
+    s24_gram_free(&gram);
+    return status;
+}
+
+static s24_status training_errors(sample *sa, const problem *p, const solution *s, s24_output_error *errors, s24_error *err)
+{
+    s24_gram gram;
+    s24_status status = s24_gram_init(&gram, &p->env, p->cal, ALL_PARTS, err);
+    status = status == S24_OK ? sample_error(sa, s, &gram, &errors->training, err) : status;
+    if (status == S24_OK) {
+        status = method_error(sa, p, method_find("wanda"), false, NAN, ALL_PARTS, &gram, &errors->wanda_training, err);
+    }
+    s24_gram_free(&gram);
+    return status;
+}
+
+/* ---------------------------------------------------------------- solving */
+
+static s24_status solve_problem(problem *p, const method *m, bool refit, s24_output_error *errors, s24_error *err)
+{
+    double damping = p->o->damping >= 0 ? p->o->damping : 0.01;
+    const bool solves = refit || (m && m->kind != MASK), measures = p->cal && p->cal->has_blas && p->cal->products[S24_FIT];
+    sample sa = {.count = 0};
+    s24_status status = S24_OK;
+    if (!solves) {
+        damping = NAN;
+    }
+    if (measures) {
+        status = sample_init(&sa, p, err);
+    }
+    if (status == S24_OK && measures && p->cal->products[S24_HELD_OUT]) {
+        status = held_out_errors(&sa, p, m, refit, damping, errors, err);
+    }
+    solution s = {.p = p};
+    status = status == S24_OK ? solution_init(&s, p, m, refit, damping, ALL_PARTS, err) : status;
+    if (status == S24_OK && measures) {
+        status = training_errors(&sa, p, &s, errors, err);
+    }
+    status = status == S24_OK ? solve_all(&s, err) : status;
+    errors->damping = damping;
+    errors->method = m ? m->name : "mask";
+    errors->refit = refit;
+    solution_free(&s);
+    workspace_free(&sa.ws);
+    return status;
+}
+
+static s24_status check_request(const s24_solve_options *o, const s24_calibration *cal, const method *m, bool solves,
+                                size_t cols, s24_error *err)
+{
+    if (o->method && !m) {
+        return s24_fail(err, S24_ERR_USAGE, "no method %s; there are magnitude, wanda, ria, sparsegpt and obs", o->method);
+    }
+    if (!cal && (solves || (m && m->norms))) {
+        return s24_fail(err, S24_ERR_USAGE, "%s needs activations of the layer", o->method ? o->method : "a refit");
+    }
+    if (cal && cal->k != cols) {
+        return s24_fail(err, S24_ERR_USAGE, "calibrated for %zu inputs, but the weights have %zu", cal->k, cols);
+    }
+    if (cal && solves && (!cal->products[S24_FIT] || !cal->has_blas)) {
+        return s24_fail(err, S24_ERR_USAGE, "%s needs activations or a Hessian, and a BLAS",
+                        o->method && m->kind != MASK ? o->method : "a refit");
+    }
+    return cal ? s24_calibration_complete(cal, err) : S24_OK;
+}
+
+s24_status s24_solve(const s24_solve_options *o, const s24_calibration *cal, size_t rows, size_t cols, s24_dtype dtype,
+                     void *weights, uint8_t *positions, s24_output_error *errors, s24_error *err)
+{
+    const method *m = o->method ? method_find(o->method) : NULL;
+    const bool refit = o->refit || (m && m->kind == OBS);
+    s24_output_error ignored, *e = errors ? errors : &ignored;
+    *e = (s24_output_error){.training = NAN, .held_out = NAN, .wanda_training = NAN, .wanda_held_out = NAN, .damping = NAN};
+    s24_status status = check_request(o, cal, m, refit || (m && m->kind != MASK), cols, err);
+    if (status != S24_OK) {
+        return status;
+    }
+    problem p = {.o = o, .cal = cal, .rows = rows, .cols = cols, .k = (cols + 3) / 4 * 4, .dtype = dtype,
+                 .weights = weights, .positions = positions,
+                 .env = {.blas = cal ? &cal->blas : NULL, .threads = o->threads ? o->threads : s24_threads_available(),
+                         .cancel = o->cancel}};
+    if (cal) {
+        e->samples = cal->seen[S24_FIT] + cal->seen[S24_HELD_OUT];
+        e->held_out_samples = cal->seen[S24_HELD_OUT];
+    }
+    if (p.env.blas && p.env.blas->set_threads) {
+        p.env.blas->set_threads(1);
+    }
+    if (m && m->sums) {
+        p.row_sums = s24_calloc(rows, sizeof(double), err);
+        p.col_sums = s24_calloc(cols, sizeof(double), err);
+        status = p.row_sums && p.col_sums ? S24_OK : S24_ERR_SYSTEM;
+    }
+    status = status == S24_OK ? examine_weights(&p, err) : status;
+    status = status == S24_OK && rows > 0 ? solve_problem(&p, m, refit, e, err) : status;
+    free(p.row_sums);
+    free(p.col_sums);
+    return status;
+}

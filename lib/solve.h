@@ -1,0 +1,39 @@
+/*
+ * Calibrated pruning of one matrix in memory. Masks (magnitude, wanda, ria, or a given one), solvers that rewrite the
+ * kept weights too (sparsegpt, obs), and the refit of any mask; what is best is decided on held-out samples.
+ */
+#ifndef S24_LIB_SOLVE_H
+#define S24_LIB_SOLVE_H
+
+#include "linalg.h"
+
+#define S24_DAMPING_AUTO (-1.0)
+
+typedef struct s24_solve_options {
+    const char *method;   /* "magnitude", "wanda", "ria", "sparsegpt", "obs"; NULL: the mask that is given */
+    const uint8_t *mask;  /* positions as s24_tensor has them, [rows, ceil(groups / 2)]: where method is NULL */
+    bool refit;           /* of masks; solvers: of obs always */
+    double damping;       /* relative to the mean of X'X's diagonal; S24_DAMPING_AUTO: sparsegpt 0.01, others chosen */
+    unsigned threads;     /* 0: every CPU this process may use */
+    s24_isa isa;
+    const volatile sig_atomic_t *cancel;               /* not 0: stop, with S24_ERR_STOPPED; may be NULL */
+    void (*progress)(void *user, double done);         /* 0..1, from one thread at a time; may be NULL */
+    void *user;
+} s24_solve_options;
+
+#define S24_SOLVE_OPTIONS_INIT {NULL, NULL, false, S24_DAMPING_AUTO, 0, S24_ISA_BEST, NULL, NULL, NULL}
+
+/* Whether s24_solve knows a method of that name; *needs_products: X'X, so that norms do not do; *rewrites: kept values too. */
+bool s24_solve_method(const char *name, bool *needs_products, bool *rewrites);
+
+/*
+ * weights [rows, cols], f32 or f64 (dtype), contiguous, finite: becomes the solution, two elements of each group of four
+ * unequal to zero at most. positions (out): as s24_tensor has them. cal: cols inputs; NULL: for magnitude without
+ * refit. Masks without a refit leave the kept values bit for bit; solutions are computed in f32 from weights scaled by a
+ * power of two. errors may be NULL; nothing of it is known without X'X. Memory: besides weights about 36 cols^2 bytes, and
+ * 28 bytes times 256 rows times cols a thread. The result does not depend on the number of threads.
+ */
+s24_status s24_solve(const s24_solve_options *options, const s24_calibration *cal, size_t rows, size_t cols,
+                     s24_dtype dtype, void *weights, uint8_t *positions, s24_output_error *errors, s24_error *err);
+
+#endif
