@@ -24,6 +24,8 @@ typedef struct blas {
                   const float *b, int ldb, float beta, float *c, int ldc);
     void (*sgemv)(int order, int trans, int m, int n, float alpha, const float *a, int lda, const float *x, int incx,
                   float beta, float *y, int incy);
+    void (*dgemm)(int order, int trans_a, int trans_b, int m, int n, int k, double alpha, const double *a, int lda,
+                  const double *b, int ldb, double beta, double *c, int ldc);
     void (*set_threads)(int threads); /* NULL: the library has no such thing */
 } blas;
 
@@ -40,7 +42,8 @@ static void set_name(blas *b, const char *file)
     }
 }
 
-static s24_status load(blas *b, s24_error *err)
+/* instead: what the user may do without one; "": nothing. */
+static s24_status load(blas *b, const char *instead, s24_error *err)
 {
     static const char *const files[] = {"libopenblas.so.0", "libopenblas.so", "libblas.so.3"};
     for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
@@ -50,14 +53,14 @@ static s24_status load(blas *b, s24_error *err)
         }
         if (library_find(b->handle, "cblas_sgemm", &b->sgemm) &&
             library_find(b->handle, "cblas_sgemv", &b->sgemv)) {
+            library_find(b->handle, "cblas_dgemm", &b->dgemm);
             library_find(b->handle, "openblas_set_num_threads", &b->set_threads);
             set_name(b, files[i]);
             return S24_OK;
         }
         dlclose(b->handle);
     }
-    return s24_fail(err, S24_ERR_SYSTEM, "no BLAS to compare with; install OpenBLAS (Debian: libopenblas0), or say "
-                    "--baseline none");
+    return s24_fail(err, S24_ERR_SYSTEM, "no BLAS is installed; install OpenBLAS (Debian: libopenblas0)%s", instead);
 }
 
 bool blas_fits(size_t m, size_t n, size_t k)
@@ -87,7 +90,7 @@ s24_status blas_open(s24_bench_baseline *row, s24_error *err)
     if (!b) {
         return s24_fail_memory(err, sizeof *b);
     }
-    const s24_status status = load(b, err);
+    const s24_status status = load(b, ", or say --baseline none", err);
     if (status != S24_OK) {
         free(b);
         return status;
@@ -103,4 +106,21 @@ void blas_close(s24_bench_baseline *row)
     dlclose(b->handle);
     free(b);
     row->ctx = NULL;
+}
+
+/* One for the whole process, as its name and functions are: what was loaded is kept until the end. */
+const s24_blas *blas_products(void *user, s24_error *err)
+{
+    static blas shared;
+    static s24_blas products;
+    (void)user;
+    if (!shared.handle && load(&shared, "", err) != S24_OK) {
+        return NULL;
+    }
+    products = (s24_blas){.name = shared.name, .sgemm = shared.sgemm, .dgemm = shared.dgemm, .set_threads = shared.set_threads};
+    if (!shared.dgemm) {
+        s24_fail(err, S24_ERR_SYSTEM, "%s has no cblas_dgemm; install OpenBLAS (Debian: libopenblas0)", shared.name);
+        return NULL;
+    }
+    return &products;
 }

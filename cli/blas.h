@@ -15,4 +15,7 @@ void blas_close(s24_bench_baseline *row);
 /* Whether its sizes, which are ints, go that far. */
 bool blas_fits(size_t m, size_t n, size_t k);
 
+/* What calibrated pruning multiplies with: s24_io.blas. Loaded at the first call. NULL: *err says what to install. */
+const s24_blas *blas_products(void *user, s24_error *err);
+
 #endif

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "blas.h"
 #include "command.h"
 #include "help.h"
 #include "msg.h"
@@ -76,6 +77,7 @@ static s24_io io_of(const globals *g)
     return (s24_io){
         .no_sync = g->no_sync, .threads = g->threads, .isa = g->isa,
         .cancel = signals_flag(), .note = on_note, .warn = on_warning, .progress = progress_update, .maps = signals_maps(),
+        .blas = blas_products,
     };
 }
 

@@ -251,14 +251,73 @@ static s24_status calibrate(const matrix *m, s24_second kind, const s24_entry *s
     return s24_fail_prefix(err, status, "%s: %s: ", second->in->name, second->name);
 }
 
+/* ---------------------------------------------------------------- masks of scorers */
+
+/* Nibbles of canonical rows, each in whole bytes, into those of the solver's, where the groups of all taps follow each other. */
+static void place_nibbles(const matrix *m, size_t row, size_t n, const uint8_t *from, uint8_t *mask)
+{
+    const size_t groups = m->width / 4 + (m->width % 4 != 0), row_bytes = (groups + 1) / 2;
+    const size_t mask_bytes = (groups * m->taps + 1) / 2;
+    for (size_t r = 0; r < n; r++) {
+        const size_t first = (row + r) % m->taps * groups;
+        uint8_t *const to = mask + (row + r) / m->taps * mask_bytes;
+        for (size_t g = 0; g < groups; g++) {
+            const unsigned nibble = from[r * row_bytes + g / 2] >> (g % 2 * 4) & 15u;
+            to[(first + g) / 2] |= (uint8_t)(nibble << ((first + g) % 2 * 4));
+        }
+    }
+}
+
+static s24_status choose_rows(const matrix *m, const s24_pruner *pruner, const reading *weights, const reading *second,
+                              size_t row, size_t n, unsigned char *planes, uint8_t *mask, s24_error *err)
+{
+    const size_t values = n * m->entry->pruned->geometry.row_values * pruner->to->bytes;
+    const s24_panel panel = {.rows = n, .cols = m->cols, .dense = weights->data, .aux = second->data, .values = planes,
+                             .positions = planes + values};
+    const s24_panel_place place = {.row = row, .rows = n, .groups = m->entry->pruned->geometry.groups};
+    s24_sums sums;
+    s24_fault fault;
+    if (!s24_prune_panel(pruner, &panel, &sums, &fault)) { /* all elements were seen to be finite */
+        return s24_fault_report(&fault, &place, m->entry->rank, m->entry->shape, m->entry->axis, "", err);
+    }
+    place_nibbles(m, row, n, panel.positions, mask);
+    return S24_OK;
+}
+
+/* What a criterion by elements keeps, of which a second input tells. mask: zeroed. */
+static s24_status choose(const matrix *m, const s24_entry *elements, uint8_t *mask, s24_error *err)
+{
+    const s24_entry *const e = m->entry;
+    const s24_geometry *const g = &e->pruned->geometry;
+    const s24_pruner pruner = s24_pruner_of(m->how->method, e->dtype, e->dtype, elements->dtype, false, m->how->io->isa);
+    reading weights = {0}, second = {0};
+    size_t n = 0;
+    s24_status status = reading_begin(&weights, e, e->axis, m->rows, m->cols, err);
+    status = status == S24_OK ? reading_begin(&second, elements, e->axis, m->rows, m->cols, err) : status;
+    unsigned char *const planes = status != S24_OK ? NULL
+        : s24_malloc(weights.chunk * (g->row_values * s24_info(e->dtype)->bytes + g->row_positions), err);
+    status = status == S24_OK && !planes ? S24_ERR_SYSTEM : status;
+    for (size_t row = 0; row < m->rows && status == S24_OK; row += n) {
+        status = reading_next(&weights, row, &n, err);
+        status = status == S24_OK ? reading_next(&second, row, &n, err) : status;
+        status = status == S24_OK ? choose_rows(m, &pruner, &weights, &second, row, n, planes, mask, err) : status;
+    }
+    free(planes);
+    reading_end(&weights);
+    reading_end(&second);
+    return status;
+}
+
 /* ---------------------------------------------------------------- solving */
 
-static s24_status solve(const matrix *m, const s24_calibration *cal, s24_prepared *p, s24_error *err)
+/* elements: NULL, or of the criterion by elements. */
+static s24_status solve(const matrix *m, const s24_entry *elements, const s24_calibration *cal, s24_prepared *p,
+                        s24_error *err)
 {
     const s24_preparation *const how = m->how;
     s24_solve_options o = S24_SOLVE_OPTIONS_INIT;
     size_t positions;
-    o.method = how->method->name;
+    o.method = elements ? NULL : how->method->name;
     o.refit = how->refit;
     o.threads = how->io->threads;
     o.isa = how->io->isa;
@@ -268,27 +327,33 @@ static s24_status solve(const matrix *m, const s24_calibration *cal, s24_prepare
     if (!s24_mul(m->solve_rows, (m->solve_cols + 7) / 8, &positions)) {
         return s24_fail_memory(err, SIZE_MAX);
     }
-    uint8_t *const nibbles = s24_malloc(positions, err);
-    const s24_status status = nibbles ? s24_solve(&o, cal, m->solve_rows, m->solve_cols, p->dtype, p->weights, nibbles, &p->error, err)
-                                      : S24_ERR_SYSTEM;
+    uint8_t *const nibbles = s24_calloc(positions, 1, err), *const mask = elements ? s24_calloc(positions, 1, err) : NULL;
+    s24_status status = nibbles && (mask || !elements) ? S24_OK : S24_ERR_SYSTEM;
+    status = status == S24_OK && elements ? choose(m, elements, mask, err) : status;
+    o.mask = mask;
+    if (status == S24_OK) {
+        status = s24_solve(&o, cal, m->solve_rows, m->solve_cols, p->dtype, p->weights, nibbles, &p->error, err);
+    }
     free(nibbles);
+    free(mask);
     return s24_fail_prefix(err, status, "%s: %s%s", m->entry->in->name, m->entry->name, *m->entry->name ? ": " : "");
 }
 
-static s24_status prepare(matrix *m, s24_second kind, const s24_entry *second, s24_prepared *p, s24_error *err)
+static s24_status prepare(matrix *m, const s24_entry *elements, s24_second kind, const s24_entry *second, s24_prepared *p,
+                          s24_error *err)
 {
     const unsigned bytes = s24_info(p->dtype)->bytes;
-    size_t elements;
+    size_t count;
     s24_calibration *cal = NULL;
     s24_status status = measure(m, err);
-    if (status == S24_OK && !s24_mul(m->rows, m->width, &elements)) {
+    if (status == S24_OK && !s24_mul(m->rows, m->width, &count)) {
         status = s24_fail_memory(err, SIZE_MAX);
     }
-    p->weights = status == S24_OK ? s24_calloc(elements, bytes, err) : NULL;
+    p->weights = status == S24_OK ? s24_calloc(count, bytes, err) : NULL;
     status = status == S24_OK && !p->weights ? S24_ERR_SYSTEM : status;
     status = status == S24_OK ? read_weights(m, p->dtype, p->weights, err) : status;
     status = status == S24_OK && second ? calibrate(m, kind, second, &cal, err) : status;
-    status = status == S24_OK ? solve(m, cal, p, err) : status;
+    status = status == S24_OK ? solve(m, elements, cal, p, err) : status;
     s24_calibration_free(cal);
     if (status == S24_OK) {
         narrow(m, bytes, p->weights);
@@ -300,14 +365,18 @@ s24_status s24_prepare(const s24_preparation *how, const s24_entry *e, s24_prepa
 {
     matrix m = {.how = how, .entry = e, .taps = 1};
     const s24_second kind = s24_seconds_given(how->seconds, ~S24_ELEMENTS);
-    const s24_entry *second = NULL;
+    const s24_second by = s24_seconds_given(how->seconds, S24_ELEMENTS);
+    const s24_entry *second = NULL, *elements = NULL;
     *p = (s24_prepared){.dtype = e->dtype == S24_F64 ? S24_F64 : S24_F32};
     if (kind != S24_SECONDS && !(second = s24_seconds_find(how->seconds, kind, e, &m.taps, err))) {
         return S24_ERR_DATA;
     }
+    if (by != S24_SECONDS && !(elements = s24_seconds_find(how->seconds, by, e, NULL, err))) {
+        return S24_ERR_DATA;
+    }
     s24_status status = e->in->stream ? s24_input_hold(e->in, e->offset, e->bytes, err) : S24_OK; /* for the pruning to come */
     s24_fail_prefix(err, status, "%s: ", e->in->name);
-    status = status == S24_OK ? prepare(&m, kind, second, p, err) : status;
+    status = status == S24_OK ? prepare(&m, elements, kind, second, p, err) : status;
     if (status != S24_OK) {
         s24_prepared_free(p);
     }
