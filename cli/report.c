@@ -201,6 +201,20 @@ static void json_figures(json_object *j, const s24_report_tensor *t, bool measur
     }
 }
 
+/* What became of the layer's output. */
+static void json_calibration(json_object *j, const s24_report_tensor *t)
+{
+    char text[TEXT_SIZE];
+    if (t->calibrated) {
+        text_exact(text, t->output_error.training);
+        json_raw(j, "output_error", "%s", text);
+        text_exact(text, t->output_error.held_out);
+        json_raw(j, "held_out_error", "%s", text);
+        json_raw(j, "calibration_samples", "%" PRIu64, t->output_error.samples);
+        json_raw(j, "held_out_samples", "%" PRIu64, t->output_error.held_out_samples);
+    }
+}
+
 /* What a dense tensor was before anything was done to it. */
 static void json_input(json_object *j, const s24_report_tensor *t)
 {
@@ -237,6 +251,7 @@ static void json_file(const report_writer *w, FILE *out, const s24_report *repor
         report_json_head(&j, tensors[i], report_status_name(tensors[i]->status));
         json_text(&j, "method", tensors[i]->method);
         json_figures(&j, tensors[i], report_measured(report, tensors[i]));
+        json_calibration(&j, tensors[i]);
         json_input(&j, tensors[i]);
         fputs(i ? ",\n  " : "\n  ", out);
         json_print(&j, out);

@@ -44,9 +44,17 @@ static void add_kind(table *rows, const s24_report_tensor *t)
     table_add(rows, report_status_name(t->status));
 }
 
-static void add_figures(table *rows, const s24_report_tensor *t, bool measured)
+/* What a table of tensors has besides what all have. */
+typedef struct extras {
+    bool output_error, why;
+} extras;
+
+static void add_figures(table *rows, const s24_report_tensor *t, bool measured, extras with)
 {
     const s24_prune_metrics *m = &t->metrics;
+    if (with.output_error) {
+        add_figure(rows, t->calibrated ? t->output_error.training : NAN);
+    }
     add_figure(rows, measured ? m->relative_error : NAN);
     add_figure(rows, measured ? m->approximation_error : NAN);
     add_figure(rows, measured ? m->kept_magnitude_mean : NAN);
@@ -56,17 +64,48 @@ static void add_figures(table *rows, const s24_report_tensor *t, bool measured)
     add_bytes(rows, t->bytes_stored);
 }
 
-#define TENSOR_COLUMNS \
-    {"tensor", false}, {"shape", false}, {"dtype", false}, {"axis", true}, {"status", false}, \
-    {"relative error", true}, {"mean error", true}, {"kept mean", true}, {"pruned mean", true}, {"pruned", true}, \
-    {"dense", true}, {"stored", true}
+#define MOST_COLUMNS 16
+
+/* The columns of such a table, in `columns`, which an unnamed one ends. */
+static void choose_columns(table_column columns[MOST_COLUMNS], extras with)
+{
+    static const struct {
+        table_column column;
+        bool output_error, why; /* only in a table with that */
+    } all[] = {
+        {{"tensor", false}, false, false}, {{"shape", false}, false, false}, {{"dtype", false}, false, false},
+        {{"axis", true}, false, false}, {{"status", false}, false, false}, {{"output error", true}, true, false},
+        {{"relative error", true}, false, false}, {{"mean error", true}, false, false}, {{"kept mean", true}, false, false},
+        {{"pruned mean", true}, false, false}, {{"pruned", true}, false, false}, {{"dense", true}, false, false},
+        {{"stored", true}, false, false}, {{"why", false}, false, true},
+    };
+    _Static_assert(sizeof all / sizeof *all < MOST_COLUMNS, "and the end");
+    size_t n = 0;
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
+        if ((!all[i].output_error || with.output_error) && (!all[i].why || with.why)) {
+            columns[n++] = all[i].column;
+        }
+    }
+    columns[n] = (table_column){NULL, false};
+}
+
+static bool any_calibrated(const s24_report *report)
+{
+    for (size_t i = 0; i < report->count; i++) {
+        if (report->has_metrics && report->tensors[i].calibrated) {
+            return true;
+        }
+    }
+    return false;
+}
 
 static void print_table(const report_writer *w, FILE *out, const s24_report *report,
                         const s24_report_tensor *const *tensors)
 {
-    static const table_column brief[] = {TENSOR_COLUMNS, {NULL, false}};
-    static const table_column full[] = {TENSOR_COLUMNS, {"why", false}, {NULL, false}};
-    table rows = {.columns = w->full ? full : brief};
+    const extras with = {.output_error = any_calibrated(report), .why = w->full};
+    table_column columns[MOST_COLUMNS];
+    choose_columns(columns, with);
+    table rows = {.columns = columns};
     size_t left_out = 0;
     for (size_t i = 0; i < report->count; i++) {
         const s24_report_tensor *t = tensors[i];
@@ -76,7 +115,7 @@ static void print_table(const report_writer *w, FILE *out, const s24_report *rep
         }
         table_add(&rows, t->name);
         add_kind(&rows, t);
-        add_figures(&rows, t, report_measured(report, t));
+        add_figures(&rows, t, report_measured(report, t), with);
         if (w->full) {
             table_add(&rows, report_why(t));
         }
@@ -86,7 +125,7 @@ static void print_table(const report_writer *w, FILE *out, const s24_report *rep
     for (int i = 0; i < 4; i++) {
         table_add(&rows, "");
     }
-    add_figures(&rows, &total, report->has_metrics);
+    add_figures(&rows, &total, report->has_metrics, with);
     if (w->full) {
         table_add(&rows, "");
     }
@@ -141,6 +180,22 @@ static void print_metrics(FILE *out, const s24_prune_metrics *m)
     }
 }
 
+/* What became of the layer's output, and of how many samples that is known. */
+static void print_calibration(FILE *out, const s24_report_tensor *t)
+{
+    const s24_output_error *const e = &t->output_error;
+    if (!t->calibrated || isnan(e->training)) {
+        return;
+    }
+    line(out, "output_error", e->training);
+    if (isnan(e->held_out)) {
+        fprintf(out, "  %-21s  nothing was held out\n", "held_out_error");
+        return;
+    }
+    line(out, "held_out_error", e->held_out);
+    fprintf(out, "  %-21s  %" PRIu64 ", of which %" PRIu64 " were held out\n", "samples", e->samples, e->held_out_samples);
+}
+
 /* What a dense tensor is before anything is done to it. */
 static void print_input(FILE *out, const s24_report_tensor *t)
 {
@@ -173,6 +228,7 @@ static void print_card(const report_writer *w, FILE *out, const s24_report *repo
     if (report_measured(report, t)) {
         print_input(out, t);
         print_metrics(out, &t->metrics);
+        print_calibration(out, t);
     }
     line_bytes(out, t->bytes_dense, t->bytes_stored);
 }

@@ -382,3 +382,22 @@ s24_status s24_prepare(const s24_preparation *how, const s24_entry *e, s24_prepa
     }
     return status;
 }
+
+s24_status s24_prepare_plan(const s24_preparation *how, s24_entry *e, s24_error *err)
+{
+    for (unsigned k = 0; k < S24_SECONDS; k++) {
+        if (how->seconds->of[k]) {
+            const s24_entry *const second = s24_seconds_find(how->seconds, (s24_second)k, e, NULL, err);
+            if (!second) {
+                return S24_ERR_DATA;
+            }
+            if (s24_must_prepare(how) && 1u << k & S24_PRODUCTS) {
+                const uint64_t samples = k == S24_ACTIVATIONS ? samples_of(second) : 0;
+                e->pruned->calibrated = true;
+                e->pruned->output_error.samples = samples;
+                e->pruned->output_error.held_out_samples = samples / 4; /* as s24_calibration_new says */
+            }
+        }
+    }
+    return S24_OK;
+}

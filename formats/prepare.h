@@ -24,6 +24,12 @@ typedef struct s24_preparation {
 /* Whether tensors must be prepared. */
 bool s24_must_prepare(const s24_preparation *how);
 
+/*
+ * Before anything is written: the entry's second inputs are there and fit, and what its output is measured by is noted in
+ * entry->pruned, for the header of a .s24.
+ */
+s24_status s24_prepare_plan(const s24_preparation *how, s24_entry *entry, s24_error *err);
+
 typedef struct s24_prepared {
     s24_dtype dtype;        /* of the weights: S24_F32, of f64 ones S24_F64 */
     void *weights;          /* [rows, cols], rows along the axis: what the elements became, two of a group at most not 0 */

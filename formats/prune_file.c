@@ -275,6 +275,17 @@ static void note_negative_zeros(const prune_job *job)
     }
 }
 
+/* Where another way was better on the samples held out. */
+static void tell_fallback(const prune_job *job)
+{
+    const s24_entry *const e = job->entry;
+    const s24_output_error *const o = &job->prepared.error;
+    if (o->method && job->run->method->solves && strcmp(o->method, job->run->method->name) != 0) {
+        s24_io_warn(job->run->io, "%s: %s%s%s was worse on the samples held out: it was done by %s%s", e->in->name, e->name,
+                    *e->name ? ": " : "", job->run->method->name, o->method, o->refit ? ", and refitted" : "");
+    }
+}
+
 static s24_status end_tensor(void *ctx, s24_error *err)
 {
     prune_job *job = ctx;
@@ -284,7 +295,9 @@ static s24_status end_tensor(void *ctx, s24_error *err)
     p->sums = job->total;
     p->counted = !job->run->request->output;
     p->input_zeros = job->zeros;
-    p->output_error = job->prepared.error;
+    if (p->calibrated) {
+        p->output_error = job->prepared.error;
+    }
     if (target->writer) {
         status = s24_plain_writer_end(target->writer, job->planned, err);
     } else if (target->sink) {
@@ -292,6 +305,7 @@ static s24_status end_tensor(void *ctx, s24_error *err)
     }
     if (status == S24_OK) {
         note_negative_zeros(job);
+        tell_fallback(job);
     }
     return s24_fail_prefix(err, status, "%s: ", s24_target_name(target));
 }
@@ -524,10 +538,10 @@ static s24_status check_seconds(const prune_run *run, s24_error *err)
 {
     const s24_contents *c = &run->source->contents;
     for (size_t i = 0; i < c->count; i++) {
-        for (unsigned k = 0; k < S24_SECONDS && c->entries[i].packed && !c->entries[i].elsewhere; k++) {
-            if (run->seconds.of[k] && !s24_seconds_find(&run->seconds, (s24_second)k, &c->entries[i], NULL, err)) {
-                return S24_ERR_DATA;
-            }
+        s24_entry *const e = &c->entries[i];
+        const s24_status status = e->packed && !e->elsewhere ? s24_prepare_plan(&run->preparation, e, err) : S24_OK;
+        if (status != S24_OK) {
+            return status;
         }
     }
     return S24_OK;

@@ -87,6 +87,8 @@ typedef struct s24_report_tensor {
     const char *layout;      /* another tool's sparse layout that it is stored in, static; NULL: none */
     char *file;              /* of a checkpoint: the name of the file that it is in; NULL: no checkpoint */
     s24_prune_metrics metrics;
+    bool calibrated;         /* pruned with what is known of the layer's inputs: */
+    s24_output_error output_error; /* of a .s24 errors and samples alone, the rest is not recorded */
     bool input_read;         /* a dense tensor was read whole: the next three say what it was before pruning */
     uint64_t input_zeros;    /* elements equal to zero */
     uint64_t groups, compliant_groups; /* how many there are, and how many had at most two elements unequal to zero */

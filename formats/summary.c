@@ -45,6 +45,8 @@ static s24_status fill_tensor(s24_report_tensor *t, const s24_entry *e, const ch
         const bool measured = e->pruned->sums.total_count == e->pruned->geometry.num_elements;
         t->status = measured && e->pruned->sums.broken_groups == 0 ? S24_TENSOR_PACKED : S24_TENSOR_PRUNED;
         t->bytes_dense = (uint64_t)e->pruned->geometry.num_elements * s24_info(e->dtype)->bytes;
+        t->calibrated = e->pruned->calibrated;
+        t->output_error = e->pruned->output_error;
         t->input_read = e->pruned->counted;
         t->input_zeros = e->pruned->input_zeros;
         t->groups = (uint64_t)e->pruned->geometry.rows * e->pruned->geometry.groups;
