@@ -117,8 +117,6 @@ expect_usage_error stats 'relative_eror' 'did you mean relative_error?'
 # what does not go together
 run prune w.json --method gradient
 expect_usage_error prune '--gradients'
-run prune w.json --gradients v.json
-expect_usage_error prune '--method gradient'
 run prune w.json --method magnitude --gradients v.json
 expect_usage_error prune '--method gradient'
 run prune w.json v.json --method gradient --gradients v.json
@@ -153,7 +151,7 @@ run matmul-bench --reps 0
 expect_usage_error matmul-bench --reps
 
 # options of later versions are errors, not ignored
-for option in -z -z9 --activations=x --hessian=x --plan=x --permute --refit --transposable; do
+for option in -z -z9 --plan=x --permute --transposable; do
     run prune w.json $option
     expect_usage_error prune 'unknown option'
 done

@@ -33,6 +33,7 @@ inputs()
     cp "$data/fc2.weight.npy" fc2.npy
     cp "$data/digits.safetensors" model.safetensors
     cp "$data/digits.safetensors" gradients.safetensors # a stand-in: the same names and shapes
+    cp "$data/calibration.npz" inputs.npz
     tail -c +129 model.npy >weights.raw                 # numpy's header has 128 bytes
     mkdir checkpoint
     cp "$data/digits.safetensors" checkpoint/model-1.safetensors

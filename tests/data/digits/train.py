@@ -19,6 +19,7 @@ from sklearn.neural_network import MLPClassifier
 SEED = 0
 ALPHAS = (1e-3, 1e-2, 1e-1, 1.0)  # L2 penalties to choose from
 EPOCHS = 60
+CALIBRATION = 256  # training images whose layer inputs are kept
 
 
 def shifted(x, dy, dx):
@@ -62,6 +63,15 @@ def correct(t, x, y):
     return int((x.argmax(axis=1) == y).sum())
 
 
+def layer_inputs(t, x):
+    """What comes into each layer, by the name of its weights: calibration data."""
+    inputs = {}
+    for i in (1, 2, 3):
+        inputs[f"fc{i}.weight"] = x.astype("<f2")
+        x = np.maximum(x @ t[f"fc{i}.weight"].T + t[f"fc{i}.bias"], 0)
+    return inputs
+
+
 def save_safetensors(path, t):
     header, offset = {"__metadata__": {"format": "pt"}}, 0
     for name in sorted(t):
@@ -91,6 +101,7 @@ def main():
     for name, a in files.items():
         np.save(os.path.join(out, name + ".npy"), a)
     save_safetensors(os.path.join(out, "digits.safetensors"), t)
+    np.savez_compressed(os.path.join(out, "calibration.npz"), **layer_inputs(t, x[:CALIBRATION]))
     pruned = {n: prune_2_of_4(a) if a.ndim == 2 else a for n, a in t.items()}
     for label, p in ("dense", t), ("2:4 by magnitude", pruned):
         print(f"{label}: {correct(p, x_test, y_test)} of {len(y_test)} correct")

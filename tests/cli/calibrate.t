@@ -1,0 +1,99 @@
+# Second inputs of pruning: scores, activations, hessian, norms, and what is fitted to them.
+. "$LIB"
+
+# the user's own scores: the greatest two, signed, ties to the lower index
+echo '[[1,2,3,4,5,6,7,8]]' >w.json
+echo '[[-1,-2,0,-3,5,5,5,5]]' >s.json
+run prune w.json --scores s.json --to json -o -
+expect_status 0
+expect_stdout '[[1,0,3,0,5,6,0,0]]'
+expect_stderr_has 'by scores'
+echo '[[1,2,3,4]]' >short.json
+run prune w.json --scores short.json -o x.s24
+expect_status 3
+expect_error short.json scores
+expect_no_file x.s24
+
+# wanda: |w| times the norm; w alone would keep 3 and 4
+echo '[[1,2,3,4]]' >v.json
+echo '[8,1,1,2]' >n.json
+run prune v.json --norms n.json --to json -o - -q
+expect_status 0
+expect_stdout '[[1,0,0,4]]'
+run prune v.json --norms n.json -o w.s24
+expect_stderr_has 'by wanda'
+
+# a second input alone chooses its method; what is in vain is refused
+run prune v.json --norms n.json --method magnitude
+expect_usage_error prune '--norms'
+run prune v.json --activations n.json --method gradient
+expect_usage_error prune '--gradients'
+run prune v.json --refit
+expect_usage_error prune '--refit needs --activations or --hessian'
+run prune v.json --refit --norms n.json
+expect_usage_error prune '--refit needs'
+run prune v.json --method obs
+expect_usage_error prune '--activations or --hessian'
+run prune v.json --activations n.json --hessian n.json
+expect_usage_error prune 'one of'
+run prune v.json w.json --norms n.json
+expect_usage_error prune '--norms goes with one input'
+
+# shapes: what they are, and what they must be
+echo '[[1,2,3]]' >a3.json
+run prune v.json --activations a3.json -o x.s24
+expect_status 3
+expect_error a3.json 'activations of shape [1, 3]' 'K = 4'
+echo '[[1,0],[0,1]]' >h2.json
+run prune v.json --hessian h2.json -o x.s24
+expect_status 3
+expect_error h2.json 'hessian of shape [2, 2]' 'K x K'
+expect_no_file x.s24
+
+# a model must have them all
+echo '{"a":[[1,2,3,4]],"b":[[1,2,3,4]]}' >m.json
+echo '{"a":[4,3,2,1]}' >mn.json
+run prune m.json --norms mn.json -o x.s24
+expect_status 3
+expect_error mn.json 'no norms for tensor b' '--exclude'
+expect_no_file x.s24
+run prune m.json --norms mn.json -x b --to json -o - -q
+expect_status 0
+expect_stdout_has '"data":[[0,2,3,0]]'
+
+# the digits network: fitted, the layers' outputs are far nearer, and it is recorded
+run prune v.json --activations v.json -n
+grep -q 'no BLAS' .stderr && skip "no OpenBLAS"
+model="$digits/digits.safetensors" x="$digits/calibration.npz"
+run prune "$model" --activations "$x" -o obs.s24
+expect_status 0
+expect_stderr_has 'output error'
+run stats obs.s24 --json
+expect_stdout_has '"method":"obs"'
+expect_stdout_has '"calibration_samples":256,"held_out_samples":64'
+run verify obs.s24
+expect_status 0
+error_of()
+{
+    "$S24" stats "$1" --json | tr ',' '\n' | sed -n 's/"output_error"://p' | head -1
+}
+run prune "$model" --method wanda --refit --activations "$x" -o refit.s24 -q
+run prune "$model" --method sparsegpt --activations "$x" -o gpt.s24 -q
+awk -v a="$(error_of obs.s24)" -v b="$(error_of gpt.s24)" 'BEGIN { exit !(a > 0 && a < b) }' ||
+    fail "expected obs to be better than sparsegpt"
+
+# the same bytes whatever the number of threads; from a pipe, and to one
+run prune "$model" --activations "$x" -o one.s24 -q -T 1
+expect_same obs.s24 one.s24
+run prune - --activations "$x" -o - -q <"$model"
+expect_same .stdout obs.s24
+
+# in vain, and not finite
+f32 1 2 nan 4 | npy nan.npy '<f4' '(1, 4)'
+run prune nan.npy --norms n.json --allow-nonfinite -o x.s24
+expect_status 3
+expect_error nan.npy 'not finite'
+run prune v.json --activations nan.npy -o x.s24
+expect_status 3
+expect_error nan.npy 'not finite'
+expect_no_file x.s24
