@@ -16,7 +16,8 @@ typedef struct matrix {
 
 bool s24_must_prepare(const s24_preparation *how)
 {
-    return how->refit || how->method->solves;
+    const s24_seconds *const s = how->seconds;
+    return how->refit || how->method->solves || s->of[S24_ACTIVATIONS] || s->of[S24_HESSIAN];
 }
 
 void s24_prepared_free(s24_prepared *prepared)

@@ -340,7 +340,6 @@ static s24_status find_method(prune_run *run, s24_error *err)
     if (status == S24_OK) {
         run->preparation = (s24_preparation){.io = run->io, .method = run->method, .refit = q->refit, .seconds = &run->seconds,
                                              .progress = show_preparation, .user = run};
-        run->prepares = s24_must_prepare(&run->preparation);
         snprintf(run->method_name, sizeof run->method_name, "%s%s", run->method->name, q->refit ? "+refit" : "");
     }
     return status;
@@ -353,7 +352,9 @@ static s24_status open_seconds(prune_run *run, s24_error *err)
         return s24_fail(err, S24_ERR_USAGE, "%s: is a .s24 file: pruned already; s24 decompress gives it back dense",
                         run->source->in->name);
     }
-    return s24_seconds_open(&run->seconds, run->io, q->second, run->source, &q->read, err);
+    const s24_status status = s24_seconds_open(&run->seconds, run->io, q->second, run->source, &q->read, err);
+    run->prepares = s24_must_prepare(&run->preparation);
+    return status;
 }
 
 /* An entry as the target's plan has it. */

@@ -70,10 +70,6 @@ static void list_kinds(char *out, size_t size, unsigned set)
 /* A kind that was given in vain. */
 static s24_status refuse_kind(unsigned kind, const s24_method *method, s24_error *err)
 {
-    if (strcmp(kinds[kind].method, "obs") == 0) {
-        return s24_fail(err, S24_ERR_USAGE, "--%s is for --refit and the methods that calibrate; this is --method %s",
-                        s24_second_name((s24_second)kind), method->name);
-    }
     return s24_fail(err, S24_ERR_USAGE, "--%s is for --method %s; this is --method %s", s24_second_name((s24_second)kind),
                     kinds[kind].method, method->name);
 }
@@ -97,7 +93,7 @@ s24_status s24_seconds_method(const char *name, const char *const paths[S24_SECO
     if (refit && !(given & S24_PRODUCTS)) {
         return s24_fail(err, S24_ERR_USAGE, "--refit needs --activations or --hessian FILE");
     }
-    const unsigned calibration = given & ~S24_ELEMENTS, used = m->takes | (refit ? S24_PRODUCTS : 0);
+    const unsigned calibration = given & ~S24_ELEMENTS, used = m->takes | S24_PRODUCTS;
     for (unsigned k = 0; k < S24_SECONDS; k++) {
         if (given >> k & 1 && !(used >> k & 1)) {
             return refuse_kind(k, m, err);

@@ -35,7 +35,8 @@ const s24_entry *s24_seconds_find(const s24_seconds *seconds, s24_second kind, c
 
 /*
  * The method of that name, or, where that is NULL, what those second inputs are for whose paths are not NULL. S24_ERR_USAGE:
- * there is no such method, or it does not go with what is given.
+ * there is no such method, or it does not go with what is given. (Activations and hessian go with any: the error of the
+ * layer's output is then known.)
  */
 s24_status s24_seconds_method(const char *name, const char *const paths[S24_SECONDS], bool refit, const s24_method **method,
                               s24_error *err);

@@ -26,7 +26,7 @@ expect_stderr_has 'by wanda'
 # a second input alone chooses its method; what is in vain is refused
 run prune v.json --norms n.json --method magnitude
 expect_usage_error prune '--norms'
-run prune v.json --activations n.json --method gradient
+run prune v.json --method gradient --activations n.json
 expect_usage_error prune '--gradients'
 run prune v.json --refit
 expect_usage_error prune '--refit needs --activations or --hessian'
@@ -81,6 +81,14 @@ run prune "$model" --method wanda --refit --activations "$x" -o refit.s24 -q
 run prune "$model" --method sparsegpt --activations "$x" -o gpt.s24 -q
 awk -v a="$(error_of obs.s24)" -v b="$(error_of gpt.s24)" 'BEGIN { exit !(a > 0 && a < b) }' ||
     fail "expected obs to be better than sparsegpt"
+
+# what another method would do to the output
+run prune "$model" --method magnitude --activations "$x" -o magnitude.s24 -q
+run prune "$model" -o plain.s24 -q
+"$S24" decompress magnitude.s24 -o a.safetensors -q && "$S24" decompress plain.s24 -o b.safetensors -q
+expect_same a.safetensors b.safetensors
+awk -v a="$(error_of obs.s24)" -v b="$(error_of magnitude.s24)" 'BEGIN { exit !(a < b / 2) }' ||
+    fail "expected obs to be far better than magnitude"
 
 # the same bytes whatever the number of threads; from a pipe, and to one
 run prune "$model" --activations "$x" -o one.s24 -q -T 1
