@@ -17,6 +17,7 @@
 typedef struct prune_options {
     const char *output, *method, *gradients, *to;
     s24_dtype dtype;
+    int group_size; /* which of group_sizes */
     bool allow_nonfinite, dry_run, force;
     args_share shards;
     s24_read_options read;
@@ -38,6 +39,10 @@ static const char *choice_to(size_t i)
     return NULL;
 }
 
+/* Columns that share a scale. */
+static const char *const group_size_words[] = {"0", "128", NULL};
+static const size_t group_sizes[] = {0, S24_SCALE_GROUP};
+
 #define PRUNE(field) offsetof(prune_options, field)
 static const args_option prune_rows[] = {
     {.name = "output", .letter = 'o', .value = "OUT", .set = args_set_string, .offset = PRUNE(output), .file = true,
@@ -51,7 +56,11 @@ static const args_option prune_rows[] = {
     {.name = "gradients", .value = "FILE", .set = args_set_string, .offset = PRUNE(gradients), .file = true,
      .help = "The gradients g for --method gradient: tensors of the same names and shapes."},
     {.name = "dtype", .value = "DTYPE", .set = set_dtype, .offset = PRUNE(dtype), .choice = choice_stored_dtype,
-     .help = "Store the kept values as DTYPE, rounded to nearest: f64, f32, f16 or bf16. Default: same, as they are."},
+     .help = "Store the kept values as DTYPE, rounded to nearest: f64, f32, f16 or bf16, or with a scale for each row i8, "
+             "f8e4m3 or f8e5m2. Default: same, as they are."},
+    {.name = "group-size", .value = "N", .set = args_set_word, .offset = PRUNE(group_size), .words = group_size_words,
+     .help = "With --dtype i8, f8e4m3 or f8e5m2: a scale for every N columns of a row, 128, or 0: for a whole row, the "
+             "default."},
     {.name = "allow-nonfinite", .set = args_set_flag, .offset = PRUNE(allow_nonfinite),
      .help = "Keep NaN and infinity before everything else instead of refusing them."},
     {.name = "dry-run", .letter = 'n', .set = args_set_flag, .offset = PRUNE(dry_run),
@@ -81,6 +90,15 @@ static bool check_method(const context *c, const prune_options *o)
     }
     if (!method->aux && o->gradients) {
         args_usage(c->command->name, "--gradients is for --method gradient; this is --method %s", method->name);
+        return false;
+    }
+    return true;
+}
+
+static bool check_scales(const context *c, const prune_options *o)
+{
+    if (o->group_size && !s24_dtype_scaled(S24_F64, o->dtype)) {
+        args_usage(c->command->name, "--group-size goes with --dtype i8, f8e4m3 or f8e5m2, which have scales");
         return false;
     }
     return true;
@@ -236,8 +254,8 @@ static void prune_one(const context *c, const prune_options *o, const plan *p, s
     const s24_prune_request request = {
         .input = c->files[i], .read = o->read, .output = o->dry_run ? NULL : p->outputs[i], .to = p->to,
         .directory = becomes_directory(o, p, c->files[i]), .shard = o->shards.which, .shards = o->shards.of,
-        .method = o->method, .gradients = o->gradients, .dtype = o->dtype, .selection = selection_of(&o->selection),
-        .allow_nonfinite = o->allow_nonfinite,
+        .method = o->method, .gradients = o->gradients, .dtype = o->dtype, .scale_group = group_sizes[o->group_size],
+        .selection = selection_of(&o->selection), .allow_nonfinite = o->allow_nonfinite,
     };
     s24_io io = c->io;
     s24_report report = {0};
@@ -282,7 +300,7 @@ static void run(const context *c, const void *options)
 {
     const prune_options *o = options;
     plan p = {0};
-    if (check_method(c, o) && check_several(c, o) && find_target(c, o, &p) && find_outputs(c, o, &p) &&
+    if (check_method(c, o) && check_scales(c, o) && check_several(c, o) && find_target(c, o, &p) && find_outputs(c, o, &p) &&
         (o->dry_run || make_directory(&p))) {
         prune_all(c, o, &p);
     }
@@ -299,6 +317,7 @@ const command cmd_prune = {
             "which, and why not the others; --include selects also, not only.\n\n"
             "  s24 prune model.safetensors -o model.s24\n"
             "  s24 prune w.npy --dtype f16\n"
+            "  s24 prune model.safetensors --dtype i8 --group-size 128\n"
             "  s24 prune w.raw --from raw --raw-dtype f32 --shape 4096,4096 -o w.s24\n"
             "  s24 prune gpt2.safetensors --axis 'h.*.weight=0' -n\n"
             "  s24 prune checkpoint/ -o pruned/ --to same\n"

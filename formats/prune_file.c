@@ -46,7 +46,7 @@ typedef struct panel_result {
 
 /* What is on a desk; these are piece 0 themselves. */
 typedef struct prune_buffers {
-    unsigned char *dense, *aux, *scratch, *planes, *unpacked;
+    unsigned char *dense, *aux, *scratch, *planes, *unpacked, *kept;
     s24_window *window, *aux_window;
     const unsigned char *weights, *gradients; /* of the batch: in the buffers dense, aux, or in the windows */
     uint64_t zeros; /* of the batch's dense elements; counted in a dry run */
@@ -67,6 +67,7 @@ static s24_status take_desk(prune_job *job, unsigned slot, s24_error *err)
             .dense = s24_workspace_piece(w, slot, 1), .aux = s24_workspace_piece(w, slot, 2),
             .scratch = s24_workspace_piece(w, slot, 3), .planes = s24_workspace_piece(w, slot, 4),
             .unpacked = s24_workspace_piece(w, slot, 5), .results = s24_workspace_piece(w, slot, 6),
+            .kept = s24_workspace_piece(w, slot, 7),
             .window = s24_workspace_window(w, slot, 0), .aux_window = s24_workspace_window(w, slot, 1)};
     }
     return status;
@@ -83,6 +84,7 @@ static void set_pieces(prune_job *job, bool transposed)
     job->pieces[4] = panels * job->planes_bytes;
     job->pieces[5] = job->run->target->sink ? elements * job->pruner.to->bytes : 0;
     job->pieces[6] = panels * sizeof(panel_result);
+    job->pieces[7] = job->pruner.scaled ? 2 * job->batches.panels.groups_per_run * from : 0;
 }
 
 /* What the batch needs of those inputs that are streams, or of those that are not. */
@@ -130,7 +132,7 @@ static s24_status prune_one(prune_job *job, prune_buffers *b, size_t first, size
     const s24_panel_place place = s24_panel_at(&job->batches.panels, index);
     const size_t before = s24_batch_before(&job->batches, first, index), slot = index - first;
     unsigned char *planes = b->planes + slot * job->planes_bytes;
-    const size_t values_bytes = place.rows * 2 * place.groups * job->pruner.to->bytes;
+    const s24_plain_place p = s24_plain_panel_place(job->entry, &place);
     const s24_plain_writer *writer = job->run->target->writer;
     s24_plain_checker checker;
     if (writer && s24_plain_writer_checker(writer, job->planned, index, &checker, err) != S24_OK) {
@@ -142,7 +144,9 @@ static s24_status prune_one(prune_job *job, prune_buffers *b, size_t first, size
         .dense = b->weights + before * job->pruner.from->bytes,
         .aux = job->gradient ? b->gradients + before * job->pruner.aux->bytes : NULL,
         .values = planes,
-        .positions = planes + values_bytes,
+        .positions = s24_plain_plane(&p, planes, S24_POSITIONS),
+        .scales = s24_plain_plane(&p, planes, S24_SCALES),
+        .scratch = b->kept,
         .tap = writer ? &checker.tap : NULL,
     };
     s24_fault fault;
@@ -154,7 +158,7 @@ static s24_status prune_one(prune_job *job, prune_buffers *b, size_t first, size
     }
     if (job->run->target->sink) {
         unsigned char *to = b->unpacked + before * job->unpacker.to->bytes;
-        s24_unpack_panel(&job->unpacker, panel.rows, panel.cols, panel.values, panel.positions, to, &fault);
+        s24_unpack_panel(&job->unpacker, panel.rows, panel.cols, panel.values, panel.positions, NULL, to, &fault);
     }
     return S24_OK;
 }
@@ -352,6 +356,8 @@ static s24_status plan_entry(void *ctx, const s24_entry *e, s24_contents *plan, 
     copy->big_endian = e->big_endian;
     copy->packed = e->packed && (!dense || run->format->unfit);
     copy->stored = e->stored;
+    copy->scaled = e->scaled;
+    copy->scale_group = e->scale_group;
     copy->axis = e->axis;
     copy->pruned = copy->packed ? e->pruned : NULL;
     if (copy->pruned) {
@@ -374,10 +380,11 @@ static s24_status prune_job_init(prune_job *job, prune_run *run, const s24_task 
     const bool transposed = moved(run, e, job->gradient, job->planned);
     job->pruner = s24_pruner_of(run->method, e->dtype, e->stored, job->gradient ? job->gradient->dtype : S24_F64,
                                 run->request->allow_nonfinite, isa);
+    job->pruner.scale_group = e->scale_group;
     job->unpacker = s24_unpacker_of(e->stored, e->stored, isa);
     job->batches = batches_of(run, e, transposed);
     /* NOLINTNEXTLINE(clang-analyzer-core.NullDereference): as for every dtype */
-    job->planes_bytes = s24_batch_planes_bytes(&job->batches, job->pruner.to->bytes);
+    job->planes_bytes = s24_plain_panel_bytes(e, &job->batches.panels);
     set_pieces(job, transposed);
     const s24_status status = s24_source_hold(e, e->axis, err);
     return status == S24_OK && job->gradient ? s24_source_hold(job->gradient, e->axis, err) : status;
@@ -496,12 +503,28 @@ static s24_status check_gradients(prune_run *run, s24_error *err)
     return S24_OK;
 }
 
+/* Scales need a .s24: before anything is written. */
+static s24_status check_scales(const prune_run *run, s24_error *err)
+{
+    const s24_prune_request *q = run->request;
+    const s24_contents *c = &run->source->contents;
+    const bool dense = q->to && strcmp(q->to, "s24") != 0;
+    for (size_t i = 0; i < c->count && dense && q->output; i++) {
+        if (c->entries[i].packed && c->entries[i].scaled) {
+            return s24_fail(err, S24_ERR_USAGE, "%s: a dense file has no place for the scales of %s; write a .s24, and s24 "
+                            "decompress gives it back as floats", run->source->in->name, s24_dtype_name(c->entries[i].stored));
+        }
+    }
+    return S24_OK;
+}
+
 /* Which tensors, of which files. */
 static s24_status choose(prune_run *run, s24_error *err)
 {
     const s24_prune_request *q = run->request;
-    s24_status status = s24_select(run->source, &q->selection, q->dtype, err);
+    s24_status status = s24_select(run->source, &q->selection, q->dtype, q->scale_group, err);
     s24_fail_prefix(err, status, "%s: ", run->source->in->name);
+    status = status == S24_OK ? check_scales(run, err) : status;
     status = status == S24_OK ? take_share(run, err) : status;
     status = status == S24_OK ? count_selected(run, err) : status;
     return status == S24_OK ? check_gradients(run, err) : status;
