@@ -19,6 +19,7 @@ typedef struct prune_options {
     const char *output, *method, *to;
     const char *second[S24_SECONDS];
     s24_dtype dtype;
+    int group_size; /* which of group_sizes */
     bool allow_nonfinite, dry_run, force, refit;
     args_share shards;
     s24_read_options read;
@@ -39,6 +40,10 @@ static const char *choice_to(size_t i)
     }
     return NULL;
 }
+
+/* Columns that share a scale. */
+static const char *const group_size_words[] = {"0", "128", NULL};
+static const size_t group_sizes[] = {0, S24_SCALE_GROUP};
 
 #define PRUNE(field) offsetof(prune_options, field)
 static const args_option prune_rows[] = {
@@ -65,7 +70,11 @@ static const args_option prune_rows[] = {
     {.name = "refit", .set = args_set_flag, .offset = PRUNE(refit),
      .help = "Whatever chose them, fit the kept weights to the activations, or the hessian, by least squares."},
     {.name = "dtype", .value = "DTYPE", .set = set_dtype, .offset = PRUNE(dtype), .choice = choice_stored_dtype,
-     .help = "Store the kept values as DTYPE, rounded to nearest: f64, f32, f16 or bf16. Default: same, as they are."},
+     .help = "Store the kept values as DTYPE, rounded to nearest: f64, f32, f16 or bf16, or with a scale for each row i8, "
+             "f8e4m3 or f8e5m2. Default: same, as they are."},
+    {.name = "group-size", .value = "N", .set = args_set_word, .offset = PRUNE(group_size), .words = group_size_words,
+     .help = "With --dtype i8, f8e4m3 or f8e5m2: a scale for every N columns of a row, 128, or 0: for a whole row, the "
+             "default."},
     {.name = "allow-nonfinite", .set = args_set_flag, .offset = PRUNE(allow_nonfinite),
      .help = "Keep NaN and infinity before everything else instead of refusing them."},
     {.name = "dry-run", .letter = 'n', .set = args_set_flag, .offset = PRUNE(dry_run),
@@ -92,6 +101,15 @@ static bool check_method(const context *c, const prune_options *o)
     s24_error err = {0};
     if (s24_seconds_method(o->method, o->second, o->refit, &method, &err) != S24_OK) {
         args_usage(c->command->name, "%s", err.message);
+        return false;
+    }
+    return true;
+}
+
+static bool check_scales(const context *c, const prune_options *o)
+{
+    if (o->group_size && !s24_dtype_scaled(S24_F64, o->dtype)) {
+        args_usage(c->command->name, "--group-size goes with --dtype i8, f8e4m3 or f8e5m2, which have scales");
         return false;
     }
     return true;
@@ -249,8 +267,8 @@ static void prune_one(const context *c, const prune_options *o, const plan *p, s
     s24_prune_request request = {
         .input = c->files[i], .read = o->read, .output = o->dry_run ? NULL : p->outputs[i], .to = p->to,
         .directory = becomes_directory(o, p, c->files[i]), .shard = o->shards.which, .shards = o->shards.of,
-        .method = o->method, .refit = o->refit, .dtype = o->dtype, .selection = selection_of(&o->selection),
-        .allow_nonfinite = o->allow_nonfinite,
+        .method = o->method, .refit = o->refit, .dtype = o->dtype, .scale_group = group_sizes[o->group_size],
+        .selection = selection_of(&o->selection), .allow_nonfinite = o->allow_nonfinite,
     };
     memcpy(request.second, o->second, sizeof request.second);
     s24_io io = c->io;
@@ -296,7 +314,7 @@ static void run(const context *c, const void *options)
 {
     const prune_options *o = options;
     plan p = {0};
-    if (check_method(c, o) && check_several(c, o) && find_target(c, o, &p) && find_outputs(c, o, &p) &&
+    if (check_method(c, o) && check_scales(c, o) && check_several(c, o) && find_target(c, o, &p) && find_outputs(c, o, &p) &&
         (o->dry_run || make_directory(&p))) {
         prune_all(c, o, &p);
     }
@@ -313,6 +331,7 @@ const command cmd_prune = {
             "which, and why not the others; --include selects also, not only.\n\n"
             "  s24 prune model.safetensors -o model.s24\n"
             "  s24 prune w.npy --dtype f16\n"
+            "  s24 prune model.safetensors --dtype i8 --group-size 128\n"
             "  s24 prune w.raw --from raw --raw-dtype f32 --shape 4096,4096 -o w.s24\n"
             "  s24 prune gpt2.safetensors --axis 'h.*.weight=0' -n\n"
             "  s24 prune checkpoint/ -o pruned/ --to same\n"

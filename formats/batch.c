@@ -31,12 +31,3 @@ size_t s24_batch_before(const s24_batches *b, size_t first, size_t index)
 {
     return (s24_panel_at(&b->panels, index).row - s24_panel_at(&b->panels, first).row) * b->cols;
 }
-
-size_t s24_batch_planes_bytes(const s24_batches *b, unsigned value_bytes)
-{
-    if (b->panels.count == 0) {
-        return 0;
-    }
-    const size_t rows = s24_panel_at(&b->panels, 0).rows, groups = b->panels.groups_per_run;
-    return rows * (2 * groups * value_bytes + (groups + 1) / 2);
-}

@@ -27,7 +27,4 @@ s24_panel_place s24_batch_at(const s24_batches *batches, size_t index, size_t *f
 /* Dense elements of the batch that begins with panel `first` before its panel `index`. */
 size_t s24_batch_before(const s24_batches *batches, size_t first, size_t index);
 
-/* Bytes of the largest panel's planes with values of `value_bytes`. */
-size_t s24_batch_planes_bytes(const s24_batches *batches, unsigned value_bytes);
-
 #endif

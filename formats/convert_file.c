@@ -95,7 +95,7 @@ static s24_status choose(const s24_io *io, const s24_convert_request *q, s24_sou
                          s24_error *err)
 {
     choice c = {.request = q};
-    s24_status status = s24_select(source, &q->selection, S24_SAME, err);
+    s24_status status = s24_select(source, &q->selection, S24_SAME, 0, err);
     s24_fail_prefix(err, status, "%s: ", source->in->name);
     status = status == S24_OK ? leave_unfit(&source->contents, format, err) : status;
     status = status == S24_OK ? s24_comply(io, &source->contents, judge, &c, err) : status;

@@ -88,9 +88,9 @@ static s24_status unpack_one(unpack_job *job, unpack_buffers *b, size_t first, s
     if (status != S24_OK) {
         return s24_fail_prefix(err, status, "%s: %s%s", job->entry->in->name, e->name, separator(e));
     }
-    const size_t values_bytes = place.rows * 2 * place.groups * job->unpacker.from->bytes;
-    if (!*damaged && !s24_unpack_panel(&job->unpacker, place.rows, cols, b->planes, b->planes + values_bytes, dense,
-                                       &fault)) {
+    const s24_plain_place p = s24_plain_panel_place(e, &place);
+    if (!*damaged && !s24_unpack_panel(&job->unpacker, place.rows, cols, b->planes, s24_plain_plane(&p, b->planes, S24_POSITIONS),
+                                       s24_plain_plane(&p, b->planes, S24_SCALES), dense, &fault)) {
         status = s24_fault_report(&fault, &place, e->rank, e->shape, e->axis, job->unpacker.to->name, err);
         s24_fail_advise(err, status, S24_PLAIN_ADVICE);
         return s24_fail_prefix(err, status, "%s: %s%s", job->entry->in->name, e->name, separator(e));
@@ -271,7 +271,7 @@ static s24_status plan_entry(void *ctx, const s24_entry *e, s24_contents *plan, 
         return S24_OK;
     }
     /* Back to the original dtype is exact, even where narrowing in general needs scales. */
-    if (e->packed && dtype != e->dtype && !s24_dtype_convertible(e->stored, dtype)) {
+    if (e->packed && !s24_dtype_restorable(e->stored, e->scaled, e->dtype, dtype)) {
         return s24_fail(err, S24_ERR_USAGE, "%s: %s%scannot become %s without scales", e->in->name, e->name,
                         separator(e), s24_dtype_name(dtype));
     }
@@ -298,7 +298,7 @@ static void set_pieces(unpack_job *job)
     const s24_batches *bs = &job->batches;
     const size_t dense_bytes = bs->elements * job->unpacker.to->bytes;
     job->pieces[0] = sizeof(unpack_buffers);
-    job->pieces[1] = s24_batch_planes_bytes(bs, job->unpacker.from->bytes);
+    job->pieces[1] = s24_plain_panel_bytes(e, &bs->panels);
     job->pieces[2] = dense_bytes;
     job->pieces[3] = bs->per_batch > 1 || e->axis != e->rank - 1 ? dense_bytes : 0;
     job->pieces[4] = bs->per_batch * sizeof(bool);
@@ -327,6 +327,7 @@ static s24_status open_tensor(void *ctx, size_t number, s24_series *series, s24_
     *series = (s24_series){.stages = e->packed ? &unpack : &copy, .ctx = job, .alone = e->in->stream};
     if (e->packed) {
         job->unpacker = s24_unpacker_of(e->stored, s24_target_entry(run->target, task->planned)->dtype, run->io->isa);
+        job->unpacker.scale_group = e->scale_group;
         job->batches = batches_of(run, task);
         set_pieces(job);
         series->jobs = job->batches.count;

@@ -386,8 +386,7 @@ static s24_status list_file(const s24_delivery *d, size_t i, index_list *list, s
     }
     for (size_t k = 0; k < list->stored[i].count; k++) {
         const s24_entry *e = &list->stored[i].entries[k];
-        list->total_size += e->packed && d->format == &s24_format_s24
-                                ? e->pruned->geometry.values_bytes + (uint64_t)e->pruned->geometry.positions_bytes : e->bytes;
+        list->total_size += d->format == &s24_format_s24 ? s24_plain_stored_bytes(e) : e->bytes;
     }
     list->count += list->stored[i].count;
     s24_contents_free(&plan);

@@ -22,6 +22,9 @@
 
 typedef struct s24_layout s24_layout;
 
+/* The planes of a pruned tensor in a .s24, in the order of their data. plain.c has a table of them. */
+enum { S24_VALUES, S24_POSITIONS, S24_SCALES, S24_PLANES };
+
 /* What tensors that are pruned have besides: most of what files list are none. */
 typedef struct s24_pruned {
     s24_geometry geometry;
@@ -52,12 +55,14 @@ typedef struct s24_entry {
     bool packed;
     bool elsewhere;         /* of another job's share: not part of this one's report */
     s24_dtype stored;       /* of the kept values */
+    bool scaled;            /* these have scales: */
+    size_t scale_group;     /* one for so many columns of a row; 0: for a row */
     int axis;
     s24_pruned *pruned;     /* NULL unless s24_entry_pack set it */
     char *method;           /* NULL: carried, not pruned */
     char *reason;           /* why it was not pruned, or how the axis was chosen; NULL: nothing to tell */
-    uint64_t positions;     /* offsets in a .s24: of the positions, */
-    uint64_t checks;        /* of the checks (also of a carried tensor), */
+    uint64_t further[S24_PLANES - 1]; /* offsets in a .s24: of the planes behind the values, */
+    uint64_t checks;                  /* of the checks (also of a carried tensor) */
     uint64_t checks_bytes;
 } s24_entry;
 
@@ -82,7 +87,10 @@ s24_status s24_contents_add_pair(s24_contents *contents, const char *key, const 
 s24_status s24_contents_fit(size_t count, s24_error *err);
 void s24_contents_free(s24_contents *contents);
 
-/* The tensor is to be stored pruned along the axis (or S24_AXIS_AUTO): sets axis, pruned, and, unless it cannot, packed. */
+/*
+ * The tensor is to be stored pruned along the axis (or S24_AXIS_AUTO): sets axis, pruned, and, unless it cannot, packed.
+ * Before it: stored, scaled, scale_group.
+ */
 s24_status s24_entry_pack(s24_entry *entry, int axis, s24_error *err);
 
 bool s24_ends_with(const char *s, const char *end); /* and is more than that */

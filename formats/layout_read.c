@@ -54,7 +54,7 @@ static s24_status unpack_groups(run *r, make_positions *make, size_t first, size
         const uint64_t at = values->offset + 2 * (uint64_t)first * bytes;
         status = s24_input_read(values->in, at, r->values, 2 * n * bytes, err);
     }
-    if (status == S24_OK && !s24_unpack_panel(&unpacker, 1, 4 * n, r->values, r->positions, data, &fault)) {
+    if (status == S24_OK && !s24_unpack_panel(&unpacker, 1, 4 * n, r->values, r->positions, NULL, data, &fault)) {
         return refuse_group(r, first + fault.col / 4, "its metadata are not two ascending positions", err);
     }
     return status;

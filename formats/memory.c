@@ -23,27 +23,37 @@ static const s24_entry *find_entry(s24_source *source, const char *name, s24_err
     return NULL;
 }
 
+/* Between the planes of a tensor in memory, each whole, and those of a panel, behind one another. */
+static void copy_panel(const s24_entry *e, const s24_panel_place *place, const s24_tensor *t, unsigned char *panel, bool load)
+{
+    unsigned char *const whole[S24_PLANES] = {[S24_VALUES] = t->values, [S24_POSITIONS] = t->positions,
+                                              [S24_SCALES] = (unsigned char *)t->scales};
+    const s24_plain_place p = s24_plain_panel_place(e, place);
+    for (int k = 0; k < S24_PLANES; panel += p.plane[k++].bytes) {
+        if (p.plane[k].bytes) {
+            unsigned char *part = whole[k] + (p.plane[k].at - s24_plain_offset(e, k));
+            memcpy(load ? part : panel, load ? panel : part, p.plane[k].bytes);
+        }
+    }
+}
+
 static s24_status load_panels(const s24_entry *e, s24_tensor *t, s24_error *err)
 {
     const s24_panels panels = s24_plain_panels(s24_plain_of(e->source), e);
     s24_checks checks;
     s24_status status = s24_plain_begin(e, &checks, err);
-    const s24_panel_place first = s24_panel_at(&panels, 0);
-    const s24_plain_place largest = s24_plain_panel_place(e, &first);
-    unsigned char *planes = s24_alloc(largest.values_bytes + largest.positions_bytes, err);
+    unsigned char *planes = s24_alloc(s24_plain_panel_bytes(e, &panels), err);
     status = planes ? status : S24_ERR_SYSTEM;
     for (size_t i = 0; i < panels.count && status == S24_OK; i++) {
         const s24_panel_place place = s24_panel_at(&panels, i);
-        const s24_plain_place p = s24_plain_panel_place(e, &place);
         s24_fault fault;
         bool damaged;
         status = s24_plain_read_panel(e, &checks, i, planes, &damaged, err);
-        if (status == S24_OK && !s24_plain_canonical(e, &place, planes, planes + p.values_bytes, &fault)) {
+        if (status == S24_OK && !s24_plain_canonical(e, &place, planes, &fault)) {
             status = s24_fault_report(&fault, &place, e->rank, e->shape, e->axis, "", err);
         }
         if (status == S24_OK) {
-            memcpy((unsigned char *)t->values + (p.values - e->offset), planes, p.values_bytes);
-            memcpy(t->positions + (p.positions - e->positions), planes + p.values_bytes, p.positions_bytes);
+            copy_panel(e, &place, t, planes, true);
         }
     }
     free(planes);
@@ -54,7 +64,9 @@ static s24_status load_panels(const s24_entry *e, s24_tensor *t, s24_error *err)
 static s24_status load_entry(const s24_entry *e, s24_tensor **tensor, s24_error *err)
 {
     s24_tensor *t;
-    s24_status status = s24_tensor_new(&t, e->stored, e->rank, e->shape, e->axis, err);
+    s24_status status = e->scaled
+        ? s24_tensor_new_scaled(&t, e->stored, e->scale_group, e->rank, e->shape, e->axis, err)
+        : s24_tensor_new(&t, e->stored, e->rank, e->shape, e->axis, err);
     if (status != S24_OK) {
         return status;
     }
@@ -197,6 +209,8 @@ static s24_status plan_tensor(s24_plain *plain, const char *name, const s24_tens
         return S24_ERR_SYSTEM;
     }
     e->stored = t->dtype;
+    e->scaled = t->scales != NULL;
+    e->scale_group = t->scale_group;
     const s24_status status = s24_entry_pack(e, t->axis, err);
     if (status != S24_OK) {
         return status;
@@ -210,15 +224,11 @@ static s24_status save_panels(s24_plain_writer *w, const s24_tensor *t, s24_erro
 {
     const s24_entry *e = &w->plain.contents.entries[0];
     const s24_panels panels = s24_plain_panels(&w->plain, e);
-    const s24_panel_place first = s24_panel_at(&panels, 0);
-    const s24_plain_place largest = s24_plain_panel_place(e, &first);
-    unsigned char *planes = s24_alloc(largest.values_bytes + largest.positions_bytes, err);
+    unsigned char *planes = s24_alloc(s24_plain_panel_bytes(e, &panels), err);
     s24_status status = planes ? s24_plain_writer_begin(w, e, err) : S24_ERR_SYSTEM;
     for (size_t i = 0; i < panels.count && status == S24_OK; i++) {
         const s24_panel_place place = s24_panel_at(&panels, i);
-        const s24_plain_place p = s24_plain_panel_place(e, &place);
-        memcpy(planes, (unsigned char *)t->values + (p.values - e->offset), p.values_bytes);
-        memcpy(planes + p.values_bytes, t->positions + (p.positions - e->positions), p.positions_bytes);
+        copy_panel(e, &place, t, planes, false);
         status = s24_plain_writer_panel(w, e, i, planes, s24_plain_writer_check(w, e, i, planes), err);
     }
     free(planes);

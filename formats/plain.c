@@ -86,17 +86,115 @@ size_t s24_plain_panel_count(const s24_plain *plain, const s24_entry *entry)
     return entry->packed ? s24_plain_panels(plain, entry).count : s24_plain_carried_panels(plain, entry);
 }
 
-s24_plain_place s24_plain_panel_place(const s24_entry *entry, const s24_panel_place *place)
+/* ---------------------------------------------------------------- planes */
+
+static size_t row_values(const s24_entry *e, size_t groups)
 {
-    const s24_geometry *g = &entry->pruned->geometry;
-    const unsigned bytes = s24_info(entry->stored)->bytes;
-    return (s24_plain_place){
-        .values = entry->offset + (place->row * g->row_values + 2 * place->group) * bytes,
-        .positions = entry->positions + place->row * g->row_positions + place->group / 2,
-        .values_bytes = place->rows * 2 * place->groups * bytes,
-        .positions_bytes = place->rows * ((place->groups + 1) / 2),
-    };
+    (void)e;
+    return 2 * groups;
 }
+
+static size_t row_positions(const s24_entry *e, size_t groups)
+{
+    (void)e;
+    return groups / 2 + groups % 2;
+}
+
+static size_t row_scales(const s24_entry *e, size_t groups)
+{
+    const size_t cols = groups < e->pruned->geometry.groups ? 4 * groups : e->pruned->geometry.cols;
+    return s24_row_scales(cols, e->scale_group);
+}
+
+static bool has_scales(const s24_entry *e)
+{
+    return e->scaled;
+}
+
+/*
+ * What is stored of a pruned tensor, in this order. Its shape is [rows, row], or [rows] where a row has one element by its
+ * nature. The values are what a panel begins with; a stream gets the others after them.
+ */
+static const struct plane {
+    const char *suffix;
+    s24_dtype dtype;                                         /* S24_SAME: that of the stored values */
+    size_t (*row)(const s24_entry *e, size_t groups);        /* elements of the first groups of a row */
+    bool (*has)(const s24_entry *e);                         /* NULL: every pruned tensor has it */
+} planes[S24_PLANES] = {
+    [S24_VALUES] = {".s24.values", S24_SAME, row_values, NULL},
+    [S24_POSITIONS] = {".s24.positions", S24_U8, row_positions, NULL},
+    [S24_SCALES] = {".s24.scales", S24_F32, row_scales, has_scales},
+};
+
+static s24_dtype plane_dtype(const s24_entry *e, int plane)
+{
+    return planes[plane].dtype == S24_SAME ? e->stored : planes[plane].dtype;
+}
+
+bool s24_plain_has(const s24_entry *e, int plane)
+{
+    return !planes[plane].has || planes[plane].has(e);
+}
+
+uint64_t s24_plain_offset(const s24_entry *e, int plane)
+{
+    return plane == S24_VALUES ? e->offset : e->further[plane - 1];
+}
+
+size_t s24_plain_plane_count(const s24_entry *e)
+{
+    size_t count = 0;
+    for (int k = 0; k < S24_PLANES; k++) {
+        count += s24_plain_has(e, k);
+    }
+    return count;
+}
+
+uint64_t s24_plain_stored_bytes(const s24_entry *e)
+{
+    uint64_t bytes = e->packed ? 0 : e->bytes;
+    for (int k = 0; e->packed && k < S24_PLANES; k++) {
+        if (s24_plain_has(e, k)) {
+            const s24_geometry *g = &e->pruned->geometry;
+            bytes += (uint64_t)g->rows * planes[k].row(e, g->groups) * s24_info(plane_dtype(e, k))->bytes;
+        }
+    }
+    return bytes;
+}
+
+s24_plain_place s24_plain_panel_place(const s24_entry *e, const s24_panel_place *place)
+{
+    const size_t groups = e->pruned->geometry.groups;
+    s24_plain_place p = {.bytes = 0};
+    for (int k = 0; k < S24_PLANES; k++) {
+        const struct plane *plane = &planes[k];
+        if (s24_plain_has(e, k)) {
+            const unsigned bytes = s24_info(plane_dtype(e, k))->bytes;
+            const size_t before = plane->row(e, place->group), end = plane->row(e, place->group + place->groups);
+            p.plane[k].at = s24_plain_offset(e, k) + (place->row * plane->row(e, groups) + before) * bytes;
+            p.plane[k].bytes = place->rows * (end - before) * bytes;
+            p.bytes += p.plane[k].bytes;
+        }
+    }
+    return p;
+}
+
+size_t s24_plain_panel_bytes(const s24_entry *e, const s24_panels *panels)
+{
+    const s24_panel_place first = s24_panel_at(panels, 0);
+    return panels->count ? s24_plain_panel_place(e, &first).bytes : 0;
+}
+
+void *s24_plain_plane(const s24_plain_place *p, void *data, int plane)
+{
+    unsigned char *at = data;
+    for (int k = 0; k < plane; k++) {
+        at += p->plane[k].bytes;
+    }
+    return p->plane[plane].bytes ? at : NULL;
+}
+
+/* ---------------------------------------------------------------- checks */
 
 uint64_t s24_plain_check(const s24_plain *plain, uint64_t offset, const void *data, size_t n)
 {
@@ -139,8 +237,8 @@ static size_t plainly_canonical(const uint8_t *positions, size_t groups)
     return g;
 }
 
-bool s24_plain_canonical(const s24_entry *entry, const s24_panel_place *place, const void *values,
-                         const uint8_t *positions, s24_fault *fault)
+static bool positions_canonical(const s24_entry *entry, const s24_panel_place *place, const void *values,
+                                const uint8_t *positions, s24_fault *fault)
 {
     const size_t row_bytes = (place->groups + 1) / 2;
     const unsigned bytes = s24_info(entry->stored)->bytes;
@@ -163,6 +261,15 @@ bool s24_plain_canonical(const s24_entry *entry, const s24_panel_place *place, c
         }
     }
     return true;
+}
+
+bool s24_plain_canonical(const s24_entry *entry, const s24_panel_place *place, const void *data, s24_fault *fault)
+{
+    const s24_plain_place p = s24_plain_panel_place(entry, place);
+    const unsigned char *positions = (const unsigned char *)data + p.plane[S24_VALUES].bytes;
+    return positions_canonical(entry, place, data, positions, fault) &&
+           (!entry->scaled || s24_scales_valid(positions + p.plane[S24_POSITIONS].bytes, place->rows,
+                                               s24_place_cols(place, entry->pruned->geometry.cols), entry->scale_group, fault));
 }
 
 /* ---------------------------------------------------------------- metrics */
@@ -228,6 +335,15 @@ bool s24_plain_get_metrics(s24_pruned *pruned, const unsigned char slots[8 * S24
 
 /* ---------------------------------------------------------------- header */
 
+static void describe_scales(const s24_entry *e, s24_text *text)
+{
+    if (e->scaled && e->scale_group) {
+        s24_text_printf(text, ",\"scales\":%zu", e->scale_group);
+    } else if (e->scaled) {
+        s24_text_printf(text, ",\"scales\":\"row\"");
+    }
+}
+
 /* The text of __metadata__ "s24.tensors": what the stored planes do not tell. */
 static void describe_tensors(const s24_contents *contents, s24_text *text)
 {
@@ -244,6 +360,7 @@ static void describe_tensors(const s24_contents *contents, s24_text *text)
         if (e->packed) {
             s24_text_printf(text, ",\"axis\":%d,\"method\":", e->axis);
             s24_text_json_string(text, e->method);
+            describe_scales(e, text);
         }
         if (e->packed && e->pruned->calibrated) {
             s24_text_printf(text, ",\"calibration\":{\"samples\":%llu,\"held_out\":%llu}",
@@ -304,6 +421,16 @@ static void write_own_pair(s24_text *text, const char *key, s24_text *value)
     s24_text_free(value);
 }
 
+static bool any_scales(const s24_contents *contents)
+{
+    for (size_t i = 0; i < contents->count; i++) {
+        if (contents->entries[i].packed && contents->entries[i].scaled) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* Our keys first, so that the file shows itself in its first bytes; then the user's, out of the way of ours. */
 static void write_metadata(const s24_plain *plain, s24_text *text)
 {
@@ -315,6 +442,9 @@ static void write_metadata(const s24_plain *plain, s24_text *text)
     write_own_pair(text, "s24.file", &value);
     describe_tensors(&plain->contents, &value);
     write_own_pair(text, "s24.tensors", &value);
+    if (any_scales(&plain->contents)) {
+        write_pair(text, "", "s24.needs", S24_NEEDS_SCALES);
+    }
     for (size_t i = 0; i < plain->contents.pairs; i++) {
         const s24_pair *pair = &plain->contents.metadata[i];
         write_pair(text, strncmp(pair->key, "s24", 3) == 0 ? "s24.user." : "", pair->key, pair->value);
@@ -390,6 +520,21 @@ static s24_status add_checks(layout *l, const char *name, s24_entry *entry, s24_
     return add_bytes(l, name, ".s24.checks", (size_t)entry->checks_bytes, &entry->checks, err);
 }
 
+static s24_status add_planes(layout *l, s24_entry *e, s24_error *err)
+{
+    const s24_geometry *g = &e->pruned->geometry;
+    s24_status status = e->scaled ? s24_scales_check(g, e->scale_group, l->plain->panel_groups, err) : S24_OK;
+    for (int k = 0; k < S24_PLANES && status == S24_OK; k++) {
+        const bool one = k == S24_SCALES && e->scale_group == 0;
+        const size_t row = planes[k].row(e, g->groups), shape[2] = {one ? g->rows * row : g->rows, row};
+        if (s24_plain_has(e, k)) {
+            const part p = {e->name, planes[k].suffix, plane_dtype(e, k), one ? 1 : 2, shape};
+            status = add_stored(l, &p, k == S24_VALUES ? &e->offset : &e->further[k - 1], err);
+        }
+    }
+    return status;
+}
+
 static s24_status add_tensor(layout *l, s24_entry *e, s24_error *err)
 {
     s24_status status;
@@ -399,11 +544,7 @@ static s24_status add_tensor(layout *l, s24_entry *e, s24_error *err)
         }
     }
     if (e->packed) {
-        const size_t values[2] = {e->pruned->geometry.rows, e->pruned->geometry.row_values};
-        const size_t positions[2] = {e->pruned->geometry.rows, e->pruned->geometry.row_positions};
-        status = add_stored(l, &(part){e->name, ".s24.values", e->stored, 2, values}, &e->offset, err);
-        status = status == S24_OK
-            ? add_stored(l, &(part){e->name, ".s24.positions", S24_U8, 2, positions}, &e->positions, err) : status;
+        status = add_planes(l, e, err);
     } else {
         const char *suffix = strstr(e->name, ".s24.") ? ".s24.dense" : "";
         status = add_stored(l, &(part){e->name, suffix, e->dtype, e->rank, e->shape}, &e->offset, err);
@@ -472,8 +613,8 @@ static bool surely_too_long(const s24_contents *contents)
     size_t least = 0;
     for (size_t i = 0; i < contents->count && least <= S24_ST_HEADER_MAX; i++) {
         const s24_entry *e = &contents->entries[i];
-        const size_t planes = e->packed ? 3 : 2;
-        least += sizeof described - 1 + planes * (sizeof stored - 1) + (planes + 1) * strlen(e->name);
+        const size_t parts = 1 + (e->packed ? s24_plain_plane_count(e) : 1); /* with the checks */
+        least += sizeof described - 1 + parts * (sizeof stored - 1) + (parts + 1) * strlen(e->name);
     }
     return least > S24_ST_HEADER_MAX;
 }

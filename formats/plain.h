@@ -11,6 +11,7 @@
 #define S24_PANEL_BYTES 262144     /* a panel of a carried tensor */
 #define S24_RECORD_BYTES 64        /* head and tail */
 #define S24_METRICS_SLOTS 16
+#define S24_NEEDS_SCALES "scales"  /* in s24.needs */
 #define S24_PLAIN_ADVICE "make it again from its dense form" /* of what matches its checks and is wrong all the same */
 #define S24_PLAIN_SAVED_AGAIN "is a .s24 that another tool saved again: its parts have moved and its checks are void; " \
     S24_PLAIN_ADVICE
@@ -56,17 +57,34 @@ size_t s24_plain_carried_panels(const s24_plain *plain, const s24_entry *entry);
 size_t s24_plain_panel_count(const s24_plain *plain, const s24_entry *entry); /* of either */
 
 /*
- * Where the parts of a panel of a pruned entry begin in the file, and how long they are. In memory a panel's values and
- * positions lie behind one another ("planes"), which is what its check is over.
+ * Where the parts of a panel of a pruned entry begin in the file, and how long they are. In memory they lie behind one
+ * another ("planes"), which is what the panel's check is over.
  */
 typedef struct s24_plain_place {
-    uint64_t values, positions;
-    size_t values_bytes, positions_bytes;
+    struct {
+        uint64_t at;
+        size_t bytes; /* 0: the tensor has no such plane */
+    } plane[S24_PLANES];
+    size_t bytes;     /* of all */
 } s24_plain_place;
 
 s24_plain_place s24_plain_panel_place(const s24_entry *entry, const s24_panel_place *place);
 
-/* The check of the n bytes of a panel that begins at `offset` of the file: of a pruned tensor values, then positions. */
+/* Of the largest panel. */
+size_t s24_plain_panel_bytes(const s24_entry *entry, const s24_panels *panels);
+
+/* Where a plane begins in the bytes of a panel; NULL: there is none. */
+void *s24_plain_plane(const s24_plain_place *p, void *planes, int plane);
+
+/* Whether a pruned entry has the plane, where it begins in the file, and how many planes it has. */
+bool s24_plain_has(const s24_entry *entry, int plane);
+uint64_t s24_plain_offset(const s24_entry *entry, int plane);
+size_t s24_plain_plane_count(const s24_entry *entry);
+
+/* Bytes of the entry's data, without checks. */
+uint64_t s24_plain_stored_bytes(const s24_entry *entry);
+
+/* The check of the n bytes of a panel that begins at `offset` of the file: of a pruned tensor its planes in their order. */
 uint64_t s24_plain_check(const s24_plain *plain, uint64_t offset, const void *data, size_t n);
 
 /* The same of a panel that is being pruned, which tells the tap. After S24_OK there must be an end; it must not move. */
@@ -92,9 +110,8 @@ void s24_put_u64(unsigned char *p, uint64_t x);
 void s24_plain_put_metrics(const s24_pruned *pruned, unsigned char slots[8 * S24_METRICS_SLOTS]);
 bool s24_plain_get_metrics(s24_pruned *pruned, const unsigned char slots[8 * S24_METRICS_SLOTS]);
 
-/* Whether the values and positions of a panel are canonical: valid nibbles, zero pad nibbles and pad slots. */
-bool s24_plain_canonical(const s24_entry *entry, const s24_panel_place *place, const void *values,
-                         const uint8_t *positions, s24_fault *fault);
+/* Whether the planes of a panel are canonical: valid nibbles, zero pad nibbles and pad slots, scales that are some. */
+bool s24_plain_canonical(const s24_entry *entry, const s24_panel_place *place, const void *planes, s24_fault *fault);
 
 /* ---------------------------------------------------------------- reading; the source's state is its s24_plain */
 
@@ -141,10 +158,9 @@ s24_status s24_plain_end(s24_source *source, s24_error *err);
 typedef struct s24_plain_writer {
     s24_plain plain;
     s24_output *out;
-    s24_appender data;       /* values, or what is carried, of the tensor at hand; */
-    s24_appender positions;  /* and its positions, */
-    s24_spool waiting;       /* which a stream gets after the values */
-    uint64_t *checks;        /* of the tensor at hand */
+    s24_appender planes[S24_PLANES]; /* of the tensor at hand; what is carried goes where values do */
+    s24_spool waiting[S24_PLANES];   /* what a stream gets after the values */
+    uint64_t *checks;                /* of the tensor at hand */
 } s24_plain_writer;
 
 /* Takes over plain (contents, panel sizes, tool, container set) and out, also on failure. Writes the header. */

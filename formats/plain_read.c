@@ -14,7 +14,7 @@
 #define DAMAGED "is damaged: "
 #define RECOVER "; s24 decompress --salvage recovers what is whole"
 
-#define STORED_MAX (3 * (size_t)S24_TENSORS_MAX + 5) /* with head, metrics, their checks, copy, tail */
+#define STORED_MAX ((S24_PLANES + 1) * (size_t)S24_TENSORS_MAX + 5) /* with head, metrics, their checks, copy, tail */
 #define MEMBER_VALUES_MAX 1000 /* in s24.layout, s24.file and each of s24.tensors: far more than they have */
 
 /* ---------------------------------------------------------------- recognising */
@@ -317,16 +317,15 @@ static bool optional_string(const cJSON *object, const char *key, const char **v
     return !item || cJSON_IsString(item);
 }
 
-/* The dtype of the values plane of the tensor: the header's next stored tensor. It is one that `from` can become. */
-static s24_status stored_dtype(const s24_contents *stored, size_t at, const char *name, s24_dtype from, s24_dtype *dtype,
-                               s24_error *err)
+/* The dtype of the values plane of the tensor: the header's next stored tensor. It is one that the tensor's can become. */
+static s24_status stored_dtype(const s24_contents *stored, size_t at, s24_entry *e, s24_error *err)
 {
-    const size_t n = strlen(name);
-    if (at < stored->count && strncmp(stored->entries[at].name, name, n) == 0 &&
+    const size_t n = strlen(e->name);
+    if (at < stored->count && strncmp(stored->entries[at].name, e->name, n) == 0 &&
         strcmp(stored->entries[at].name + n, ".s24.values") == 0 && s24_dtype_prunable(stored->entries[at].dtype)) {
-        *dtype = stored->entries[at].dtype;
-        return s24_dtype_convertible(from, *dtype) ? S24_OK : bad_header(err, "a pruned tensor's values are of a dtype "
-                                                                         "that it cannot become");
+        e->stored = stored->entries[at].dtype;
+        return (e->scaled ? s24_dtype_scaled : s24_dtype_convertible)(e->dtype, e->stored)
+            ? S24_OK : bad_header(err, "a pruned tensor's values are of a dtype that it cannot become");
     }
     return bad_header(err, "a pruned tensor's values are not where they belong");
 }
@@ -347,6 +346,18 @@ static s24_status parse_calibration(s24_pruned *pruned, const cJSON *object, s24
     pruned->output_error.samples = samples;
     pruned->output_error.held_out_samples = held_out;
     return S24_OK;
+}
+
+/* "scales" of an object of s24.tensors: "row", or how many columns share one. */
+static s24_status parse_scales(const cJSON *object, s24_entry *e, s24_error *err)
+{
+    const cJSON *item = s24_json_get(object, "scales");
+    e->scaled = item != NULL;
+    if (!item || (cJSON_IsString(item) && strcmp(item->valuestring, "row") == 0) ||
+        (s24_json_size(item, &e->scale_group) && e->scale_group == S24_SCALE_GROUP)) {
+        return S24_OK;
+    }
+    return s24_fail_unsupported(err, "a tensor in s24.tensors has scales of a kind that this s24 does not know; use a newer one");
 }
 
 /* One object of s24.tensors. *at: the stored tensor that it begins with. */
@@ -388,8 +399,9 @@ static s24_status parse_tensor(s24_plain *plain, const s24_contents *stored, con
         !s24_dtype_prunable(dtype)) {
         return bad_header(err, "a pruned tensor in s24.tensors has no axis or a dtype that cannot be pruned");
     }
-    s24_status status = stored_dtype(stored, *at, name, dtype, &e->stored, err);
-    *at += 3; /* values, positions, checks */
+    s24_status status = parse_scales(object, e, err);
+    status = status == S24_OK ? stored_dtype(stored, *at, e, err) : status;
+    *at += s24_plain_plane_count(e) + 1; /* and the checks */
     status = status == S24_OK ? s24_entry_pack(e, (int)axis, err) : status;
     return status == S24_OK ? parse_calibration(e->pruned, object, err) : status;
 }
@@ -417,14 +429,45 @@ static s24_status parse_tensors(s24_plain *plain, const s24_contents *stored, s2
     return S24_ERR_DATA;
 }
 
+#define FEATURE_SHOWN 64 /* letters of its name */
+
+/* Whether s24.needs may name it. */
+static bool is_known(const char *name, size_t n)
+{
+    static const char *const features[] = {S24_NEEDS_SCALES};
+    for (size_t i = 0; i < sizeof features / sizeof *features; i++) {
+        if (strlen(features[i]) == n && strncmp(features[i], name, n) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static s24_status check_features(const s24_contents *stored, s24_error *err)
 {
     const char *mark = metadata_get(stored, "s24"), *needs = metadata_get(stored, "s24.needs");
     if (!mark || strcmp(mark, "1") != 0) {
         return bad_header(err, "metadata s24 is not \"1\"");
     }
-    if (needs && *needs) {
-        return s24_fail_unsupported(err, "needs features that this s24 does not know (%s); use a newer one", needs);
+    for (size_t n; needs && *needs; needs += n) { /* names between single blanks */
+        n = strcspn(needs, " ");
+        if (!is_known(needs, n)) {
+            return s24_fail_unsupported(err, "needs a feature that this s24 does not know (%.*s); use a newer one",
+                                        n < FEATURE_SHOWN ? (int)n : FEATURE_SHOWN, needs);
+        }
+        n += needs[n] == ' ';
+    }
+    return S24_OK;
+}
+
+/* A reader that does not know scales refuses the file by this name, and not because it finds it odd. */
+static s24_status check_needs(const s24_plain *plain, const s24_contents *stored, s24_error *err)
+{
+    const char *needs = metadata_get(stored, "s24.needs");
+    for (size_t i = 0; i < plain->contents.count && !(needs && *needs); i++) {
+        if (plain->contents.entries[i].scaled) {
+            return bad_header(err, "it has scales, and s24.needs does not say so");
+        }
     }
     return S24_OK;
 }
@@ -438,6 +481,7 @@ static s24_status understand(s24_plain *plain, char *header, const record *r, s2
     status = status == S24_OK ? parse_layout(plain, &stored, err) : status;
     status = status == S24_OK ? parse_file(plain, &stored, err) : status;
     status = status == S24_OK ? parse_tensors(plain, &stored, err) : status;
+    status = status == S24_OK ? check_needs(plain, &stored, err) : status;
     status = status == S24_OK ? take_user_metadata(plain, &stored, err) : status;
     if (status != S24_OK) {
         free(header);
@@ -565,18 +609,18 @@ static s24_status read_checked(s24_source *source, uint64_t check, const s24_pla
                                s24_error *err)
 {
     const s24_plain *plain = s24_plain_of(source);
-    unsigned char *second = (unsigned char *)data + p->values_bytes;
+    unsigned char *to = data;
+    s24_status status = S24_OK;
     *damaged = false;
-    s24_status status = s24_input_read(source->in, p->values, data, p->values_bytes, err);
-    if (status == S24_OK && p->positions_bytes) {
-        status = s24_input_read(source->in, p->positions, second, p->positions_bytes, err);
+    for (int k = 0; k < S24_PLANES && status == S24_OK; to += p->plane[k++].bytes) {
+        status = p->plane[k].bytes ? s24_input_read(source->in, p->plane[k].at, to, p->plane[k].bytes, err) : S24_OK;
     }
     if (status == S24_ERR_DATA && plain->lenient) {
         *damaged = true;
         return S24_OK;
     }
     if (status == S24_OK) {
-        *damaged = s24_plain_check(plain, p->values, data, p->values_bytes + p->positions_bytes) != check;
+        *damaged = s24_plain_check(plain, p->plane[S24_VALUES].at, data, p->bytes) != check;
     }
     return status;
 }
@@ -590,7 +634,7 @@ s24_status s24_plain_read_panel(const s24_entry *entry, const s24_checks *checks
     const s24_plain_place p = s24_plain_panel_place(entry, &place);
     const s24_status status = read_checked(entry->source, checks->of_panel[panel], &p, planes, damaged, err);
     if (status == S24_OK && *damaged && !plain->lenient) {
-        return s24_fail_at(err, p.values, "rows %zu to %zu do not match their check: damaged" RECOVER, place.row,
+        return s24_fail_at(err, p.plane[S24_VALUES].at, "rows %zu to %zu do not match their check: damaged" RECOVER, place.row,
                            place.row + place.rows - 1);
     }
     return status;
@@ -602,10 +646,10 @@ s24_status s24_plain_read_carried(const s24_entry *entry, const s24_checks *chec
     const s24_plain *plain = s24_plain_of(entry->source);
     const uint64_t from = (uint64_t)panel * plain->panel_bytes, left = entry->bytes - from;
     *n = left < plain->panel_bytes ? (size_t)left : plain->panel_bytes;
-    const s24_plain_place p = {.values = entry->offset + from, .values_bytes = *n};
+    const s24_plain_place p = {.plane[S24_VALUES] = {entry->offset + from, *n}, .bytes = *n};
     const s24_status status = read_checked(entry->source, checks->of_panel[panel], &p, data, damaged, err);
     if (status == S24_OK && *damaged && !plain->lenient) {
-        return s24_fail_at(err, p.values, "bytes %llu to %llu do not match their check: damaged" RECOVER,
+        return s24_fail_at(err, p.plane[S24_VALUES].at, "bytes %llu to %llu do not match their check: damaged" RECOVER,
                            (unsigned long long)from, (unsigned long long)(from + *n - 1));
     }
     return status;

@@ -7,9 +7,10 @@
 
 static void writer_free(s24_plain_writer *w)
 {
-    s24_appender_free(&w->data);
-    s24_appender_free(&w->positions);
-    s24_spool_free(&w->waiting);
+    for (int k = 0; k < S24_PLANES; k++) {
+        s24_appender_free(&w->planes[k]);
+        s24_spool_free(&w->waiting[k]);
+    }
     s24_plain_free(&w->plain);
     free(w->checks);
     free(w);
@@ -34,8 +35,10 @@ s24_status s24_plain_writer_open(s24_plain_writer **writer, s24_plain *plain, s2
     w->plain = *plain;
     w->out = out;
     s24_plain_init(plain);
-    w->data.out = w->positions.out = out;
-    s24_spool_init(&w->waiting, out->io);
+    for (int k = 0; k < S24_PLANES; k++) {
+        w->planes[k].out = out;
+        s24_spool_init(&w->waiting[k], out->io);
+    }
     unsigned char head[S24_RECORD_BYTES];
     s24_status status = s24_plain_lay_out(&w->plain, err);
     status = status == S24_OK ? s24_output_write(out, 0, w->plain.header, w->plain.header_bytes, err) : status;
@@ -55,8 +58,11 @@ s24_status s24_plain_writer_begin(s24_plain_writer *w, const s24_entry *entry, s
 {
     free(w->checks);
     w->checks = s24_calloc((size_t)entry->checks_bytes, 1, err);
-    const s24_status status = w->checks ? s24_appender_move(&w->data, entry->offset, err) : S24_ERR_SYSTEM;
-    return status == S24_OK ? s24_appender_move(&w->positions, entry->positions, err) : status;
+    s24_status status = w->checks ? S24_OK : S24_ERR_SYSTEM;
+    for (int k = 0; k < S24_PLANES && status == S24_OK; k++) {
+        status = s24_appender_move(&w->planes[k], s24_plain_offset(entry, k), err);
+    }
+    return status;
 }
 
 uint64_t s24_plain_writer_check(const s24_plain_writer *w, const s24_entry *entry, size_t panel, const void *planes)
@@ -64,7 +70,7 @@ uint64_t s24_plain_writer_check(const s24_plain_writer *w, const s24_entry *entr
     const s24_panels panels = s24_plain_panels(&w->plain, entry);
     const s24_panel_place place = s24_panel_at(&panels, panel);
     const s24_plain_place p = s24_plain_panel_place(entry, &place);
-    return s24_plain_check(&w->plain, p.values, planes, p.values_bytes + p.positions_bytes);
+    return s24_plain_check(&w->plain, p.plane[S24_VALUES].at, planes, p.bytes);
 }
 
 s24_status s24_plain_writer_checker(const s24_plain_writer *w, const s24_entry *entry, size_t panel,
@@ -72,7 +78,8 @@ s24_status s24_plain_writer_checker(const s24_plain_writer *w, const s24_entry *
 {
     const s24_panels panels = s24_plain_panels(&w->plain, entry);
     const s24_panel_place place = s24_panel_at(&panels, panel);
-    return s24_plain_checker_begin(checker, &w->plain, s24_plain_panel_place(entry, &place).values, err);
+    const s24_plain_place p = s24_plain_panel_place(entry, &place);
+    return s24_plain_checker_begin(checker, &w->plain, p.plane[S24_VALUES].at, err);
 }
 
 s24_status s24_plain_writer_panel(s24_plain_writer *w, const s24_entry *entry, size_t panel, const void *planes,
@@ -81,14 +88,16 @@ s24_status s24_plain_writer_panel(s24_plain_writer *w, const s24_entry *entry, s
     const s24_panels panels = s24_plain_panels(&w->plain, entry);
     const s24_panel_place place = s24_panel_at(&panels, panel);
     const s24_plain_place p = s24_plain_panel_place(entry, &place);
-    const unsigned char *positions = (const unsigned char *)planes + p.values_bytes;
+    const unsigned char *piece = planes;
+    s24_status status = S24_OK;
     w->checks[panel] = check;
-    const s24_status status = s24_appender_add(&w->data, planes, p.values_bytes, err);
-    if (status != S24_OK) {
-        return status;
+    for (int k = 0; k < S24_PLANES && status == S24_OK; piece += p.plane[k++].bytes) {
+        if (p.plane[k].bytes) {
+            status = w->out->stream && k != S24_VALUES ? s24_spool_append(&w->waiting[k], piece, p.plane[k].bytes, err)
+                                                       : s24_appender_add(&w->planes[k], piece, p.plane[k].bytes, err);
+        }
     }
-    return w->out->stream ? s24_spool_append(&w->waiting, positions, p.positions_bytes, err)
-                          : s24_appender_add(&w->positions, positions, p.positions_bytes, err);
+    return status;
 }
 
 uint64_t s24_plain_writer_check_carried(const s24_plain_writer *w, const s24_entry *entry, size_t panel, const void *data,
@@ -101,31 +110,34 @@ s24_status s24_plain_writer_carried(s24_plain_writer *w, size_t panel, const voi
                                     s24_error *err)
 {
     w->checks[panel] = check;
-    return s24_appender_add(&w->data, data, n, err);
+    return s24_appender_add(&w->planes[S24_VALUES], data, n, err);
 }
 
-/* The positions that a stream has been waiting for. */
-static s24_status send_positions(s24_plain_writer *w, const s24_entry *entry, s24_error *err)
+/* A plane that a stream has been waiting for. */
+static s24_status send_plane(s24_plain_writer *w, const s24_entry *entry, int plane, s24_error *err)
 {
-    unsigned char *buffer = s24_alloc(COPY_BYTES, err);
-    s24_status status = buffer ? S24_OK : S24_ERR_SYSTEM;
-    for (uint64_t at = 0; at < w->waiting.length && status == S24_OK;) {
-        const uint64_t left = w->waiting.length - at;
+    s24_spool *waiting = &w->waiting[plane];
+    unsigned char *buffer = waiting->length ? s24_alloc(COPY_BYTES, err) : NULL;
+    s24_status status = buffer || !waiting->length ? S24_OK : S24_ERR_SYSTEM;
+    for (uint64_t at = 0; at < waiting->length && status == S24_OK;) {
+        const uint64_t left = waiting->length - at;
         const size_t n = left < COPY_BYTES ? (size_t)left : COPY_BYTES;
-        status = s24_spool_read(&w->waiting, at, buffer, n, err);
-        status = status == S24_OK ? s24_output_write(w->out, entry->positions + at, buffer, n, err) : status;
+        status = s24_spool_read(waiting, at, buffer, n, err);
+        status = status == S24_OK ? s24_output_write(w->out, s24_plain_offset(entry, plane) + at, buffer, n, err) : status;
         at += n;
     }
     free(buffer);
-    s24_spool_free(&w->waiting);
+    s24_spool_free(waiting);
     return status;
 }
 
 s24_status s24_plain_writer_end(s24_plain_writer *w, const s24_entry *entry, s24_error *err)
 {
-    s24_status status = s24_appender_flush(&w->data, err);
-    status = status == S24_OK ? s24_appender_flush(&w->positions, err) : status;
-    status = status == S24_OK && w->waiting.length ? send_positions(w, entry, err) : status;
+    s24_status status = S24_OK;
+    for (int k = 0; k < S24_PLANES && status == S24_OK; k++) {
+        status = s24_appender_flush(&w->planes[k], err);
+        status = status == S24_OK ? send_plane(w, entry, k, err) : status;
+    }
     if (status != S24_OK) {
         return status;
     }

@@ -386,6 +386,10 @@ s24_status s24_prepare(const s24_preparation *how, const s24_entry *e, s24_prepa
 
 s24_status s24_prepare_plan(const s24_preparation *how, s24_entry *e, s24_error *err)
 {
+    if (s24_must_prepare(how) && s24_dtype_scaled(S24_F32, e->stored) && !e->scaled) {
+        return s24_fail(err, S24_ERR_USAGE, "%s: %s%sis %s without scales, to which nothing can be fitted; leave it out with "
+                        "--exclude", e->in->name, e->name, *e->name ? ": " : "", s24_dtype_name(e->dtype));
+    }
     for (unsigned k = 0; k < S24_SECONDS; k++) {
         if (how->seconds->of[k]) {
             const s24_entry *const second = s24_seconds_find(how->seconds, (s24_second)k, e, NULL, err);

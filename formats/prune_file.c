@@ -34,6 +34,7 @@ typedef struct prune_job {
     prune_run *run;
     s24_entry *entry;
     const s24_entry *aux;      /* elements of the second input; NULL where the method takes none */
+    const s24_dtype_info *from; /* the elements' */
     size_t index;              /* in the target */
     s24_entry *planned;        /* there; NULL in a dry run */
     s24_prepared prepared;     /* where the run prepares: what is packed in place of the elements, */
@@ -54,7 +55,7 @@ typedef struct panel_result {
 
 /* What is on a desk; these are piece 0 themselves. */
 typedef struct prune_buffers {
-    unsigned char *dense, *aux, *scratch, *planes, *unpacked;
+    unsigned char *dense, *aux, *scratch, *planes, *unpacked, *kept;
     s24_window *window, *aux_window;
     const unsigned char *weights, *second; /* of the batch: in the buffers dense, aux, or in the windows */
     uint64_t zeros; /* of the batch's dense elements; counted in a dry run */
@@ -75,6 +76,7 @@ static s24_status take_desk(prune_job *job, unsigned slot, s24_error *err)
             .dense = s24_workspace_piece(w, slot, 1), .aux = s24_workspace_piece(w, slot, 2),
             .scratch = s24_workspace_piece(w, slot, 3), .planes = s24_workspace_piece(w, slot, 4),
             .unpacked = s24_workspace_piece(w, slot, 5), .results = s24_workspace_piece(w, slot, 6),
+            .kept = s24_workspace_piece(w, slot, 7),
             .window = s24_workspace_window(w, slot, 0), .aux_window = s24_workspace_window(w, slot, 1)};
     }
     return status;
@@ -82,7 +84,7 @@ static s24_status take_desk(prune_job *job, unsigned slot, s24_error *err)
 
 static void set_pieces(prune_job *job, bool transposed)
 {
-    const size_t elements = job->batches.elements, panels = job->batches.per_batch, from = job->pruner.from->bytes;
+    const size_t elements = job->batches.elements, panels = job->batches.per_batch, from = job->from->bytes;
     const size_t aux = job->aux ? job->pruner.aux->bytes : 0, widest = aux > from ? aux : from;
     job->pieces[0] = sizeof(prune_buffers);
     job->pieces[1] = elements * from;
@@ -91,6 +93,7 @@ static void set_pieces(prune_job *job, bool transposed)
     job->pieces[4] = panels * job->planes_bytes;
     job->pieces[5] = job->run->target->sink ? elements * job->pruner.to->bytes : 0;
     job->pieces[6] = panels * sizeof(panel_result);
+    job->pieces[7] = job->pruner.scaled ? 2 * job->batches.panels.groups_per_run * job->pruner.from->bytes : 0;
 }
 
 /* What the batch needs of those inputs that are streams, or of those that are not. */
@@ -145,7 +148,7 @@ static s24_status prune_one(prune_job *job, prune_buffers *b, size_t first, size
     const s24_panel_place place = s24_panel_at(&job->batches.panels, index);
     const size_t before = s24_batch_before(&job->batches, first, index), slot = index - first;
     unsigned char *planes = b->planes + slot * job->planes_bytes;
-    const size_t values_bytes = place.rows * 2 * place.groups * job->pruner.to->bytes;
+    const s24_plain_place p = s24_plain_panel_place(job->entry, &place);
     const s24_plain_writer *writer = job->run->target->writer;
     s24_plain_checker checker;
     if (writer && s24_plain_writer_checker(writer, job->planned, index, &checker, err) != S24_OK) {
@@ -154,10 +157,12 @@ static s24_status prune_one(prune_job *job, prune_buffers *b, size_t first, size
     const s24_panel panel = {
         .rows = place.rows,
         .cols = s24_place_cols(&place, job->entry->pruned->geometry.cols),
-        .dense = b->weights + before * job->pruner.from->bytes,
+        .dense = b->weights + before * job->from->bytes,
         .aux = job->aux ? b->second + before * job->pruner.aux->bytes : NULL,
         .values = planes,
-        .positions = planes + values_bytes,
+        .positions = s24_plain_plane(&p, planes, S24_POSITIONS),
+        .scales = s24_plain_plane(&p, planes, S24_SCALES),
+        .scratch = b->kept,
         .tap = writer ? &checker.tap : NULL,
     };
     s24_fault fault;
@@ -177,7 +182,7 @@ static s24_status prune_one(prune_job *job, prune_buffers *b, size_t first, size
     }
     if (job->run->target->sink) {
         unsigned char *to = b->unpacked + before * job->unpacker.to->bytes;
-        s24_unpack_panel(&job->unpacker, panel.rows, panel.cols, panel.values, panel.positions, to, &fault);
+        s24_unpack_panel(&job->unpacker, panel.rows, panel.cols, panel.values, panel.positions, NULL, to, &fault);
     }
     return S24_OK;
 }
@@ -222,7 +227,7 @@ static s24_status stage_work(void *ctx, unsigned slot, size_t batch, s24_error *
     s24_batch_at(&job->batches, batch, &first, &count);
     s24_status status = read_batch(job, b, batch, false, err);
     if (status == S24_OK && !job->run->request->output) {
-        b->zeros = s24_count_zeros(job->pruner.from, job->run->io->isa, b->weights, batch_elements(job, batch));
+        b->zeros = s24_count_zeros(job->from, job->run->io->isa, b->weights, batch_elements(job, batch));
     }
     for (size_t i = first; i < first + count && status == S24_OK; i++) {
         status = prune_one(job, b, first, i, err);
@@ -248,7 +253,7 @@ static s24_status stage_commit(void *ctx, unsigned slot, size_t batch, s24_error
         s24_sums_add(&job->total, &b->results[i].sums);
     }
     job->zeros += b->zeros;
-    run->done += batch_elements(job, batch) * job->pruner.from->bytes;
+    run->done += batch_elements(job, batch) * job->from->bytes;
     if (run->io->progress) {
         run->io->progress(run->io->user, run->done, run->all);
     }
@@ -372,6 +377,8 @@ static s24_status plan_entry(void *ctx, const s24_entry *e, s24_contents *plan, 
     copy->big_endian = e->big_endian;
     copy->packed = e->packed && (!dense || run->format->unfit);
     copy->stored = e->stored;
+    copy->scaled = e->scaled;
+    copy->scale_group = e->scale_group;
     copy->axis = e->axis;
     copy->pruned = copy->packed ? e->pruned : NULL;
     if (copy->pruned) {
@@ -393,7 +400,7 @@ static s24_status prune_job_init(prune_job *job, prune_run *run, const s24_task 
 {
     s24_entry *e = task->entry;
     const s24_isa isa = run->io->isa;
-    *job = (prune_job){.run = run, .entry = e, .index = task->planned,
+    *job = (prune_job){.run = run, .entry = e, .from = s24_info(e->dtype), .index = task->planned,
                        .planned = s24_target_entry(run->target, task->planned)};
     const s24_second elements = s24_seconds_given(&run->seconds, run->prepares ? 0 : S24_ELEMENTS);
     if (elements != S24_SECONDS && !(job->aux = s24_seconds_find(&run->seconds, elements, e, NULL, err))) {
@@ -407,14 +414,16 @@ static s24_status prune_job_init(prune_job *job, prune_run *run, const s24_task 
     if (run->prepares) {
         job->pruner = s24_pruner_of(&s24_methods[S24_METHOD_MAGNITUDE], job->prepared.dtype, e->stored, S24_F64, false, isa);
         job->measurer = s24_measurer_of(e->dtype, e->stored, isa);
+        job->measurer.scale_group = e->scale_group;
     } else {
         job->pruner = s24_pruner_of(run->method, e->dtype, e->stored, job->aux ? job->aux->dtype : S24_F64,
                                     run->request->allow_nonfinite, isa);
     }
+    job->pruner.scale_group = e->scale_group;
     job->unpacker = s24_unpacker_of(e->stored, e->stored, isa);
     job->batches = batches_of(run, e, transposed);
     /* NOLINTNEXTLINE(clang-analyzer-core.NullDereference): as for every dtype */
-    job->planes_bytes = s24_batch_planes_bytes(&job->batches, job->pruner.to->bytes);
+    job->planes_bytes = s24_plain_panel_bytes(e, &job->batches.panels);
     set_pieces(job, transposed);
     status = run->prepares ? S24_OK : s24_source_hold(e, e->axis, err); /* a prepared one is held already */
     return status == S24_OK && job->aux ? s24_source_hold(job->aux, e->axis, err) : status;
@@ -548,12 +557,28 @@ static s24_status check_seconds(const prune_run *run, s24_error *err)
     return S24_OK;
 }
 
+/* Scales need a .s24: before anything is written. */
+static s24_status check_scales(const prune_run *run, s24_error *err)
+{
+    const s24_prune_request *q = run->request;
+    const s24_contents *c = &run->source->contents;
+    const bool dense = q->to && strcmp(q->to, "s24") != 0;
+    for (size_t i = 0; i < c->count && dense && q->output; i++) {
+        if (c->entries[i].packed && c->entries[i].scaled) {
+            return s24_fail(err, S24_ERR_USAGE, "%s: a dense file has no place for the scales of %s; write a .s24, and s24 "
+                            "decompress gives it back as floats", run->source->in->name, s24_dtype_name(c->entries[i].stored));
+        }
+    }
+    return S24_OK;
+}
+
 /* Which tensors, of which files. */
 static s24_status choose(prune_run *run, s24_error *err)
 {
     const s24_prune_request *q = run->request;
-    s24_status status = s24_select(run->source, &q->selection, q->dtype, err);
+    s24_status status = s24_select(run->source, &q->selection, q->dtype, q->scale_group, err);
     s24_fail_prefix(err, status, "%s: ", run->source->in->name);
+    status = status == S24_OK ? check_scales(run, err) : status;
     status = status == S24_OK ? take_share(run, err) : status;
     status = status == S24_OK ? count_selected(run, err) : status;
     return status == S24_OK ? check_seconds(run, err) : status;

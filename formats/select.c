@@ -52,14 +52,19 @@ static int rule_axis(const s24_selection *selection, const char *name, bool *giv
     return axis;
 }
 
-static s24_status take(s24_entry *e, int axis, bool given, s24_dtype stored, s24_error *err)
+static s24_status take(s24_entry *e, int axis, bool given, s24_dtype stored, size_t scale_group, s24_error *err)
 {
     e->stored = stored == S24_SAME ? e->dtype : stored;
-    if (!s24_dtype_convertible(e->dtype, e->stored)) {
-        return s24_fail(err, S24_ERR_USAGE, "%s cannot be stored as %s without scales; leave --dtype out or choose a "
-                        "wider one", s24_dtype_name(e->dtype), s24_dtype_name(e->stored));
+    e->scaled = s24_dtype_scaled(e->dtype, e->stored);
+    e->scale_group = e->scaled ? scale_group : 0;
+    if (!e->scaled && !s24_dtype_convertible(e->dtype, e->stored)) {
+        return s24_fail(err, S24_ERR_USAGE, "%s cannot be stored as %s; leave --dtype out or choose a wider one",
+                        s24_dtype_name(e->dtype), s24_dtype_name(e->stored));
     }
-    const s24_status status = s24_entry_pack(e, axis, err);
+    s24_status status = s24_entry_pack(e, axis, err);
+    if (status == S24_OK && e->scaled) {
+        status = s24_scales_check(&e->pruned->geometry, scale_group, S24_PANEL_GROUPS, err);
+    }
     if (status != S24_OK || (e->rank < 3 && !given)) {
         return status;
     }
@@ -94,7 +99,8 @@ bool s24_selects_by_name(const s24_selection *selection, const char *name)
     return first_match(selection->include, selection->include_count, name) != NULL;
 }
 
-static s24_status select_one(s24_entry *e, bool whole_model, const s24_selection *s, s24_dtype stored, s24_error *err)
+static s24_status select_one(s24_entry *e, bool whole_model, const s24_selection *s, s24_dtype stored, size_t scale_group,
+                             s24_error *err)
 {
     bool given;
     s24_status status;
@@ -112,7 +118,7 @@ static s24_status select_one(s24_entry *e, bool whole_model, const s24_selection
     if (!wanted && left_out(e, axis, err, &status)) {
         return status;
     }
-    return take(e, axis, given, stored, err);
+    return take(e, axis, given, stored, scale_group, err);
 }
 
 static bool matches_any(const s24_contents *contents, const char *glob)
@@ -152,14 +158,15 @@ static s24_status check_globs(const s24_source *source, const s24_selection *s, 
     return S24_OK;
 }
 
-s24_status s24_select(s24_source *source, const s24_selection *selection, s24_dtype stored, s24_error *err)
+s24_status s24_select(s24_source *source, const s24_selection *selection, s24_dtype stored, size_t scale_group,
+                      s24_error *err)
 {
     s24_contents *contents = &source->contents;
     const bool whole_model = s24_source_is_model(source);
     s24_status status = check_globs(source, selection, err);
     for (size_t i = 0; i < contents->count && status == S24_OK; i++) {
         s24_entry *e = &contents->entries[i];
-        status = select_one(e, whole_model, selection, stored, err);
+        status = select_one(e, whole_model, selection, stored, scale_group, err);
         if (status != S24_OK && *e->name) {
             s24_fail_prefix(err, status, "%s: ", e->name);
         }

@@ -10,7 +10,8 @@
  * its shape. S24_ERR_USAGE: an axis that a selected tensor does not have, a glob of --include that matches nothing, a
  * dtype that cannot be.
  */
-s24_status s24_select(s24_source *source, const s24_selection *selection, s24_dtype stored, s24_error *err);
+s24_status s24_select(s24_source *source, const s24_selection *selection, s24_dtype stored, size_t scale_group,
+                      s24_error *err);
 
 /* Whether --include names the tensor. */
 bool s24_selects_by_name(const s24_selection *selection, const char *name);

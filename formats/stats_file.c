@@ -92,7 +92,8 @@ static s24_status measure_one(measure_job *job, measure_buffers *b, size_t first
         .cols = s24_place_cols(&place, job->batches.cols),
         .dense = b->dense + s24_batch_before(&job->batches, first, index) * from->bytes,
         .values = b->planes,
-        .positions = b->planes + p.values_bytes,
+        .positions = s24_plain_plane(&p, b->planes, S24_POSITIONS),
+        .scales = s24_plain_plane(&p, b->planes, S24_SCALES),
     };
     if (!s24_measure_panel(&job->measurer, &panel, &b->sums[index - first], &fault)) {
         status = s24_fault_report(&fault, &place, job->entry->rank, job->entry->shape, job->entry->axis, "", err);
@@ -172,10 +173,11 @@ static s24_status measure_job_init(measure_job *job, s24_error *err)
     }
     job->batches = batches_of(e, job->dense);
     job->measurer = s24_measurer_of(job->dense->dtype, e->stored, job->run->io->isa);
+    job->measurer.scale_group = e->scale_group;
     const size_t bytes = job->batches.elements * s24_info(job->dense->dtype)->bytes;
     job->pieces[0] = sizeof(measure_buffers);
     job->pieces[1] = job->pieces[2] = bytes;
-    job->pieces[3] = s24_batch_planes_bytes(&job->batches, s24_info(e->stored)->bytes);
+    job->pieces[3] = s24_plain_panel_bytes(e, &job->batches.panels);
     job->pieces[4] = job->batches.per_batch * sizeof(s24_sums);
     s24_status status = s24_source_hold(job->dense, e->axis, err);
     if (status == S24_OK) {
@@ -283,7 +285,7 @@ static s24_status inspect(s24_source *source, const s24_stats_request *q, s24_re
 {
     s24_status status = S24_OK;
     if (source->format != &s24_format_s24) {
-        status = s24_select(source, &q->selection, S24_SAME, err);
+        status = s24_select(source, &q->selection, S24_SAME, 0, err);
         s24_fail_prefix(err, status, "%s: ", source->in->name);
     }
     status = status == S24_OK ? s24_report_fill(report, q->input, source, NULL, err) : status;

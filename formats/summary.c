@@ -35,10 +35,9 @@ static const char *file_name(const s24_entry *e)
 static s24_status fill_tensor(s24_report_tensor *t, const s24_entry *e, const char *method, s24_error *err)
 {
     const bool packed = e->packed;
-    const uint64_t values = packed ? e->pruned->geometry.values_bytes + (uint64_t)e->pruned->geometry.positions_bytes : 0;
     *t = (s24_report_tensor){.dtype = e->dtype, .stored = packed ? e->stored : e->dtype, .rank = e->rank,
                              .axis = packed ? e->axis : -1, .status = S24_TENSOR_DENSE, .bytes_dense = e->bytes};
-    t->bytes_stored = packed ? values : e->bytes;
+    t->bytes_stored = s24_plain_stored_bytes(e);
     t->layout = e->layout ? e->layout->name : NULL;
     if (packed) {
         t->metrics = s24_metrics_from_sums(&e->pruned->sums);

@@ -80,7 +80,6 @@ static s24_status pruned_work(void *ctx, unsigned slot, size_t index, s24_error 
         return status;
     }
     const s24_panel_place place = s24_panel_at(&job->panels, index);
-    const s24_plain_place p = s24_plain_panel_place(job->entry, &place);
     panel_result *r = s24_workspace_piece(&job->run->workspace, slot, RESULT);
     unsigned char *planes = s24_workspace_piece(&job->run->workspace, slot, DATA);
     *r = (panel_result){.fault.kind = S24_FAULT_NONE};
@@ -91,8 +90,9 @@ static s24_status pruned_work(void *ctx, unsigned slot, size_t index, s24_error 
     if (r->damaged) {
         snprintf(r->message, sizeof r->message, "rows %zu to %zu do not match their check: damaged", place.row,
                  place.row + place.rows - 1);
-    } else if (!s24_plain_canonical(job->entry, &place, planes, planes + p.values_bytes, &r->fault)) {
-        snprintf(r->message, sizeof r->message, "positions or padding are not as they must be");
+    } else if (!s24_plain_canonical(job->entry, &place, planes, &r->fault)) {
+        snprintf(r->message, sizeof r->message, r->fault.kind == S24_FAULT_SCALE
+                 ? "a scale is not finite and above 0" : "positions or padding are not as they must be");
     }
     return S24_OK;
 }
@@ -180,8 +180,7 @@ static s24_status open_tensor(void *ctx, size_t number, s24_series *series, s24_
     }
     if (e->packed) {
         job->panels = s24_plain_panels(plain, e);
-        const s24_batches one = s24_batches_of(&job->panels, e->pruned->geometry.cols, 1, false);
-        job->pieces[DATA] = s24_batch_planes_bytes(&one, s24_info(e->stored)->bytes);
+        job->pieces[DATA] = s24_plain_panel_bytes(e, &job->panels);
     } else {
         job->pieces[DATA] = plain->panel_bytes;
     }
@@ -253,7 +252,7 @@ static s24_status verify_model(verify_run *run, s24_error *err)
     const s24_verify_request *q = run->request;
     s24_contents *c = &run->source->contents;
     size_t selected = 0;
-    s24_status status = s24_select(run->source, &q->selection, S24_SAME, err);
+    s24_status status = s24_select(run->source, &q->selection, S24_SAME, 0, err);
     s24_fail_prefix(err, status, "%s: ", run->source->in->name);
     for (size_t i = 0; i < c->count; i++) {
         selected += c->entries[i].packed;

@@ -9,7 +9,7 @@
 #include "threads.h"
 #include "window.h"
 
-#define S24_PIECES 7
+#define S24_PIECES 8
 #define S24_WINDOWS 2
 
 typedef struct s24_desk {

@@ -59,6 +59,18 @@ bool s24_dtype_convertible(s24_dtype from, s24_dtype to)
     return from == to || s24_info(to)->bits > 8;
 }
 
+bool s24_dtype_restorable(s24_dtype stored, bool scaled, s24_dtype source, s24_dtype to)
+{
+    return s24_dtype_prunable(to) && (to == source || (s24_dtype_convertible(stored, to) &&
+                                                       !(scaled && s24_info(to)->bits == 8)));
+}
+
+bool s24_dtype_scaled(s24_dtype from, s24_dtype to)
+{
+    return s24_dtype_prunable(from) && s24_dtype_prunable(to) && from != to && s24_info(from)->kind != S24_KIND_INT &&
+           s24_info(to)->bits == 8;
+}
+
 static double f64_from_bits(uint64_t bits)
 {
     double x;

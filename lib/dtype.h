@@ -62,6 +62,12 @@ static inline const s24_dtype_info *s24_info(s24_dtype dtype)
 /* Whether s24_dtype_convert does `from` -> `to`. */
 bool s24_dtype_convertible(s24_dtype from, s24_dtype to);
 
+/*
+ * Whether values stored as `stored`, with scales or without, are given back as `to`: of the source dtype they came, and so
+ * they go back; to others as s24_dtype_convert does it, and what has scales to more than 8 bits.
+ */
+bool s24_dtype_restorable(s24_dtype stored, bool scaled, s24_dtype source, s24_dtype to);
+
 /* The bits of element i of an array of `bytes`-wide elements, and the reverse. The array may be unaligned. */
 static inline uint64_t s24_load(const void *array, unsigned bytes, size_t i)
 {

@@ -8,6 +8,7 @@
 #include <math.h>
 
 #include "error.h"
+#include "scale.h"
 
 /* ---------------------------------------------------------------- geometry of panels */
 
@@ -108,17 +109,24 @@ typedef struct counts {
     uint64_t nonfinite_kept, nonfinite_pruned;
 } counts;
 
-static void add_kept(const s24_dtype_info *from, const s24_dtype_info *to, uint64_t bits, uint64_t stored, size_t lane,
-                     s24_lanes *lanes, counts *n)
+/* What was stored of a group: the values, and whether they are of a type that knows no -0.0. */
+typedef struct stored {
+    double v[2];
+    bool unsigned_zero;
+} stored;
+
+static void add_kept(const s24_dtype_info *from, uint64_t bits, const stored *kept, size_t i, size_t lane, s24_lanes *lanes,
+                     counts *n)
 {
-    lanes->kept_zeros += s24_key(to, stored) == 0;
+    lanes->kept_zeros += kept->v[i] == 0;
+    lanes->negative_zeros += kept->unsigned_zero && s24_key(from, bits) == 0 && bits != 0;
     if (s24_key(from, bits) >= from->nonfinite_key) {
         n->nonfinite_kept++;
         return;
     }
     const double w = fabs(s24_decode(from, bits));
     /* 0 where pruning just stored w; but what is measured may be another tensor's, or a solver's, values. */
-    const double error = fabs(s24_decode(from, bits) - s24_decode(to, stored));
+    const double error = fabs(s24_decode(from, bits) - kept->v[i]);
     lanes->kept_abs[lane] += w;
     lanes->kept_sq[lane] += w * w;
     lanes->quant_abs[lane] += error;
@@ -141,14 +149,14 @@ static void add_pruned(const s24_dtype_info *from, uint64_t bits, size_t lane, s
 }
 
 /* Adds group g of a row: its elements, which two are kept, and what was stored of those. */
-static void add_group(const s24_dtype_info *from, const s24_dtype_info *to, const group *q, size_t g, unsigned nibble,
-                      const uint64_t stored[2], s24_lanes *lanes, counts *n)
+static void add_group(const s24_dtype_info *from, const group *q, size_t g, unsigned nibble, const stored *values,
+                      s24_lanes *lanes, counts *n)
 {
     size_t kept = 0, pruned = 0;
     bool broken = false;
     for (unsigned i = 0; i < q->count; i++) {
         if (i == (nibble & 3) || i == nibble >> 2) {
-            add_kept(from, to, q->bits[i], stored[kept], (2 * g + kept) % S24_LANES, lanes, n);
+            add_kept(from, q->bits[i], values, kept, (2 * g + kept) % S24_LANES, lanes, n);
             kept++;
         } else {
             add_pruned(from, q->bits[i], (2 * g + pruned) % S24_LANES, lanes, n);
@@ -191,9 +199,10 @@ static s24_sums fold_lanes(const s24_lanes *lanes, const counts *n, size_t rows,
 s24_pruner s24_pruner_of(const s24_method *method, s24_dtype from, s24_dtype to, s24_dtype aux, bool allow_nonfinite,
                          s24_isa isa)
 {
+    const bool scaled = s24_dtype_scaled(from, to);
     return (s24_pruner){.from = s24_info(from), .to = s24_info(to), .aux = method->takes ? s24_info(aux) : NULL,
-                        .method = method, .allow_nonfinite = allow_nonfinite,
-                        .kernel = method->score ? NULL : s24_find_prune_kernel(isa, from, to)};
+                        .method = method, .allow_nonfinite = allow_nonfinite && !scaled, .scaled = scaled,
+                        .kernel = method->score ? NULL : s24_find_prune_kernel(isa, from, scaled ? from : to)};
 }
 
 static bool set_fault(s24_fault *fault, s24_fault_kind kind, size_t col, double value)
@@ -234,7 +243,8 @@ static bool group_keys(const s24_pruner *p, const group *q, const void *aux, siz
 static bool prune_group(const s24_pruner *p, const group *q, const void *aux, size_t g, void *values,
                         uint8_t *positions, s24_lanes *lanes, counts *n, s24_fault *fault)
 {
-    uint64_t key[4], stored[2];
+    uint64_t key[4];
+    stored kept = {.unsigned_zero = false};
     if (!group_keys(p, q, aux, g, key, fault)) {
         return false;
     }
@@ -242,17 +252,18 @@ static bool prune_group(const s24_pruner *p, const group *q, const void *aux, si
     for (unsigned i = 0; i < 2; i++) {
         const unsigned position = i ? nibble >> 2 : nibble & 3;
         bool overflow = false;
-        stored[i] = q->bits[position];
+        uint64_t bits = q->bits[position];
         if (p->from != p->to) {
-            stored[i] = s24_encode(p->to, s24_decode(p->from, q->bits[position]), &overflow);
+            bits = s24_encode(p->to, s24_decode(p->from, bits), &overflow);
         }
         if (overflow) {
             return set_fault(fault, S24_FAULT_RANGE, 4 * g + position, s24_decode(p->from, q->bits[position]));
         }
-        s24_store(values, p->to->bytes, 2 * g + i, stored[i]);
+        s24_store(values, p->to->bytes, 2 * g + i, bits);
+        kept.v[i] = s24_decode(p->to, bits);
     }
     nibble_set(positions, g, nibble);
-    add_group(p->from, p->to, q, g, nibble, stored, lanes, n);
+    add_group(p->from, q, g, nibble, &kept, lanes, n);
     return true;
 }
 
@@ -263,6 +274,11 @@ static const void *row_of(const void *base, size_t row, size_t elements, unsigne
 
 /* Groups that are pruned before the tap is told: a multiple of eight, and not so many that their values leave the cache. */
 #define PIECE_GROUPS 4096
+
+static size_t groups_of(size_t cols)
+{
+    return (cols + 3) / 4;
+}
 
 /* Tells the tap of values up to `end`, a byte, when there is a piece of them or no more to come. */
 static void tell_values(const s24_panel *panel, size_t end, size_t least, size_t *told)
@@ -283,7 +299,7 @@ static bool prune_rows(const s24_pruner *p, s24_prune_kernel *kernel, const s24_
     const bool joined = panel->cols % 16 == 0;
     const size_t rows = joined ? 1 : panel->rows;
     const size_t cols = joined ? panel->rows * panel->cols : panel->cols;
-    const size_t groups = (cols + 3) / 4, in = p->from->bytes, out = p->to->bytes;
+    const size_t groups = groups_of(cols), in = p->from->bytes, out = p->to->bytes;
     size_t told = 0;
     for (size_t r = 0; r < rows; r++) {
         const unsigned char *src = row_of(panel->dense, r, cols, p->from->bytes);
@@ -308,6 +324,78 @@ static bool prune_rows(const s24_pruner *p, s24_prune_kernel *kernel, const s24_
     return true;
 }
 
+/* ---------------------------------------------------------------- pruning to a dtype with scales */
+
+static void *scales_of(const s24_panel *panel, size_t scale_group, size_t row)
+{
+    return (unsigned char *)panel->scales + row * s24_row_scales(panel->cols, scale_group) * sizeof(float);
+}
+
+/* Which element value i of a row is. */
+static s24_fault scale_fault(size_t row, const uint8_t *positions, size_t i, double value)
+{
+    const unsigned nibble = nibble_get(positions, i / 2);
+    return (s24_fault){.kind = S24_FAULT_SCALE_RANGE, .row = row, .value = value,
+                       .col = i / 2 * 4 + (i % 2 ? nibble >> 2 : nibble & 3)};
+}
+
+/* The kept values of a row are in the scratch as they were: finds their scales and stores them. */
+static bool quantize_row(const s24_pruner *p, const s24_panel *panel, size_t r, s24_lanes *lanes, s24_fault *fault)
+{
+    const size_t count = 2 * groups_of(panel->cols), real = panel->cols - s24_pruned_per_row(panel->cols);
+    const size_t step = p->scale_group ? p->scale_group / 2 : count, in = p->from->bytes, out = p->to->bytes;
+    unsigned char *values = (unsigned char *)panel->values + r * count * out, *scales = scales_of(panel, p->scale_group, r);
+    for (size_t begin = 0; begin < count; begin += step, scales += sizeof(float)) {
+        const unsigned char *src = (const unsigned char *)panel->scratch + begin * in;
+        const size_t n = min_size(step, count - begin);
+        size_t at;
+        float scale;
+        if (!s24_quantize(p, src, n, min_size(n, real - begin), values + begin * out, &scale, lanes, &at)) {
+            *fault = scale_fault(r, panel->positions + r * ((groups_of(panel->cols) + 1) / 2), begin + at,
+                                 s24_decode(p->from, s24_load(src, p->from->bytes, at)));
+            return false;
+        }
+        memcpy(scales, &scale, sizeof scale);
+    }
+    return true;
+}
+
+/*
+ * Row by row: pruned as it is, to the scratch, then quantized from there. What the one adds to the lanes and what the other
+ * does are apart, but for the zeros, which are those of the stored values.
+ */
+static bool prune_scaled(const s24_pruner *p, s24_prune_kernel *kernel, const s24_panel *panel, s24_lanes *lanes, counts *n,
+                         s24_fault *fault)
+{
+    const size_t groups = groups_of(panel->cols), row_bytes = 2 * groups * p->to->bytes;
+    s24_pruner as_it_is = *p;
+    size_t told = 0;
+    as_it_is.to = p->from;
+    for (size_t r = 0; r < panel->rows && !lanes->redo; r++) {
+        const s24_panel row = {
+            .rows = 1, .cols = panel->cols, .values = panel->scratch,
+            .dense = row_of(panel->dense, r, panel->cols, p->from->bytes),
+            .aux = p->aux ? row_of(panel->aux, r, panel->cols, p->aux->bytes) : NULL,
+            .positions = panel->positions + r * ((groups + 1) / 2),
+        };
+        const uint64_t zeros = lanes->kept_zeros;
+        if (!prune_rows(&as_it_is, kernel, &row, lanes, n, fault)) {
+            fault->row = r;
+            fault->kind = fault->kind == S24_FAULT_NONFINITE ? S24_FAULT_UNSCALED : fault->kind;
+            return false;
+        }
+        lanes->kept_zeros = zeros;
+        if (!lanes->redo && !quantize_row(p, panel, r, lanes, fault)) {
+            return false;
+        }
+        tell_values(panel, (r + 1) * row_bytes, PIECE_GROUPS * 2 * p->to->bytes, &told);
+    }
+    tell_values(panel, panel->rows * row_bytes, 1, &told);
+    return true;
+}
+
+/* ---------------------------------------------------------------- pruning a panel */
+
 /* The same, and the tap told from the beginning to the end. */
 static bool prune_and_tell(const s24_pruner *p, s24_prune_kernel *kernel, const s24_panel *panel, s24_lanes *lanes,
                            counts *n, s24_fault *fault)
@@ -317,9 +405,12 @@ static bool prune_and_tell(const s24_pruner *p, s24_prune_kernel *kernel, const 
     if (tap) {
         tap->start(tap->ctx);
     }
-    const bool ok = prune_rows(p, kernel, panel, lanes, n, fault);
+    const bool ok = (p->scaled ? prune_scaled : prune_rows)(p, kernel, panel, lanes, n, fault);
     if (ok && tap) {
-        tap->add(tap->ctx, panel->positions, panel->rows * (((panel->cols + 3) / 4 + 1) / 2));
+        tap->add(tap->ctx, panel->positions, panel->rows * ((groups_of(panel->cols) + 1) / 2));
+    }
+    if (ok && tap && p->scaled) {
+        tap->add(tap->ctx, panel->scales, panel->rows * s24_row_scales(panel->cols, p->scale_group) * sizeof(float));
     }
     return ok;
 }
@@ -347,15 +438,26 @@ s24_measurer s24_measurer_of(s24_dtype from, s24_dtype to, s24_isa isa)
     return (s24_measurer){.from = s24_info(from), .to = s24_info(to), .kernel = s24_find_measure_kernel(isa, from, to)};
 }
 
+/* The scale of group g of a row whose scales these are; 1 where there are none. */
+static double scale_of(const void *scales, size_t scale_group, size_t g)
+{
+    return scales ? (double)s24_load_scale(scales, scale_group ? 4 * g / scale_group : 0) : 1;
+}
+
 /* Group g of a row; false: its positions are invalid. */
 static bool measure_group(const s24_measurer *m, const void *src, size_t cols, size_t g, const void *values,
-                          const uint8_t *positions, s24_lanes *lanes, counts *n)
+                          const uint8_t *positions, const void *scales, s24_lanes *lanes, counts *n)
 {
     const group q = load_group(m->from, src, cols, g);
     const unsigned nibble = nibble_get(positions, g), bytes = m->to->bytes;
-    const uint64_t stored[2] = {s24_load(values, bytes, 2 * g), s24_load(values, bytes, 2 * g + 1)};
+    const double scale = scale_of(scales, m->scale_group, g);
+    const stored kept = {
+        .v = {s24_decode(m->to, s24_load(values, bytes, 2 * g)) * scale,
+              s24_decode(m->to, s24_load(values, bytes, 2 * g + 1)) * scale},
+        .unsigned_zero = scales && m->to->kind == S24_KIND_INT,
+    };
     if (nibble_valid(nibble)) {
-        add_group(m->from, m->to, &q, g, nibble, stored, lanes, n);
+        add_group(m->from, &q, g, nibble, &kept, lanes, n);
         return true;
     }
     return false;
@@ -365,17 +467,18 @@ static bool measure_group(const s24_measurer *m, const void *src, size_t cols, s
 static bool measure_rows(const s24_measurer *m, s24_measure_kernel *kernel, const s24_panel *panel, s24_lanes *lanes,
                          counts *n, s24_fault *fault)
 {
-    const bool joined = panel->cols % 16 == 0;
+    const bool joined = panel->cols % 16 == 0 && !panel->scales;
     const size_t rows = joined ? 1 : panel->rows;
     const size_t cols = joined ? panel->rows * panel->cols : panel->cols;
-    const size_t groups = (cols + 3) / 4;
+    const size_t groups = groups_of(cols);
     for (size_t r = 0; r < rows; r++) {
         const void *src = row_of(panel->dense, r, cols, m->from->bytes);
         const void *values = row_of(panel->values, r, 2 * groups, m->to->bytes);
+        const void *scales = panel->scales ? scales_of(panel, m->scale_group, r) : NULL;
         const uint8_t *positions = panel->positions + r * ((groups + 1) / 2);
         size_t g = kernel ? kernel(src, cols / 4, values, positions, lanes) : 0;
         for (; g < groups; g++) {
-            if (!measure_group(m, src, cols, g, values, positions, lanes, n)) {
+            if (!measure_group(m, src, cols, g, values, positions, scales, lanes, n)) {
                 *fault = (s24_fault){.kind = S24_FAULT_POSITIONS, .row = joined ? 4 * g / panel->cols : r,
                                      .col = joined ? 4 * g % panel->cols : 4 * g};
                 return false;
@@ -390,7 +493,8 @@ bool s24_measure_panel(const s24_measurer *measurer, const s24_panel *panel, s24
     s24_lanes lanes = {0};
     counts n = {0};
     *fault = (s24_fault){.kind = S24_FAULT_NONE};
-    bool ok = measure_rows(measurer, measurer->kernel, panel, &lanes, &n, fault);
+    bool ok = !panel->scales || s24_scales_valid(panel->scales, panel->rows, panel->cols, measurer->scale_group, fault);
+    ok = ok && measure_rows(measurer, panel->scales ? NULL : measurer->kernel, panel, &lanes, &n, fault);
     if (ok && lanes.redo) {
         lanes = (s24_lanes){0};
         n = (counts){0};
@@ -469,8 +573,8 @@ s24_unpacker s24_unpacker_of(s24_dtype from, s24_dtype to, s24_isa isa)
     return (s24_unpacker){.from = s24_info(from), .to = s24_info(to), .kernel = s24_find_unpack_kernel(isa, from, to)};
 }
 
-static bool unpack_group(const s24_unpacker *u, const void *values, unsigned nibble, size_t g, unsigned count,
-                         void *dst, s24_fault *fault)
+static bool unpack_group(const s24_unpacker *u, const void *values, unsigned nibble, const void *scales, size_t g,
+                         unsigned count, void *dst, s24_fault *fault)
 {
     if (!nibble_valid(nibble)) {
         return set_fault(fault, S24_FAULT_POSITIONS, 4 * g, 0);
@@ -481,7 +585,7 @@ static bool unpack_group(const s24_unpacker *u, const void *values, unsigned nib
         bool overflow = false;
         dense[position] = s24_load(values, u->from->bytes, 2 * g + i);
         if (u->from != u->to) {
-            const double x = s24_decode(u->from, dense[position]);
+            const double x = s24_decode(u->from, dense[position]) * scale_of(scales, u->scale_group, g);
             dense[position] = s24_encode(u->to, x, &overflow);
             if (overflow) {
                 return set_fault(fault, S24_FAULT_RANGE, 4 * g + position, x);
@@ -495,20 +599,25 @@ static bool unpack_group(const s24_unpacker *u, const void *values, unsigned nib
 }
 
 bool s24_unpack_panel(const s24_unpacker *u, size_t rows, size_t cols, const void *values, const uint8_t *positions,
-                      void *dst, s24_fault *fault)
+                      const void *scales, void *dst, s24_fault *fault)
 {
-    const bool joined = cols % 8 == 0; /* whole bytes of positions: rows lie behind one another in every plane */
+    /* Whole bytes of positions: rows lie behind one another in every plane. */
+    const bool joined = cols % 8 == 0 && !scales;
     const size_t run_cols = joined ? rows * cols : cols;
-    const size_t groups = (run_cols + 3) / 4;
+    const size_t groups = groups_of(run_cols), row_scales = s24_row_scales(cols, u->scale_group);
     *fault = (s24_fault){.kind = S24_FAULT_NONE};
+    if (scales && !s24_scales_valid(scales, rows, cols, u->scale_group, fault)) {
+        return false;
+    }
     for (size_t r = 0; r < (joined ? 1 : rows); r++) {
         const void *row_values = row_of(values, r, 2 * groups, u->from->bytes);
         const uint8_t *row_positions = positions + r * ((groups + 1) / 2);
+        const void *row_scale = scales ? (const unsigned char *)scales + r * row_scales * sizeof(float) : NULL;
         void *row = (unsigned char *)dst + r * run_cols * u->to->bytes;
-        size_t g = u->kernel ? u->kernel(row_values, row_positions, run_cols / 4, row) : 0;
+        size_t g = u->kernel && !scales ? u->kernel(row_values, row_positions, run_cols / 4, row) : 0;
         for (; g < groups; g++) {
             const unsigned count = (unsigned)min_size(4, run_cols - 4 * g);
-            if (!unpack_group(u, row_values, nibble_get(row_positions, g), g, count, row, fault)) {
+            if (!unpack_group(u, row_values, nibble_get(row_positions, g), row_scale, g, count, row, fault)) {
                 fault->row = joined ? fault->col / cols : r;
                 fault->col = joined ? fault->col % cols : fault->col;
                 return false;

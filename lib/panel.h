@@ -47,6 +47,30 @@ static inline size_t s24_pruned_per_row(size_t cols)
     return cols / 4 * 2 + (cols % 4 == 3);
 }
 
+/* ---------------------------------------------------------------- scales */
+
+/* Of `cols` elements of a row: of a whole one, or of its part in a panel. A row of none has none. */
+static inline size_t s24_row_scales(size_t cols, size_t scale_group)
+{
+    return cols == 0 ? 0 : scale_group ? (cols - 1) / scale_group + 1 : 1;
+}
+
+/* Of 8 bits: the greatest |q|. */
+double s24_scale_steps(const s24_dtype_info *to);
+
+/* S24_OK, or S24_ERR_USAGE with advice: a group that cannot be, or a scale that panels of so many groups would cut in two. */
+s24_status s24_scales_check(const s24_geometry *geometry, size_t scale_group, size_t panel_groups, s24_error *err);
+
+/* Finite and above 0. */
+bool s24_scale_valid(float scale);
+
+static inline float s24_load_scale(const void *scales, size_t i)
+{
+    float scale;
+    memcpy(&scale, (const unsigned char *)scales + i * sizeof scale, sizeof scale);
+    return scale;
+}
+
 /* ---------------------------------------------------------------- criteria */
 
 /*
@@ -79,18 +103,21 @@ typedef enum s24_fault_kind {
     S24_FAULT_NONFINITE,     /* an element is NaN or infinite */
     S24_FAULT_AUX_NONFINITE, /* the second input's element is */
     S24_FAULT_RANGE,         /* a finite element that the stored dtype cannot hold */
-    S24_FAULT_POSITIONS      /* a group's nibble is not two ascending indices */
+    S24_FAULT_UNSCALED,      /* an element is NaN or infinite, and the stored dtype has scales */
+    S24_FAULT_SCALE_RANGE,   /* a finite element that no scale can hold, or that would not come back */
+    S24_FAULT_POSITIONS,     /* a group's nibble is not two ascending indices */
+    S24_FAULT_SCALE          /* a scale is not finite and above 0 */
 } s24_fault_kind;
 
 /* What was wrong with which element, for the caller to name: he knows the tensor and the panel's place in it. */
 typedef struct s24_fault {
     s24_fault_kind kind;
-    size_t row, col;   /* in the panel; col of the group's first element for S24_FAULT_POSITIONS */
-    double value;      /* the element, except for S24_FAULT_POSITIONS */
+    size_t row, col;   /* in the panel; of S24_FAULT_POSITIONS the group's first element, of S24_FAULT_SCALE the scale's */
+    double value;      /* the element; the scale; nothing for S24_FAULT_POSITIONS */
 } s24_fault;
 
 /*
- * Who wants to see what is written to a panel, the values and then the positions, in order and while it is in the first
+ * Who wants to see what is written to a panel, the values, the positions, the scales, in order and while it is in the first
  * caches: a check need not fetch it again. A panel may be done twice; then `start` is called twice, too.
  */
 typedef struct s24_tap {
@@ -101,7 +128,8 @@ typedef struct s24_tap {
 
 /*
  * One panel in memory. Rows are contiguous: row r of `dense` starts at element r * cols, of `values` at r * 2 * G, of
- * `positions` at byte r * ceil(G / 2), with G = ceil(cols / 4). Pointers may be unaligned.
+ * `positions` at byte r * ceil(G / 2), with G = ceil(cols / 4), of `scales` at r * s24_row_scales(cols, group). Pointers may be
+ * unaligned.
  */
 typedef struct s24_panel {
     size_t rows, cols;
@@ -109,6 +137,8 @@ typedef struct s24_panel {
     const void *aux;     /* as dense; NULL where the criterion takes none */
     void *values;
     uint8_t *positions;
+    void *scales;        /* f32; NULL where nothing is scaled */
+    void *scratch;       /* of s24_prune_panel to a scaled dtype: 2 * G elements of the dense dtype, at a multiple of 8 */
     const s24_tap *tap;  /* of s24_prune_panel; NULL: nobody */
 } s24_panel;
 
@@ -117,7 +147,9 @@ typedef struct s24_pruner {
     const s24_dtype_info *from, *to, *aux;
     const s24_method *method;
     bool allow_nonfinite;
-    s24_prune_kernel *kernel; /* for magnitude; NULL: generic */
+    s24_prune_kernel *kernel; /* for magnitude; NULL: generic. With scales it stores the values as they are, to the scratch */
+    bool scaled;              /* s24_dtype_scaled(from, to) */
+    size_t scale_group;       /* the caller's to set then; 0: whole rows */
 } s24_pruner;
 
 s24_pruner s24_pruner_of(const s24_method *method, s24_dtype from, s24_dtype to, s24_dtype aux, bool allow_nonfinite,
@@ -130,6 +162,7 @@ bool s24_prune_panel(const s24_pruner *pruner, const s24_panel *panel, s24_sums 
 typedef struct s24_measurer {
     const s24_dtype_info *from, *to;
     s24_measure_kernel *kernel; /* NULL: generic */
+    size_t scale_group;         /* the caller's to set where panels have scales */
 } s24_measurer;
 
 s24_measurer s24_measurer_of(s24_dtype from, s24_dtype to, s24_isa isa);
@@ -156,15 +189,19 @@ typedef struct s24_broken_group {
 /* False: there is none. */
 bool s24_find_broken_group(s24_dtype dtype, size_t rows, size_t cols, const void *dense, s24_broken_group *first);
 
-/* Expands values (from) and positions to dense rows (to): dense row r at element r * cols of dst. */
+/* Expands values (from) and positions to dense rows (to): dense row r at element r * cols of dst. scales: as of a panel. */
 typedef struct s24_unpacker {
     const s24_dtype_info *from, *to;
     s24_unpack_kernel *kernel;
+    size_t scale_group;         /* the caller's to set where there are scales */
 } s24_unpacker;
 
 s24_unpacker s24_unpacker_of(s24_dtype from, s24_dtype to, s24_isa isa);
 bool s24_unpack_panel(const s24_unpacker *unpacker, size_t rows, size_t cols, const void *values,
-                      const uint8_t *positions, void *dst, s24_fault *fault);
+                      const uint8_t *positions, const void *scales, void *dst, s24_fault *fault);
+
+/* The first of the scales of a panel's rows that is none; false: *fault says which. */
+bool s24_scales_valid(const void *scales, size_t rows, size_t cols, size_t scale_group, s24_fault *fault);
 
 /* "element [3, 17] is nan" and what to do: fault in the panel at `place` of a tensor, into *err. */
 s24_status s24_fault_report(const s24_fault *fault, const s24_panel_place *place, int rank, const size_t *shape,

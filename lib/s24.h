@@ -85,9 +85,15 @@ S24_API unsigned s24_dtype_bits(s24_dtype dtype);                      /* bits a
 S24_API bool s24_dtype_prunable(s24_dtype dtype);
 
 /*
+ * Whether elements of `from` are stored as `to` with scales: floats as another type of 8 bits. i8 and the 8-bit floats stored
+ * as they are have none.
+ */
+S24_API bool s24_dtype_scaled(s24_dtype from, s24_dtype to);
+
+/*
  * Converts n elements between two prunable dtypes, rounding to nearest, ties to even. NaN stays NaN (quiet),
- * infinity stays infinity. Conversions to i8, f8e4m3 and f8e5m2 from any other dtype need scales and are refused
- * (S24_ERR_USAGE). A finite value beyond the largest of `to` is S24_ERR_DATA; *at (NULL: not wanted) is its index.
+ * infinity stays infinity. Conversions to i8, f8e4m3 and f8e5m2 from any other dtype need scales, which pruning finds, and are
+ * refused (S24_ERR_USAGE). A finite value beyond the largest of `to` is S24_ERR_DATA; *at (NULL: not wanted) is its index.
  * src and dst may be unaligned and must not overlap, unless both dtypes have the same width and src == dst.
  */
 S24_API s24_status s24_dtype_convert(s24_dtype from, const void *src, s24_dtype to, void *dst, size_t n,
@@ -151,6 +157,18 @@ typedef struct s24_dense {
 
 /* ---------------------------------------------------------------- sparse tensors */
 
+/*
+ * Scales. Kept values of floats are stored in 8 bits as q = w / scale, and are worth q * scale: for every row, or for every
+ * S24_SCALE_GROUP columns of a row, of the values that it keeps
+ *
+ *      scale = the least f32 s with M * s >= max |w|; 1 where all are 0        M = 127 (i8), 448 (f8e4m3), 57344 (f8e5m2)
+ *      q = w / scale in f64, rounded to nearest, ties to even, to the stored dtype
+ *
+ * so that |q| <= M. An i8 is symmetric: -128 does not occur. Where max |w| is below 2^-149 * M, the scale is the least f32,
+ * 2^-149, and q as small as it comes.
+ */
+#define S24_SCALE_GROUP 128
+
 /* Sparse24Tensor: the compressed form, one allocation. Make it with s24_tensor_new or a prune function. */
 typedef struct s24_tensor {
     void *values;             /* [rows, 2 * groups] of dtype, ascending position; slots of padding are 0 */
@@ -162,19 +180,25 @@ typedef struct s24_tensor {
     size_t shape[S24_MAX_RANK];
     s24_geometry geometry;
     size_t num_elements;      /* of the dense tensor */
-    size_t memory_bytes;      /* of both planes */
+    size_t memory_bytes;      /* of all planes */
     double sparsity_percent;  /* elements that decompress to zero, of 100 */
+    float *scales;            /* [rows], or [rows, ceil(cols / scale_group)]: finite, above 0; NULL: values count as they are */
+    size_t scale_group;       /* columns that share a scale: S24_SCALE_GROUP, or 0: all of a row */
 } s24_tensor;
 
 /* Sparse24Block: one group. */
 typedef struct s24_block {
-    double values[2];
+    double values[2];         /* times their scale, where there is one */
     uint8_t positions[2];     /* 0..3, ascending */
 } s24_block;
 
 /* A tensor of zeros, positions 0 and 1 in every group. The caller frees it with s24_tensor_free (NULL is fine). */
 S24_API s24_status s24_tensor_new(s24_tensor **tensor, s24_dtype dtype, int rank, const size_t *shape, int axis,
                                   s24_error *err);
+
+/* The same with scales, all of them 1, of f32. dtype: i8, f8e4m3 or f8e5m2; scale_group: 0 or S24_SCALE_GROUP. */
+S24_API s24_status s24_tensor_new_scaled(s24_tensor **tensor, s24_dtype dtype, size_t scale_group, int rank,
+                                         const size_t *shape, int axis, s24_error *err);
 S24_API void s24_tensor_free(s24_tensor *tensor);
 
 /* The group `group` of row `row`, values as f64. row < geometry.rows, group < geometry.groups. */
@@ -184,7 +208,7 @@ S24_API s24_block s24_tensor_block(const s24_tensor *tensor, size_t row, size_t 
 
 /*
  * What pruning did to a tensor, as plain sums, so that parts can be added. w is an original element, v what it
- * decompresses to. Non-finite elements are counted and left out of every sum. All in f64.
+ * decompresses to in f64 (of a scaled tensor q * scale, which is exact). Non-finite elements are counted and left out of every sum. All in f64.
  */
 typedef struct s24_sums {
     uint64_t total_count;          /* all elements; padding never counts */
@@ -305,15 +329,17 @@ typedef struct s24_prune_options {
     bool allow_nonfinite;   /* rank NaN and infinity above everything instead of refusing them */
     unsigned threads;       /* 0: every CPU this process may use */
     s24_isa isa;            /* cap on the instruction set */
+    size_t scale_group;     /* where s24_dtype_scaled: columns that share a scale, S24_SCALE_GROUP, or 0: all of a row */
 } s24_prune_options;
 
-#define S24_PRUNE_OPTIONS_INIT {S24_AXIS_AUTO, S24_SAME, false, 0, S24_ISA_BEST}
+#define S24_PRUNE_OPTIONS_INIT {S24_AXIS_AUTO, S24_SAME, false, 0, S24_ISA_BEST, 0}
 
 /*
  * prune_24_magnitude: keeps the two elements of largest |w| of every group, ties to the lower index (Mishra et al.
  * 2021, arXiv 2104.08378). *tensor is the caller's to free. options and metrics may be NULL. S24_ERR_DATA: a
- * non-finite element, or one beyond the stored dtype's range; S24_ERR_USAGE: a dtype or axis that cannot be;
- * S24_ERR_SYSTEM: no memory.
+ * non-finite element (with scales also where allow_nonfinite is set: what is not finite has none), or one beyond the range of
+ * the stored dtype or of its scale; S24_ERR_USAGE: a dtype or axis that cannot be, or a row of more than 262144 elements with
+ * one scale; S24_ERR_SYSTEM: no memory.
  */
 S24_API s24_status s24_prune_magnitude(const s24_dense *weights, const s24_prune_options *options,
                                        s24_tensor **tensor, s24_prune_metrics *metrics, s24_error *err);
@@ -347,8 +373,9 @@ S24_API s24_status s24_prune_calibrated(const s24_dense *weights, const char *me
 
 /*
  * decompress: writes the dense tensor, C order, as `dtype` (S24_SAME: the stored one) into `dense`, which holds
- * num_elements elements. Pruned positions are +0.0. Conversion as s24_dtype_convert. S24_ERR_DATA: a position
- * that is none.
+ * num_elements elements. Pruned positions are +0.0. Conversion as s24_dtype_convert; of a scaled tensor q * scale, in f64, is
+ * rounded once, and S24_SAME is the source dtype. S24_ERR_DATA: a position or a scale that is none. S24_ERR_USAGE: a dtype of
+ * 8 bits that is not the source's, and so would need scales.
  */
 S24_API s24_status s24_decompress(const s24_tensor *tensor, s24_dtype dtype, void *dense, s24_error *err);
 

@@ -17,25 +17,35 @@ static size_t round_up_64(size_t n)
     return (n + 63) & ~(size_t)63;
 }
 
-s24_status s24_tensor_new(s24_tensor **tensor, s24_dtype dtype, int rank, const size_t *shape, int axis,
-                          s24_error *err)
+/* scaled: there are scales, all of them 1. */
+static s24_status tensor_new(s24_tensor **tensor, s24_dtype dtype, bool scaled, size_t scale_group, int rank,
+                             const size_t *shape, int axis, s24_error *err)
 {
     s24_geometry geometry;
     int resolved;
     if (!s24_dtype_prunable(dtype)) {
         return s24_fail(err, S24_ERR_USAGE, "a 2:4 tensor of %s cannot be", s24_dtype_name(dtype));
     }
-    const s24_status status = s24_geometry_init(&geometry, dtype, rank, shape, axis, &resolved, err);
+    s24_status status = s24_geometry_init(&geometry, dtype, rank, shape, axis, &resolved, err);
+    status = status == S24_OK && scaled ? s24_scales_check(&geometry, scale_group, S24_PANEL_GROUPS, err) : status;
     if (status != S24_OK) {
         return status;
     }
     const size_t head = round_up_64(sizeof(s24_tensor));
-    const size_t planes = round_up_64(geometry.values_bytes) + geometry.positions_bytes;
+    const size_t scales = scaled ? geometry.rows * s24_row_scales(geometry.cols, scale_group) : 0;
+    const size_t planes = round_up_64(geometry.values_bytes) + round_up_64(geometry.positions_bytes) + scales * sizeof(float);
     s24_tensor *t = s24_alloc(head + planes, err);
     if (!t) {
         return S24_ERR_SYSTEM;
     }
     memset(t, 0, head + round_up_64(geometry.values_bytes));
+    if (scaled) {
+        t->scales = (float *)(void *)((unsigned char *)t + head + planes - scales * sizeof(float));
+        t->scale_group = scale_group;
+    }
+    for (size_t i = 0; i < scales; i++) {
+        t->scales[i] = 1;
+    }
     t->values = (unsigned char *)t + head;
     t->positions = (uint8_t *)t->values + round_up_64(geometry.values_bytes);
     for (size_t r = 0; r < geometry.rows && geometry.groups; r++) { /* rows of nothing may be very many */
@@ -45,7 +55,8 @@ s24_status s24_tensor_new(s24_tensor **tensor, s24_dtype dtype, int rank, const 
             row[geometry.row_positions - 1] = 0x04;
         }
     }
-    t->dtype = t->source_dtype = dtype;
+    t->dtype = dtype;
+    t->source_dtype = scaled ? S24_F32 : dtype;
     t->rank = rank;
     t->axis = resolved;
     for (int d = 0; d < rank; d++) { /* shape may be NULL for rank 0 */
@@ -53,10 +64,24 @@ s24_status s24_tensor_new(s24_tensor **tensor, s24_dtype dtype, int rank, const 
     }
     t->geometry = geometry;
     t->num_elements = geometry.num_elements;
-    t->memory_bytes = geometry.values_bytes + geometry.positions_bytes;
+    t->memory_bytes = geometry.values_bytes + geometry.positions_bytes + scales * sizeof(float);
     t->sparsity_percent = geometry.num_elements ? 100 : 0;
     *tensor = t;
     return S24_OK;
+}
+
+s24_status s24_tensor_new(s24_tensor **tensor, s24_dtype dtype, int rank, const size_t *shape, int axis,
+                          s24_error *err)
+{
+    return tensor_new(tensor, dtype, false, 0, rank, shape, axis, err);
+}
+
+s24_status s24_tensor_new_scaled(s24_tensor **tensor, s24_dtype dtype, size_t scale_group, int rank, const size_t *shape,
+                                 int axis, s24_error *err)
+{
+    return s24_dtype_scaled(S24_F64, dtype)
+        ? tensor_new(tensor, dtype, true, scale_group, rank, shape, axis, err)
+        : s24_fail(err, S24_ERR_USAGE, "a tensor of %s has no scales; i8, f8e4m3 and f8e5m2 have", s24_dtype_name(dtype));
 }
 
 void s24_tensor_free(s24_tensor *tensor)
@@ -70,9 +95,17 @@ s24_block s24_tensor_block(const s24_tensor *t, size_t row, size_t group)
     const size_t at = row * t->geometry.row_values + 2 * group;
     const uint8_t byte = t->positions[row * t->geometry.row_positions + group / 2];
     const unsigned nibble = byte >> (group % 2 * 4) & 15;
-    return (s24_block){.values = {s24_decode(info, s24_load(t->values, info->bytes, at)),
-                                  s24_decode(info, s24_load(t->values, info->bytes, at + 1))},
+    const size_t scale_at = row * s24_row_scales(t->geometry.cols, t->scale_group) +
+                            (t->scale_group ? 4 * group / t->scale_group : 0);
+    const double scale = t->scales ? (double)t->scales[scale_at] : 1;
+    return (s24_block){.values = {s24_decode(info, s24_load(t->values, info->bytes, at)) * scale,
+                                  s24_decode(info, s24_load(t->values, info->bytes, at + 1)) * scale},
                        .positions = {nibble & 3, (uint8_t)(nibble >> 2)}};
+}
+
+static const char *nonfinite_name(double x)
+{
+    return isnan(x) ? "nan" : x < 0 ? "-inf" : "inf";
 }
 
 s24_status s24_fault_report(const s24_fault *fault, const s24_panel_place *place, int rank, const size_t *shape,
@@ -84,6 +117,10 @@ s24_status s24_fault_report(const s24_fault *fault, const s24_panel_place *place
     if (fault->kind == S24_FAULT_POSITIONS) {
         return s24_fail(err, S24_ERR_DATA, "row %zu, group %zu: positions are not two ascending indices", row, col / 4);
     }
+    if (fault->kind == S24_FAULT_SCALE) {
+        return s24_fail(err, S24_ERR_DATA, "row %zu, group %zu: the scale is %.9g, and must be finite and above 0", row,
+                        col / 4, fault->value);
+    }
     s24_element_index(rank, shape, axis, row, col, index);
     int used = 0;
     for (int d = 0; d < rank && used < (int)sizeof where - 24; d++) {
@@ -94,12 +131,18 @@ s24_status s24_fault_report(const s24_fault *fault, const s24_panel_place *place
     case S24_FAULT_RANGE:
         return s24_fail(err, S24_ERR_DATA, "element [%s] is %.9g, beyond the range of %s; choose a wider --dtype", where,
                         fault->value, to);
+    case S24_FAULT_SCALE_RANGE:
+        return s24_fail(err, S24_ERR_DATA, "element [%s] is %.9g, beyond the range of %s with an f32 scale; choose a wider "
+                        "--dtype", where, fault->value, to);
+    case S24_FAULT_UNSCALED:
+        return s24_fail(err, S24_ERR_DATA, "element [%s] is %s, and %s with scales has no place for it; mend the weights, or "
+                        "leave --dtype out", where, nonfinite_name(fault->value), to);
     case S24_FAULT_AUX_NONFINITE:
         return s24_fail(err, S24_ERR_DATA, "the second input's element [%s] is not finite; its values must be finite",
                         where);
     default:
         return s24_fail(err, S24_ERR_DATA, "element [%s] is %s; mend the weights, or keep such elements with "
-                        "--allow-nonfinite", where, isnan(fault->value) ? "nan" : fault->value < 0 ? "-inf" : "inf");
+                        "--allow-nonfinite", where, nonfinite_name(fault->value));
     }
 }
 
@@ -142,6 +185,9 @@ static const void *row_view_get(const row_view *v, const s24_panel_place *place,
 
 /* ---------------------------------------------------------------- pruning and measuring */
 
+/* Of a slot: originals and second input where they are gathered, and what quantizing needs. */
+enum { ORIGINAL, AUX, SCRATCH, BUFFERS };
+
 /* One job for both: a panel of `original`, and of the tensor that it becomes or became. */
 typedef struct panel_job {
     s24_tensor *tensor;
@@ -150,10 +196,17 @@ typedef struct panel_job {
     bool has_aux, measure;
     s24_pruner pruner;
     s24_measurer measurer;
-    unsigned char **buffers;  /* two a slot: gathered originals, gathered aux; NULL where views are contiguous */
+    unsigned char **buffers;  /* BUFFERS a slot; NULL where they are not needed */
     s24_sums *sums;           /* one a slot */
     s24_sums total;
 } panel_job;
+
+/* Of a place in a tensor; NULL: it has none. */
+static float *place_scales(const s24_tensor *t, const s24_panel_place *place)
+{
+    const size_t before = place->row * s24_row_scales(t->geometry.cols, t->scale_group);
+    return t->scales ? t->scales + before + (t->scale_group ? 4 * place->group / t->scale_group : 0) : NULL;
+}
 
 static s24_status job_work(void *ctx, unsigned slot, size_t index, s24_error *err)
 {
@@ -165,11 +218,13 @@ static s24_status job_work(void *ctx, unsigned slot, size_t index, s24_error *er
     const s24_panel panel = {
         .rows = place.rows,
         .cols = s24_place_cols(&place, g->cols),
-        .dense = row_view_get(&job->original, &place, g->cols, job->buffers[2 * slot]),
-        .aux = job->has_aux ? row_view_get(&job->aux, &place, g->cols, job->buffers[2 * slot + 1]) : NULL,
+        .dense = row_view_get(&job->original, &place, g->cols, job->buffers[BUFFERS * slot + ORIGINAL]),
+        .aux = job->has_aux ? row_view_get(&job->aux, &place, g->cols, job->buffers[BUFFERS * slot + AUX]) : NULL,
         .values = (unsigned char *)t->values +
                   (place.row * g->row_values + 2 * place.group) * s24_info(t->dtype)->bytes,
         .positions = t->positions + place.row * g->row_positions + place.group / 2,
+        .scales = place_scales(t, &place),
+        .scratch = job->buffers[BUFFERS * slot + SCRATCH],
     };
     const bool ok = job->measure
         ? s24_measure_panel(&job->measurer, &panel, &job->sums[slot], &fault)
@@ -192,18 +247,20 @@ static s24_status job_commit(void *ctx, unsigned slot, size_t index, s24_error *
 static s24_status job_buffers(panel_job *job, unsigned slots, s24_error *err)
 {
     const size_t elements = s24_panel_at(&job->panels, 0).rows * 4 * job->panels.groups_per_run;
+    const row_view *const views[] = {[ORIGINAL] = &job->original, [AUX] = &job->aux};
+    size_t bytes[BUFFERS] = {0};
     job->sums = s24_calloc(slots, sizeof *job->sums, err);
-    job->buffers = s24_calloc(2 * (size_t)slots, sizeof *job->buffers, err);
+    job->buffers = s24_calloc(BUFFERS * (size_t)slots, sizeof *job->buffers, err);
     if (!job->sums || !job->buffers) {
         return S24_ERR_SYSTEM;
     }
-    for (unsigned i = 0; i < 2 * slots && job->panels.count; i++) {
-        const row_view *v = i % 2 ? &job->aux : &job->original;
-        if (v->dense && !v->contiguous) {
-            job->buffers[i] = s24_alloc(elements * v->info->bytes, err);
-            if (!job->buffers[i]) {
-                return S24_ERR_SYSTEM;
-            }
+    for (int k = ORIGINAL; k <= AUX; k++) {
+        bytes[k] = views[k]->dense && !views[k]->contiguous ? elements * views[k]->info->bytes : 0;
+    }
+    bytes[SCRATCH] = job->pruner.scaled ? 2 * job->panels.groups_per_run * job->pruner.from->bytes : 0;
+    for (unsigned i = 0; i < BUFFERS * slots && job->panels.count; i++) {
+        if (bytes[i % BUFFERS] && !(job->buffers[i] = s24_alloc(bytes[i % BUFFERS], err))) {
+            return S24_ERR_SYSTEM;
         }
     }
     return S24_OK;
@@ -219,7 +276,7 @@ static s24_status job_run(panel_job *job, unsigned threads, s24_error *err)
     if (status == S24_OK) {
         status = s24_run(&stages, job, job->panels.count, threads, err);
     }
-    for (unsigned i = 0; job->buffers && i < 2 * s24_slots(threads); i++) {
+    for (unsigned i = 0; job->buffers && i < BUFFERS * s24_slots(threads); i++) {
         free(job->buffers[i]);
     }
     free(job->buffers);
@@ -240,7 +297,8 @@ static s24_status prune(const s24_method *method, const s24_dense *weights, cons
     static const s24_prune_options defaults = S24_PRUNE_OPTIONS_INIT;
     const s24_prune_options *o = options ? options : &defaults;
     const s24_dtype to = o->dtype == S24_SAME ? weights->dtype : o->dtype;
-    if (!s24_dtype_convertible(weights->dtype, to)) {
+    const bool scaled = s24_dtype_scaled(weights->dtype, to);
+    if (!scaled && !s24_dtype_convertible(weights->dtype, to)) {
         return s24_fail(err, S24_ERR_USAGE, "%s cannot be pruned and stored as %s", s24_dtype_name(weights->dtype),
                         s24_dtype_name(to));
     }
@@ -249,7 +307,7 @@ static s24_status prune(const s24_method *method, const s24_dense *weights, cons
                         s24_second_name((s24_second)__builtin_ctz(method->takes)));
     }
     panel_job job = {.has_aux = aux};
-    s24_status status = s24_tensor_new(&job.tensor, to, weights->rank, weights->shape, o->axis, err);
+    s24_status status = tensor_new(&job.tensor, to, scaled, o->scale_group, weights->rank, weights->shape, o->axis, err);
     if (status != S24_OK) {
         return status;
     }
@@ -259,6 +317,7 @@ static s24_status prune(const s24_method *method, const s24_dense *weights, cons
         job.aux = row_view_of(aux, job.tensor->axis);
     }
     job.pruner = s24_pruner_of(method, weights->dtype, to, aux ? aux->dtype : S24_F64, o->allow_nonfinite, o->isa);
+    job.pruner.scale_group = o->scale_group;
     status = job_run(&job, o->threads, err);
     if (status != S24_OK) {
         s24_tensor_free(job.tensor);
@@ -296,6 +355,7 @@ s24_status s24_compute_metrics(const s24_dense *original, const s24_tensor *tens
                      .original = row_view_of(original, tensor->axis),
                      .pruner = {.to = s24_info(tensor->dtype)},
                      .measurer = s24_measurer_of(original->dtype, tensor->dtype, S24_ISA_BEST)};
+    job.measurer.scale_group = tensor->scale_group;
     const s24_status status = job_run(&job, threads, err);
     if (status == S24_OK) {
         *metrics = s24_metrics_from_sums(&job.total);
@@ -307,13 +367,14 @@ s24_status s24_compute_metrics(const s24_dense *original, const s24_tensor *tens
 
 s24_status s24_decompress(const s24_tensor *t, s24_dtype dtype, void *dense, s24_error *err)
 {
-    const s24_dtype to = dtype == S24_SAME ? t->dtype : dtype;
+    const s24_dtype to = dtype != S24_SAME ? dtype : t->scales ? t->source_dtype : t->dtype;
     const s24_geometry *g = &t->geometry;
-    if (to != t->source_dtype && !s24_dtype_convertible(t->dtype, to)) { /* back to where it came from is exact */
+    if (!s24_dtype_restorable(t->dtype, t->scales != NULL, t->source_dtype, to)) {
         return s24_fail(err, S24_ERR_USAGE, "cannot convert %s to %s without scales", s24_dtype_name(t->dtype),
                         s24_dtype_name(to));
     }
-    const s24_unpacker unpacker = s24_unpacker_of(t->dtype, to, S24_ISA_BEST);
+    s24_unpacker unpacker = s24_unpacker_of(t->dtype, to, S24_ISA_BEST);
+    unpacker.scale_group = t->scale_group;
     const s24_panels panels = s24_panels_of(g, S24_PANEL_GROUPS);
     const bool in_place = t->rank == 0 || t->axis == t->rank - 1;
     const unsigned bytes = s24_info(to)->bytes;
@@ -331,7 +392,7 @@ s24_status s24_decompress(const s24_tensor *t, s24_dtype dtype, void *dense, s24
         s24_fault fault;
         if (!s24_unpack_panel(&unpacker, p.rows, cols,
                               (unsigned char *)t->values + (p.row * g->row_values + 2 * p.group) * s24_info(t->dtype)->bytes,
-                              t->positions + p.row * g->row_positions + p.group / 2, rows, &fault)) {
+                              t->positions + p.row * g->row_positions + p.group / 2, place_scales(t, &p), rows, &fault)) {
             status = s24_fault_report(&fault, &p, t->rank, t->shape, t->axis, s24_dtype_name(to), err);
         } else if (!in_place) {
             s24_scatter_rows(rows, bytes, t->rank, t->shape, strides, t->axis, p.row, p.rows, 4 * p.group, cols, dense);

@@ -136,7 +136,7 @@ static void run_panel(const task *t, size_t panel_rows, size_t cols, unsigned ch
         ok = ok && s24_prune_panel(&t->pruner, &panel, &sums, &fault);
         sink += t->checked ? s24_plain_checker_end(&checker) : 0;
         break;
-    case UNPACK: ok = s24_unpack_panel(&t->unpacker, panel_rows, cols, planes, panel.positions, to, &fault); break;
+    case UNPACK: ok = s24_unpack_panel(&t->unpacker, panel_rows, cols, planes, panel.positions, NULL, to, &fault); break;
     case COMPLY: sink += s24_broken_groups(&t->complier, panel_rows, cols, from); break;
     case MEASURE: ok = s24_measure_panel(&t->measurer, &panel, &sums, &fault); break;
     default: sink += s24_count_zeros(t->pruner.from, t->r.isa, from, n); break;

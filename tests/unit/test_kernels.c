@@ -500,7 +500,7 @@ static bool unpack_both(const unpack_case *c, size_t rows, size_t cols, const ch
     for (int generic = 0; generic < 2; generic++) {
         const s24_unpacker u = unpacker_of(c, generic);
         void *dst = buffer_place(&out_buffer[generic], rows * cols * u.to->bytes, random_gap());
-        ok[generic] = s24_unpack_panel(&u, rows, cols, src_buffer.data, aux_buffer.data, dst, &fault[generic]);
+        ok[generic] = s24_unpack_panel(&u, rows, cols, src_buffer.data, aux_buffer.data, NULL, dst, &fault[generic]);
         buffer_check(&out_buffer[generic]);
     }
     buffer_check(&src_buffer);
@@ -854,7 +854,7 @@ START_TEST(properties)
         place_input(&c, (input)below(IN_ROUNDING), rows, cols);
         ck_assert(prune_both(&c, rows, cols, false, c.name));
         unsigned char *dense = buffer_place(&aux_buffer, rows * cols * bytes, random_gap());
-        ck_assert(s24_unpack_panel(&unpacker, rows, cols, out_buffer[0].data, positions_buffer[0].data, dense, &fault));
+        ck_assert(s24_unpack_panel(&unpacker, rows, cols, out_buffer[0].data, positions_buffer[0].data, NULL, dense, &fault));
         buffer_check(&aux_buffer);
         assert_masked(unpacker.from, rows, cols, src_buffer.data, dense);
 
@@ -862,7 +862,7 @@ START_TEST(properties)
         memcpy(src_buffer.data, dense, rows * cols * bytes);
         ck_assert(prune_both(&c, rows, cols, false, c.name));
         unsigned char *again = buffer_place(&out_buffer[1], rows * groups * 4 * bytes, 0);
-        ck_assert(s24_unpack_panel(&unpacker, rows, cols, out_buffer[0].data, positions_buffer[0].data, again, &fault));
+        ck_assert(s24_unpack_panel(&unpacker, rows, cols, out_buffer[0].data, positions_buffer[0].data, NULL, again, &fault));
         for (size_t i = 0; i < rows * cols; i++) {
             const uint64_t v = s24_load(dense, bytes, i), w = s24_load(again, bytes, i);
             if (v != w && (s24_key(unpacker.from, v) != 0 || w != 0)) {

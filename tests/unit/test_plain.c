@@ -848,10 +848,19 @@ static part part_of(const opened *o, const s24_entry *e, size_t panel)
         p.at = s24_plain_panel_place(e, &p.place);
     } else {
         const size_t from = panel * o->plain->panel_bytes, left = (size_t)e->bytes - from;
-        p.at.values = e->offset + from;
-        p.at.values_bytes = left < o->plain->panel_bytes ? left : o->plain->panel_bytes;
+        p.at.plane[S24_VALUES].at = e->offset + from;
+        p.at.plane[S24_VALUES].bytes = p.at.bytes = left < o->plain->panel_bytes ? left : o->plain->panel_bytes;
     }
     return p;
+}
+
+/* Between a panel's planes in a file and one behind another. */
+static void move_part(unsigned char *data, const part *p, unsigned char *panel, bool out)
+{
+    for (int k = 0; k < S24_PLANES; panel += p->at.plane[k++].bytes) {
+        unsigned char *const in = data + p->at.plane[k].at;
+        memcpy(out ? panel : in, out ? in : panel, p->at.plane[k].bytes);
+    }
 }
 
 /* Sets the check over an entry's checks; with `panels` those of its panels, too. */
@@ -860,11 +869,9 @@ static void reseal_entry(opened *o, const s24_entry *e, uint64_t hash, bool pane
     unsigned char *const data = o->file.data, buffer[1 << 12];
     for (size_t i = 0; panels && i < panel_count(o, e); i++) {
         const part p = part_of(o, e, i);
-        ck_assert_uint_le(p.at.values_bytes + p.at.positions_bytes, sizeof buffer);
-        memcpy(buffer, data + p.at.values, p.at.values_bytes);
-        memcpy(buffer + p.at.values_bytes, data + p.at.positions, p.at.positions_bytes);
-        s24_put_u64(data + e->checks + 8 * i, XXH3_64bits_withSeed(buffer, p.at.values_bytes + p.at.positions_bytes,
-                                                                   hash + p.at.values));
+        ck_assert_uint_le(p.at.bytes, sizeof buffer);
+        move_part(data, &p, buffer, true);
+        s24_put_u64(data + e->checks + 8 * i, XXH3_64bits_withSeed(buffer, p.at.bytes, hash + p.at.plane[S24_VALUES].at));
     }
     const size_t n = (size_t)e->checks_bytes - 8;
     s24_put_u64(data + e->checks + n, XXH3_64bits_withSeed(data + e->checks, n, hash + e->checks));
@@ -917,13 +924,13 @@ static void move_panels(opened *o, const s24_entry *e, size_t i, size_t j, bool 
     const part p = part_of(o, e, i), q = part_of(o, e, j);
     const bytes whole = copy_of(o->file);
     unsigned char *const d = o->file.data;
-    if (p.at.values_bytes == q.at.values_bytes && p.at.positions_bytes == q.at.positions_bytes) {
-        if (swapping) {
-            swap_bytes(d + p.at.values, d + q.at.values, p.at.values_bytes);
-            swap_bytes(d + p.at.positions, d + q.at.positions, p.at.positions_bytes);
-        } else {
-            memcpy(d + q.at.values, d + p.at.values, p.at.values_bytes);
-            memcpy(d + q.at.positions, d + p.at.positions, p.at.positions_bytes);
+    if (p.at.bytes == q.at.bytes) {
+        for (int k = 0; k < S24_PLANES; k++) {
+            if (swapping) {
+                swap_bytes(d + p.at.plane[k].at, d + q.at.plane[k].at, p.at.plane[k].bytes);
+            } else {
+                memcpy(d + q.at.plane[k].at, d + p.at.plane[k].at, p.at.plane[k].bytes);
+            }
         }
         if (!same(o->file, whole)) {
             expect_damage(&o->file, "panels moved");
@@ -979,8 +986,9 @@ START_TEST(foreign_panels)
         const s24_entry *const e = &o.source->contents.entries[i];
         for (size_t panel = 0; panel < panel_count(&o, e); panel++) {
             const part p = part_of(&o, e, panel);
-            memcpy(file.data + p.at.values, twin.data + p.at.values, p.at.values_bytes);
-            memcpy(file.data + p.at.positions, twin.data + p.at.positions, p.at.positions_bytes);
+            for (int k = 0; k < S24_PLANES; k++) {
+                memcpy(file.data + p.at.plane[k].at, twin.data + p.at.plane[k].at, p.at.plane[k].bytes);
+            }
             if (!same(file, o.file)) {
                 expect_damage(&file, "a panel of a twin");
             }
@@ -1029,7 +1037,7 @@ static void mark_lost(const model *m, unsigned char *lost, size_t index, const p
     const unsigned width = s24_info(t->dtype)->bytes;
     const rows_of r = rows_along(t);
     if (t->axis < 0) {
-        memset(lost + data_of(m, index) + panel * panel_bytes, 1, p->at.values_bytes);
+        memset(lost + data_of(m, index) + panel * panel_bytes, 1, p->at.bytes);
         return;
     }
     for (size_t row = p->place.row; row < p->place.row + p->place.rows; row++) {
@@ -1060,11 +1068,11 @@ static void check_salvaged(const model *m, const unsigned char *lost, const char
     unlink("d.out");
 }
 
-static void damage_panel(const model *m, const opened *o, size_t index, size_t panel, bool in_positions)
+static void damage_panel(const model *m, const opened *o, size_t index, size_t panel, int plane)
 {
     const s24_entry *const e = &o->source->contents.entries[index];
     const part p = part_of(o, e, panel);
-    const uint64_t at = in_positions ? p.at.positions + p.at.positions_bytes - 1 : p.at.values + p.at.values_bytes / 2;
+    const uint64_t at = p.at.plane[plane].at + (plane == S24_VALUES ? p.at.plane[plane].bytes / 2 : p.at.plane[plane].bytes - 1);
     const unsigned char wrong = o->file.data[at] ^ 0x10;
     unsigned char *const lost = calloc(m->expected.n, 1);
     ck_assert_ptr_nonnull(lost);
@@ -1485,7 +1493,7 @@ typedef struct oddity {
 
 static unsigned char *positions_of(opened *o, const s24_entry *e)
 {
-    return o->file.data + e->positions;
+    return o->file.data + s24_plain_offset(e, S24_POSITIONS);
 }
 
 static void equal_indices(opened *o, const s24_entry *e)
@@ -1558,18 +1566,18 @@ START_TEST(every_nibble)
     s24_error err;
     ck_assert_int_eq(s24_geometry_init(&pruned.geometry, S24_F16, 2, shape, 1, NULL, &err), S24_OK);
     const s24_panel_place place = {.rows = 2, .groups = GROUPS};
-    const uint16_t values[2 * 2 * GROUPS] = {0};
-    uint8_t positions[2 * (GROUPS + 1) / 2];
-    for (size_t at = 0; at < sizeof positions; at++) {
+    uint8_t planes[2 * 2 * GROUPS * 2 + 2 * (GROUPS + 1) / 2] = {0}, *const positions = planes + 2 * 2 * GROUPS * 2;
+    const size_t n = 2 * (GROUPS + 1) / 2;
+    for (size_t at = 0; at < n; at++) {
         for (unsigned byte = 0; byte < 256; byte++) {
             s24_fault fault = {0};
-            memset(positions, 0xe4, sizeof positions); /* 0 and 1; 2 and 3 */
-            positions[GROUPS / 2] = positions[sizeof positions - 1] = 0x04;
+            memset(positions, 0xe4, n); /* 0 and 1; 2 and 3 */
+            positions[GROUPS / 2] = positions[n - 1] = 0x04;
             positions[at] = (uint8_t)byte;
             const size_t g = at % (GROUPS / 2 + 1) * 2;
             const bool low = (byte & 3) < (byte >> 2 & 3);
             const bool high = g + 1 == GROUPS ? byte >> 4 == 0 : (byte >> 4 & 3) < byte >> 6;
-            ck_assert_int_eq(s24_plain_canonical(&e, &place, values, positions, &fault), low && high);
+            ck_assert_int_eq(s24_plain_canonical(&e, &place, planes, &fault), low && high);
             ck_assert(low && high ? fault.kind == S24_FAULT_NONE
                                   : fault.row == at / (GROUPS / 2 + 1) && fault.col == 4 * (low ? g + 1 : g));
         }
@@ -1763,7 +1771,7 @@ START_TEST(reading_pipes)
     unsigned char *const lost = calloc(m.expected.n, 1);
     const part p = part_of(&o, &o.source->contents.entries[0], 1);
     mark_lost(&m, lost, 0, &p, 1, 64);
-    o.file.data[p.at.values] ^= 4;
+    o.file.data[p.at.plane[S24_VALUES].at] ^= 4;
     start(&in, true, o.file);
     const s24_decompress_request rescue = {.input = in.path, .output = "d.out", .dtype = S24_SAME, .salvage = true,
                                            .lost = hear, .user = &parts};

@@ -67,7 +67,7 @@ static void require_selected(const tensor *tensors, int count, bool whole_model,
     s24_source source = source_of(tensors, count, whole_model);
     for (int again = 0; again < 2; again++) {
         s24_error err = {.status = S24_OK};
-        ck_assert_msg(s24_select(&source, selection, stored, &err) == S24_OK, "%s", err.message);
+        ck_assert_msg(s24_select(&source, selection, stored, 0, &err) == S24_OK, "%s", err.message);
         for (int i = 0; i < count; i++) {
             require_outcome(&source.contents.entries[i], &expected[i], stored);
         }
@@ -80,7 +80,7 @@ static void require_error(const tensor *tensors, int count, bool whole_model, co
 {
     s24_source source = source_of(tensors, count, whole_model);
     s24_error err;
-    ck_assert_int_eq(s24_select(&source, selection, stored, &err), S24_ERR_USAGE);
+    ck_assert_int_eq(s24_select(&source, selection, stored, 0, &err), S24_ERR_USAGE);
     ck_assert_int_eq(err.status, S24_ERR_USAGE);
     ck_assert_msg(strstr(err.message, message), "expected \"%s\", not \"%s\"", message, err.message);
     s24_contents_free(&source.contents);
@@ -266,6 +266,28 @@ END_TEST
 
 /* ---------------------------------------------------------------- stored dtypes */
 
+/* Floats in 8 bits have scales, and what is stored as it is has none. A scale is not cut in two. */
+START_TEST(scaled_dtypes)
+{
+    static const s24_selection none = {0};
+    static const tensor all[] = {{"w", S24_F32, 2, {8, 8}}, {"b", S24_I8, 2, {8, 8}}, {"n", S24_F32, 1, {8}},
+                                 {"long", S24_F16, 2, {2, 262144}}};
+    static const tensor longer = {"longer", S24_F32, 2, {1, 262148}};
+    for (size_t group = 0; group <= S24_SCALE_GROUP; group += S24_SCALE_GROUP) {
+        s24_source source = source_of(all, 4, true);
+        s24_error err = {0};
+        ck_assert_msg(s24_select(&source, &none, S24_I8, group, &err) == S24_OK, "%s", err.message);
+        const s24_entry *const e = source.contents.entries;
+        ck_assert(e[0].scaled && e[0].scale_group == group && e[3].scaled && !e[1].scaled && e[1].packed && !e[2].packed);
+        s24_contents_free(&source.contents);
+        source = source_of(&longer, 1, true);
+        ck_assert_int_eq(s24_select(&source, &none, S24_F8E4M3, group, &err), group ? S24_OK : S24_ERR_USAGE);
+        ck_assert(group || strstr(err.message, "longer: a row of 262148 elements is too long for one scale"));
+        s24_contents_free(&source.contents);
+    }
+}
+END_TEST
+
 START_TEST(stored_dtypes)
 {
     static const s24_selection none = {0};
@@ -275,8 +297,8 @@ START_TEST(stored_dtypes)
     require_selected(&bytes, 1, true, &none, S24_BF16, &taken);
     require_selected(&bytes, 1, true, &none, S24_I8, &taken);
     require_selected(&ids, 1, true, &none, S24_I8, &left); /* not pruned, so its dtype does not matter */
-    require_error(&w, 1, true, &none, S24_I8, "w: f32 cannot be stored as i8");
-    require_error(&w, 1, false, &none, S24_F8E5M2, "w: f32 cannot be stored as f8e5m2");
+    require_selected(&w, 1, true, &none, S24_I8, &taken);
+    require_selected(&w, 1, false, &none, S24_F8E5M2, &taken);
     require_error(&bytes, 1, true, &none, S24_F8E4M3, "b: i8 cannot be stored as f8e4m3");
 }
 END_TEST
@@ -299,6 +321,7 @@ int main(void)
     tcase_add_test(tcase, axis_rules);
     tcase_add_test(tcase, axis_that_is_none);
     tcase_add_test(tcase, stored_dtypes);
+    tcase_add_test(tcase, scaled_dtypes);
     suite_add_tcase(suite, tcase);
 
     SRunner *runner = srunner_create(suite);
