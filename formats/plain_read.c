@@ -657,11 +657,16 @@ s24_status s24_plain_read_carried(const s24_entry *entry, const s24_checks *chec
 
 /* ---------------------------------------------------------------- the end of the file */
 
-/* What the shape alone says: how many elements there are, and how many of them cannot have been kept. */
+/*
+ * What the shape alone says: how many elements there are, and how many of them cannot have been kept. Of the tail of a
+ * row more may have been pruned: a transposable mask keeps padding there.
+ */
 static bool counts_fit(const s24_entry *e)
 {
     const s24_geometry *const g = &e->pruned->geometry;
-    return e->pruned->sums.total_count == g->num_elements && e->pruned->sums.pruned_count == g->rows * s24_pruned_per_row(g->cols);
+    const s24_sums *const sums = &e->pruned->sums;
+    const uint64_t least = g->rows * s24_pruned_per_row(g->cols), most = g->rows * (g->cols / 4 * 2 + g->cols % 4);
+    return sums->total_count == g->num_elements && sums->pruned_count >= least && sums->pruned_count <= most;
 }
 
 static s24_status read_metrics(s24_source *source, s24_error *err)

@@ -157,6 +157,7 @@ static const kernel_row prune_rows[] = {S24_PRUNE_KERNELS(ROW) END};
 static const kernel_row unpack_rows[] = {S24_UNPACK_KERNELS(ROW) END};
 static const kernel_row zeros_rows[] = {S24_ZEROS_KERNELS(ROW_OF_ONE) END};
 static const kernel_row measure_rows[] = {S24_MEASURE_KERNELS(ROW) END};
+static const kernel_row blocks_rows[] = {S24_BLOCKS_KERNELS(ROW_OF_ONE) END};
 static const kernel_row comply_rows[] = {S24_COMPLY_KERNELS(ROW_OF_ONE) END};
 
 static any_kernel *find(const kernel_row *rows, s24_isa isa, s24_dtype from, s24_dtype to)
@@ -194,4 +195,9 @@ s24_zeros_kernel *s24_find_zeros_kernel(s24_isa isa, s24_dtype dtype)
 s24_measure_kernel *s24_find_measure_kernel(s24_isa isa, s24_dtype from, s24_dtype to)
 {
     return (s24_measure_kernel *)find(measure_rows, isa, from, to);
+}
+
+s24_blocks_kernel *s24_find_blocks_kernel(s24_isa isa)
+{
+    return (s24_blocks_kernel *)find(blocks_rows, isa, S24_F64, S24_F64);
 }

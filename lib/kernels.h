@@ -79,6 +79,15 @@ typedef size_t s24_measure_kernel(const void *src, size_t groups, const void *va
                                   s24_lanes *lanes);
 
 /*
+ * The numbers of the best patterns of S24_BLOCKS blocks of 4 x 4 scores; transposable.h says what is best. Scores are at
+ * least 0 and finite, and so are sums of eight of them. scores[4 * i + j] is element j of row i of every block. pairs: by
+ * number of the pattern, 6 * the pair of the upper row + that of the lower one, of rows 0 and 1, and of rows 2 and 3.
+ */
+#define S24_BLOCKS 16
+
+typedef void s24_blocks_kernel(const uint8_t pairs[][2], const double scores[16][S24_BLOCKS], uint8_t best[S24_BLOCKS]);
+
+/*
  * Whether p0 < p1 in every group of `positions`, 16 nibbles; `groups` has a 1 for each group that there is. Numbers of two
  * bits are compared as one does with digits: the higher decides, and where it is equal the lower.
  */
@@ -133,19 +142,24 @@ static inline bool s24_positions_valid(uint64_t positions, uint64_t groups)
     X(ISA, F8E5M2, F8E5M2, s24_measure_##isa##_f8e5m2) \
     X(ISA, I8, I8, s24_measure_##isa##_i8)
 
+#define S24_BLOCKS_ROWS(X, ISA, isa) X(ISA, F64, s24_blocks_##isa)
+
 #if S24_X86
+#define S24_BLOCKS_KERNELS(X) S24_BLOCKS_ROWS(X, AVX512, avx512) S24_BLOCKS_ROWS(X, AVX2, avx2)
 #define S24_PRUNE_KERNELS(X) S24_PRUNE_ROWS(X, AVX512, avx512) S24_PRUNE_ROWS(X, AVX2, avx2)
 #define S24_UNPACK_KERNELS(X) S24_UNPACK_ROWS(X, AVX512, avx512) S24_UNPACK_ROWS(X, AVX2, avx2)
 #define S24_COMPLY_KERNELS(X) S24_ONE_DTYPE_ROWS(X, AVX512, comply, avx512) S24_ONE_DTYPE_ROWS(X, AVX2, comply, avx2)
 #define S24_ZEROS_KERNELS(X) S24_ONE_DTYPE_ROWS(X, AVX512, zeros, avx512) S24_ONE_DTYPE_ROWS(X, AVX2, zeros, avx2)
 #define S24_MEASURE_KERNELS(X) S24_MEASURE_ROWS(X, AVX512, avx512) S24_MEASURE_ROWS(X, AVX2, avx2)
 #elif S24_ARM64
+#define S24_BLOCKS_KERNELS(X)
 #define S24_PRUNE_KERNELS(X) S24_PRUNE_ROWS(X, NEON, neon)
 #define S24_UNPACK_KERNELS(X) S24_UNPACK_ROWS(X, NEON, neon)
 #define S24_COMPLY_KERNELS(X) S24_ONE_DTYPE_ROWS(X, NEON, comply, neon)
 #define S24_ZEROS_KERNELS(X) S24_ONE_DTYPE_ROWS(X, NEON, zeros, neon)
 #define S24_MEASURE_KERNELS(X) S24_MEASURE_ROWS(X, NEON, neon)
 #else
+#define S24_BLOCKS_KERNELS(X)
 #define S24_PRUNE_KERNELS(X)
 #define S24_UNPACK_KERNELS(X)
 #define S24_COMPLY_KERNELS(X)
@@ -158,11 +172,13 @@ static inline bool s24_positions_valid(uint64_t positions, uint64_t groups)
 #define S24_DECLARE_ZEROS(isa, dtype, function) s24_zeros_kernel function;
 #define S24_DECLARE_MEASURE(isa, from, to, function) s24_measure_kernel function;
 #define S24_DECLARE_COMPLY(isa, dtype, function) s24_comply_kernel function;
+#define S24_DECLARE_BLOCKS(isa, dtype, function) s24_blocks_kernel function;
 S24_PRUNE_KERNELS(S24_DECLARE_PRUNE)
 S24_UNPACK_KERNELS(S24_DECLARE_UNPACK)
 S24_COMPLY_KERNELS(S24_DECLARE_COMPLY)
 S24_ZEROS_KERNELS(S24_DECLARE_ZEROS)
 S24_MEASURE_KERNELS(S24_DECLARE_MEASURE)
+S24_BLOCKS_KERNELS(S24_DECLARE_BLOCKS)
 
 /* The best kernel for this machine, capped at isa; NULL: there is none, the generic code does it all. */
 s24_prune_kernel *s24_find_prune_kernel(s24_isa isa, s24_dtype from, s24_dtype to);
@@ -170,6 +186,7 @@ s24_unpack_kernel *s24_find_unpack_kernel(s24_isa isa, s24_dtype from, s24_dtype
 s24_comply_kernel *s24_find_comply_kernel(s24_isa isa, s24_dtype dtype);
 s24_zeros_kernel *s24_find_zeros_kernel(s24_isa isa, s24_dtype dtype);
 s24_measure_kernel *s24_find_measure_kernel(s24_isa isa, s24_dtype from, s24_dtype to);
+s24_blocks_kernel *s24_find_blocks_kernel(s24_isa isa);
 
 /* Whether this process may use AMX, which it asks the operating system for. S24_ISA_AMX only says that there is AMX. */
 bool s24_amx_permitted(void);

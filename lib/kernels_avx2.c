@@ -212,6 +212,25 @@ MEASURE_KERNEL(s24_measure_avx2_f8e4m3, F8E4M3, 1, F8E4M3, 1)
 MEASURE_KERNEL(s24_measure_avx2_f8e5m2, F8E5M2, 1, F8E5M2, 1)
 MEASURE_KERNEL(s24_measure_avx2_i8, I8, 1, I8, 1)
 
+/* ---------------------------------------------------------------- patterns of blocks */
+
+#define BLOCK_LANES 4
+typedef __m256d vd;
+#define vd_load _mm256_loadu_pd
+#define vd_store _mm256_storeu_pd
+#define vd_add _mm256_add_pd
+#define vd_max _mm256_max_pd
+#define vd_set1 _mm256_set1_pd
+
+INLINE vd vd_choose(vd greater, vd than, vd a, vd b)
+{
+    return _mm256_blendv_pd(b, a, _mm256_cmp_pd(greater, than, _CMP_GT_OQ));
+}
+
+#include "blocks_template.h"
+
+BLOCKS_KERNEL(s24_blocks_avx2)
+
 VECTOR_END
 
 #endif

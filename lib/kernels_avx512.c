@@ -153,6 +153,25 @@ MEASURE_KERNEL(s24_measure_avx512_f8e4m3, F8E4M3, 1, F8E4M3, 1)
 MEASURE_KERNEL(s24_measure_avx512_f8e5m2, F8E5M2, 1, F8E5M2, 1)
 MEASURE_KERNEL(s24_measure_avx512_i8, I8, 1, I8, 1)
 
+/* ---------------------------------------------------------------- patterns of blocks */
+
+#define BLOCK_LANES 8
+typedef __m512d vd;
+#define vd_load _mm512_loadu_pd
+#define vd_store _mm512_storeu_pd
+#define vd_add _mm512_add_pd
+#define vd_max _mm512_max_pd
+#define vd_set1 _mm512_set1_pd
+
+INLINE vd vd_choose(vd greater, vd than, vd a, vd b)
+{
+    return _mm512_mask_mov_pd(b, _mm512_cmp_pd_mask(greater, than, _CMP_GT_OQ), a);
+}
+
+#include "blocks_template.h"
+
+BLOCKS_KERNEL(s24_blocks_avx512)
+
 VECTOR_END
 
 #endif

@@ -107,6 +107,7 @@ static group load_group(const s24_dtype_info *info, const void *row, size_t cols
 /* What the lanes do not hold: finite elements only reach those. */
 typedef struct counts {
     uint64_t nonfinite_kept, nonfinite_pruned;
+    uint64_t pruned_tail; /* of groups with padding: a mask may keep that, and prune more */
 } counts;
 
 /* What was stored of a group: the values, and whether they are of a type that knows no -0.0. */
@@ -165,6 +166,7 @@ static void add_group(const s24_dtype_info *from, const group *q, size_t g, unsi
         }
     }
     lanes->broken_groups += broken;
+    n->pruned_tail += q->count < 4 ? pruned : 0;
 }
 
 /* The tree ((0 + 4) + (2 + 6)) + ((1 + 5) + (3 + 7)): what halving a vector again and again gives. */
@@ -175,7 +177,7 @@ static double fold(const double lane[S24_LANES])
 
 static s24_sums fold_lanes(const s24_lanes *lanes, const counts *n, size_t rows, size_t cols)
 {
-    const size_t pruned = rows * s24_pruned_per_row(cols);
+    const size_t pruned = rows * (cols / 4 * 2) + n->pruned_tail;
     return (s24_sums){
         .total_count = rows * cols,
         .pruned_count = pruned,
@@ -203,6 +205,13 @@ s24_pruner s24_pruner_of(const s24_method *method, s24_dtype from, s24_dtype to,
     return (s24_pruner){.from = s24_info(from), .to = s24_info(to), .aux = method->takes ? s24_info(aux) : NULL,
                         .method = method, .allow_nonfinite = allow_nonfinite && !scaled, .scaled = scaled,
                         .kernel = method->score ? NULL : s24_find_prune_kernel(isa, from, scaled ? from : to)};
+}
+
+s24_pruner s24_pruner_of_mask(s24_dtype from, s24_dtype to, bool allow_nonfinite)
+{
+    const bool scaled = s24_dtype_scaled(from, to);
+    return (s24_pruner){.from = s24_info(from), .to = s24_info(to), .method = &s24_methods[S24_METHOD_MAGNITUDE],
+                        .allow_nonfinite = allow_nonfinite && !scaled, .scaled = scaled, .masked = true};
 }
 
 static bool set_fault(s24_fault *fault, s24_fault_kind kind, size_t col, double value)
@@ -248,7 +257,10 @@ static bool prune_group(const s24_pruner *p, const group *q, const void *aux, si
     if (!group_keys(p, q, aux, g, key, fault)) {
         return false;
     }
-    const unsigned nibble = select_two(key);
+    const unsigned nibble = p->masked ? nibble_get(positions, g) : select_two(key);
+    if (p->masked && !nibble_valid(nibble)) {
+        return set_fault(fault, S24_FAULT_POSITIONS, 4 * g, 0);
+    }
     for (unsigned i = 0; i < 2; i++) {
         const unsigned position = i ? nibble >> 2 : nibble & 3;
         bool overflow = false;
@@ -262,7 +274,9 @@ static bool prune_group(const s24_pruner *p, const group *q, const void *aux, si
         s24_store(values, p->to->bytes, 2 * g + i, bits);
         kept.v[i] = s24_decode(p->to, bits);
     }
-    nibble_set(positions, g, nibble);
+    if (!p->masked) {
+        nibble_set(positions, g, nibble);
+    }
     add_group(p->from, q, g, nibble, &kept, lanes, n);
     return true;
 }

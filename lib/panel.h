@@ -136,7 +136,7 @@ typedef struct s24_panel {
     const void *dense;
     const void *aux;     /* as dense; NULL where the criterion takes none */
     void *values;
-    uint8_t *positions;
+    uint8_t *positions;  /* read where the pruner is masked, otherwise written */
     void *scales;        /* f32; NULL where nothing is scaled */
     void *scratch;       /* of s24_prune_panel to a scaled dtype: 2 * G elements of the dense dtype, at a multiple of 8 */
     const s24_tap *tap;  /* of s24_prune_panel; NULL: nobody */
@@ -147,6 +147,7 @@ typedef struct s24_pruner {
     const s24_dtype_info *from, *to, *aux;
     const s24_method *method;
     bool allow_nonfinite;
+    bool masked;              /* nothing is chosen: the positions of every panel are given */
     s24_prune_kernel *kernel; /* for magnitude; NULL: generic. With scales it stores the values as they are, to the scratch */
     bool scaled;              /* s24_dtype_scaled(from, to) */
     size_t scale_group;       /* the caller's to set then; 0: whole rows */
@@ -154,6 +155,9 @@ typedef struct s24_pruner {
 
 s24_pruner s24_pruner_of(const s24_method *method, s24_dtype from, s24_dtype to, s24_dtype aux, bool allow_nonfinite,
                          s24_isa isa);
+
+/* Keeps what the positions of its panels say: a mask that was chosen before. */
+s24_pruner s24_pruner_of_mask(s24_dtype from, s24_dtype to, bool allow_nonfinite);
 
 /* Selects and packs; *sums is set. False: *fault says why, the outputs hold nothing of use. */
 bool s24_prune_panel(const s24_pruner *pruner, const s24_panel *panel, s24_sums *sums, s24_fault *fault);

@@ -372,6 +372,20 @@ S24_API s24_status s24_prune_calibrated(const s24_dense *weights, const char *me
                                         s24_prune_metrics *metrics, s24_output_error *errors, s24_error *err);
 
 /*
+ * By magnitude with a transposable mask: the transpose is 2:4, too (Hubara et al. 2021, arXiv 2102.08124). A block is four
+ * consecutive groups, one of each of four places of the axis before the pruned one (of axis 1, where the first is pruned):
+ * 4 x 4 of a matrix; of a convolution [O, I, R, S] pruned along axis 1, four output by four input channels of a tap. In
+ * each block two elements a row and two a column are kept, so that the sum of |w| is the greatest of all 90 such patterns;
+ * it is found exactly, with sums in f64. Of equal sums the pattern wins whose first row keeps the lowest positions, by
+ * p0 | p1 << 2, then the second, and so on.
+ *
+ * Both axes are padded with zeros to multiples of 4, which rank below everything: at an edge at most two a row and two a
+ * column are kept, and of the tail of a row perhaps none. options, metrics and errors as s24_prune_magnitude.
+ */
+S24_API s24_status s24_prune_transposable(const s24_dense *weights, const s24_prune_options *options,
+                                          s24_tensor **tensor, s24_prune_metrics *metrics, s24_error *err);
+
+/*
  * decompress: writes the dense tensor, C order, as `dtype` (S24_SAME: the stored one) into `dense`, which holds
  * num_elements elements. Pruned positions are +0.0. Conversion as s24_dtype_convert; of a scaled tensor q * scale, in f64, is
  * rounded once, and S24_SAME is the source dtype. S24_ERR_DATA: a position or a scale that is none. S24_ERR_USAGE: a dtype of

@@ -6,6 +6,7 @@
 #include "mem.h"
 #include "panel.h"
 #include "threads.h"
+#include "transposable.h"
 
 const char *s24_version(void)
 {
@@ -290,12 +291,30 @@ static bool same_shape(const s24_dense *a, int rank, const size_t *shape)
            (rank == 0 || memcmp(a->shape, shape, (size_t)rank * sizeof *shape) == 0);
 }
 
-static s24_status prune(const s24_method *method, const s24_dense *weights, const s24_dense *aux,
+static const s24_prune_options default_options = S24_PRUNE_OPTIONS_INIT;
+
+/* After the job is set up: chooses what is kept, as a whole, before panels are packed. NULL: panel by panel. */
+typedef s24_status choose_mask(panel_job *job, const s24_prune_options *options, s24_error *err);
+
+static s24_status run_pruning(panel_job *job, const s24_prune_options *o, choose_mask *choose, s24_prune_metrics *figures,
+                              s24_error *err)
+{
+    s24_status status = choose ? choose(job, o, err) : S24_OK;
+    status = status == S24_OK ? job_run(job, o->threads, err) : status;
+    if (status != S24_OK) {
+        s24_tensor_free(job->tensor);
+        return status;
+    }
+    *figures = s24_metrics_from_sums(&job->total);
+    job->tensor->sparsity_percent = job->total.total_count ? figures->sparsity_percent : 0;
+    return S24_OK;
+}
+
+static s24_status prune(const s24_method *method, choose_mask *choose, const s24_dense *weights, const s24_dense *aux,
                         const s24_prune_options *options, s24_tensor **tensor, s24_prune_metrics *metrics,
                         s24_error *err)
 {
-    static const s24_prune_options defaults = S24_PRUNE_OPTIONS_INIT;
-    const s24_prune_options *o = options ? options : &defaults;
+    const s24_prune_options *o = options ? options : &default_options;
     const s24_dtype to = o->dtype == S24_SAME ? weights->dtype : o->dtype;
     const bool scaled = s24_dtype_scaled(weights->dtype, to);
     if (!scaled && !s24_dtype_convertible(weights->dtype, to)) {
@@ -316,15 +335,14 @@ static s24_status prune(const s24_method *method, const s24_dense *weights, cons
     if (aux) {
         job.aux = row_view_of(aux, job.tensor->axis);
     }
-    job.pruner = s24_pruner_of(method, weights->dtype, to, aux ? aux->dtype : S24_F64, o->allow_nonfinite, o->isa);
+    job.pruner = choose ? s24_pruner_of_mask(weights->dtype, to, o->allow_nonfinite)
+                        : s24_pruner_of(method, weights->dtype, to, aux ? aux->dtype : S24_F64, o->allow_nonfinite, o->isa);
     job.pruner.scale_group = o->scale_group;
-    status = job_run(&job, o->threads, err);
+    s24_prune_metrics figures;
+    status = run_pruning(&job, o, choose, &figures, err);
     if (status != S24_OK) {
-        s24_tensor_free(job.tensor);
         return status;
     }
-    const s24_prune_metrics figures = s24_metrics_from_sums(&job.total);
-    job.tensor->sparsity_percent = job.total.total_count ? figures.sparsity_percent : 0;
     *tensor = job.tensor;
     if (metrics) {
         *metrics = figures;
@@ -335,13 +353,38 @@ static s24_status prune(const s24_method *method, const s24_dense *weights, cons
 s24_status s24_prune_magnitude(const s24_dense *weights, const s24_prune_options *options, s24_tensor **tensor,
                                s24_prune_metrics *metrics, s24_error *err)
 {
-    return prune(&s24_methods[S24_METHOD_MAGNITUDE], weights, NULL, options, tensor, metrics, err);
+    return prune(&s24_methods[S24_METHOD_MAGNITUDE], NULL, weights, NULL, options, tensor, metrics, err);
 }
 
 s24_status s24_prune_gradient(const s24_dense *weights, const s24_dense *gradients, const s24_prune_options *options,
                               s24_tensor **tensor, s24_prune_metrics *metrics, s24_error *err)
 {
-    return prune(&s24_methods[S24_METHOD_GRADIENT], weights, gradients, options, tensor, metrics, err);
+    return prune(&s24_methods[S24_METHOD_GRADIENT], NULL, weights, gradients, options, tensor, metrics, err);
+}
+
+/* A row of the view, as s24_score_rows wants it. */
+static const void *original_row(const void *ctx, size_t row, void *buffer)
+{
+    const panel_job *job = ctx;
+    const s24_geometry *g = &job->tensor->geometry;
+    const s24_panel_place place = {.row = row, .rows = 1, .groups = g->groups};
+    return row_view_get(&job->original, &place, g->cols, buffer);
+}
+
+static s24_status choose_transposable(panel_job *job, const s24_prune_options *o, s24_error *err)
+{
+    const s24_tensor *t = job->tensor;
+    const s24_block_rows blocks = s24_block_rows_of(&t->geometry, t->rank, t->shape, t->axis);
+    const s24_score_rows rows = {.get = original_row, .ctx = job, .dtype = t->source_dtype,
+                                 .buffered = !job->original.contiguous};
+    const unsigned threads = o->threads ? o->threads : s24_threads_available();
+    return s24_transposable_positions(&blocks, &rows, o->isa, threads, t->positions, err);
+}
+
+s24_status s24_prune_transposable(const s24_dense *weights, const s24_prune_options *options, s24_tensor **tensor,
+                                  s24_prune_metrics *metrics, s24_error *err)
+{
+    return prune(&s24_methods[S24_METHOD_MAGNITUDE], choose_transposable, weights, NULL, options, tensor, metrics, err);
 }
 
 s24_status s24_compute_metrics(const s24_dense *original, const s24_tensor *tensor, unsigned threads,
