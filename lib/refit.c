@@ -19,20 +19,17 @@ static double live_mean(const s24_calibration *cal, unsigned parts)
     return live > 0 ? sum / live : 1;
 }
 
-s24_status s24_gram_init(s24_gram *g, const s24_compute_env *env, const s24_calibration *cal, unsigned parts,
-                         s24_error *err)
+s24_status s24_gram_init(s24_gram *g, const s24_columns *columns, unsigned parts, s24_error *err)
 {
-    const size_t k = (cal->k + 3) / 4 * 4;
-    const double factor = 1 / live_mean(cal, parts);
-    (void)env;
+    const size_t k = columns->k;
+    const double factor = 1 / live_mean(columns->cal, parts);
     *g = (s24_gram){.k = k, .h = s24_alloc(k * k * sizeof(float), err), .damp = s24_calloc(k, sizeof(float), err)};
     if (!g->h || !g->damp) {
         return S24_ERR_SYSTEM;
     }
     for (size_t i = 0; i < k; i++) {
         for (size_t j = 0; j <= i; j++) {
-            const double x = i < cal->k ? factor * s24_calibration_product(cal, parts, i, j) : 0;
-            g->h[i * k + j] = g->h[j * k + i] = (float)x;
+            g->h[i * k + j] = g->h[j * k + i] = (float)(factor * s24_columns_product(columns, parts, i, j));
         }
         if (!isfinite(g->h[i * k + i])) {
             return s24_fail(err, S24_ERR_DATA, "X'X is not finite at input %zu; scale the activations down", i);

@@ -15,8 +15,7 @@ typedef struct s24_gram {
     float *damp;   /* [k] */
 } s24_gram;
 
-s24_status s24_gram_init(s24_gram *g, const s24_compute_env *env, const s24_calibration *cal, unsigned parts,
-                         s24_error *err);
+s24_status s24_gram_init(s24_gram *g, const s24_columns *columns, unsigned parts, s24_error *err);
 void s24_gram_damp(s24_gram *g, double damping); /* as s24_eliminator_init does for S24_RULE_OBS */
 void s24_gram_free(s24_gram *g);
 
