@@ -37,7 +37,7 @@ static damped damped_of(const s24_calibration *cal, unsigned parts, s24_rule rul
         const double factor = rows > 0 ? 2 / rows : 1, mean = (factor * sum + ((double)cal->k - live)) / (double)cal->k;
         return (damped){.factor = factor, .damp = damping * mean, .dead = 1 + damping * mean};
     }
-    return (damped){.factor = live > 0 ? live / sum : 1, .damp = damping, .dead = 1e-6 * damping};
+    return (damped){.factor = live > 0 ? live / sum : 1, .damp = damping, .dead = (double)S24_DEAD_DAMPED * damping};
 }
 
 /* H with its columns from last to first, the lower triangle: its factor is then U's inverse, from last to first. */

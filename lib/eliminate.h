@@ -31,6 +31,8 @@ typedef struct s24_eliminator {
     bool *drop;                         /* [k]: columns whose weights are 0 from the beginning; NULL: none */
 } s24_eliminator;
 
+#define S24_DEAD_DAMPED 1e-6f /* how much of the damping a dead input's diagonal gets: group-OBS and the refit */
+
 typedef enum s24_rule { S24_RULE_SPARSEGPT, S24_RULE_OBS } s24_rule;
 
 /*

@@ -228,33 +228,36 @@ typedef struct solution {
     double damping;         /* NaN: none is used */
     scorer scorer;          /* of MASK, unless given */
     s24_eliminator eliminator;
-    s24_gram gram;          /* of refit */
+    const s24_gram *gram;   /* of the refit */
 } solution;
 
 static void solution_free(solution *s)
 {
     scorer_free(&s->scorer);
     s24_eliminator_free(&s->eliminator);
-    s24_gram_free(&s->gram);
 }
 
-static s24_status solution_init(solution *s, const problem *p, const method *m, bool refit, double damping, unsigned parts,
+/* What is done, and with how much damping. */
+typedef struct recipe {
+    const method *m;        /* NULL: the mask that is given */
+    bool refit;
+    double damping;         /* NaN: none is used */
+} recipe;
+
+/* From the samples of `parts`, whose products are `gram` (used where there is a refit, and borrowed). */
+static s24_status solution_init(solution *s, const problem *p, const recipe *how, unsigned parts, const s24_gram *gram,
                                 s24_error *err)
 {
-    *s = (solution){.p = p, .kind = m ? m->kind : MASK, .given = !m, .refit = refit, .damping = damping};
+    const method *m = how->m;
+    *s = (solution){.p = p, .kind = m ? m->kind : MASK, .given = !m, .refit = how->refit, .damping = how->damping,
+                    .gram = gram};
     s24_status status = S24_OK;
     if (m && m->kind == MASK) {
         status = scorer_init(&s->scorer, p, m, parts, err);
     }
-    if (status == S24_OK && (s->kind != MASK || refit)) {
+    if (status == S24_OK && (s->kind != MASK || s->refit)) {
         status = s24_eliminator_init(&s->eliminator, &p->env, &p->columns, parts,
-                                     s->kind == SPARSEGPT ? S24_RULE_SPARSEGPT : S24_RULE_OBS, damping, err);
-    }
-    if (status == S24_OK && refit) {
-        status = s24_gram_init(&s->gram, &p->columns, parts, err);
-        if (status == S24_OK) {
-            s24_gram_damp(&s->gram, damping);
-        }
+                                     s->kind == SPARSEGPT ? S24_RULE_SPARSEGPT : S24_RULE_OBS, s->damping, err);
     }
     return status;
 }
@@ -316,7 +319,7 @@ static s24_status solve_rows(const solution *s, const size_t *row_at, size_t cou
             ws->v[4 * i + s24_pair_dropped[ws->pairs[i]][1]] = 0;
         }
     }
-    return s->refit ? s24_refit(&s->gram, &p->env, ws->w, ws->v, count, ws->pairs, REFIT_STEPS, ws->scratch, err) : S24_OK;
+    return s->refit ? s24_refit(s->gram, s->damping, &p->env, ws->w, ws->v, count, ws->pairs, REFIT_STEPS, ws->scratch, err) : S24_OK;
 }
 
 /* ---------------------------------------------------------------- all rows */
@@ -418,73 +421,166 @@ static s24_status sample_error(sample *sa, const solution *s, const s24_gram *gr
     return status;
 }
 
-/* The error of a method fitted to `parts`, over `gram`. */
-static s24_status method_error(sample *sa, const problem *p, const method *m, bool refit, double damping, unsigned parts,
-                               const s24_gram *gram, double *error, s24_error *err)
+/* The error over the samples of `of` of what is fitted to `parts`, whose products are `to`. */
+static s24_status recipe_error(sample *sa, const problem *p, const recipe *how, unsigned parts, const s24_gram *to,
+                               const s24_gram *of, double *error, s24_error *err)
 {
     solution s;
-    s24_status status = solution_init(&s, p, m, refit, damping, parts, err);
-    status = status == S24_OK ? sample_error(sa, &s, gram, error, err) : status;
+    s24_status status = s24_cancelled(&p->env, err);
+    if (status != S24_OK) {
+        return status;
+    }
+    status = solution_init(&s, p, how, parts, to, err);
+    status = status == S24_OK ? sample_error(sa, &s, of, error, err) : status;
     solution_free(&s);
     return status;
 }
 
-#define ALL_PARTS (1u << S24_FIT | 1u << S24_HELD_OUT)
+/* ---------------------------------------------------------------- what does best on held-out samples */
 
-static s24_status held_out_errors(sample *sa, const problem *p, const method *m, bool refit, double damping,
-                                  s24_output_error *errors, s24_error *err)
+/* Held-out samples, and what has been found out with them. */
+typedef struct trial {
+    const problem *p;
+    sample *sa;
+    s24_gram fit, held_out; /* products of the samples that are fitted to, and of those that are not */
+} trial;
+
+static s24_status try(trial *t, const recipe *how, double *error, s24_error *err)
 {
-    s24_gram gram;
-    s24_status status = s24_gram_init(&gram, &p->columns, 1u << S24_HELD_OUT, err);
-    if (status == S24_OK) {
-        status = method_error(sa, p, m, refit, damping, 1u << S24_FIT, &gram, &errors->held_out, err);
+    return recipe_error(t->sa, t->p, how, 1u << S24_FIT, &t->fit, &t->held_out, error, err);
+}
+
+/*
+ * Damping, from 1e-4 to 100 by factors of ten and then by one of sqrt(10): downhill from 0.01. The error is a smooth curve of
+ * the damping with one valley: below it noise of the samples is fitted, above it too little of the structure is used.
+ */
+#define DAMPINGS 13
+#define DAMPING_START 4
+#define DAMPING_STEP 2
+
+static double damping_at(int index)
+{
+    return pow(10, -4 + 0.5 * index);
+}
+
+static s24_status choose_damping(trial *t, recipe *how, double *error, s24_error *err)
+{
+    double tried[DAMPINGS];
+    int best = DAMPING_START;
+    for (int i = 0; i < DAMPINGS; i++) {
+        tried[i] = NAN;
     }
-    if (status == S24_OK) {
-        status = method_error(sa, p, method_find("wanda"), false, NAN, 1u << S24_FIT, &gram, &errors->wanda_held_out, err);
+    for (int step = DAMPING_STEP; step > 0; step /= 2) {
+        bool moved = true;
+        while (moved) {
+            const int at[3] = {best, best + step, best - step};
+            moved = false;
+            for (int i = 0; i < 3; i++) {
+                if (at[i] < 0 || at[i] >= DAMPINGS || !isnan(tried[at[i]])) {
+                    continue;
+                }
+                how->damping = damping_at(at[i]);
+                const s24_status status = try(t, how, &tried[at[i]], err);
+                if (status != S24_OK) {
+                    return status;
+                }
+                if (tried[at[i]] < tried[best]) {
+                    best = at[i];
+                    moved = true;
+                    break;
+                }
+            }
+        }
     }
-    s24_gram_free(&gram);
+    how->damping = damping_at(best);
+    *error = tried[best];
+    return S24_OK;
+}
+
+/* What obs gives way to where that does better on held-out samples. */
+static s24_status choose_fallback(trial *t, recipe *how, double *error, s24_error *err)
+{
+    const recipe others[] = {{method_find("wanda"), true, how->damping},
+                             {method_find("wanda"), false, NAN},
+                             {method_find("magnitude"), false, NAN}};
+    s24_status status = S24_OK;
+    for (size_t i = 0; i < sizeof others / sizeof *others && status == S24_OK; i++) {
+        double e = NAN;
+        status = try(t, &others[i], &e, err);
+        if (status == S24_OK && e < *error) {
+            *how = others[i];
+            *error = e;
+        }
+    }
     return status;
 }
 
-static s24_status training_errors(sample *sa, const problem *p, const solution *s, s24_output_error *errors, s24_error *err)
+static s24_status choose(trial *t, recipe *how, s24_output_error *errors, s24_error *err)
 {
-    s24_gram gram;
-    s24_status status = s24_gram_init(&gram, &p->columns, ALL_PARTS, err);
-    status = status == S24_OK ? sample_error(sa, s, &gram, &errors->training, err) : status;
-    if (status == S24_OK) {
-        status = method_error(sa, p, method_find("wanda"), false, NAN, ALL_PARTS, &gram, &errors->wanda_training, err);
+    const recipe wanda = {method_find("wanda"), false, NAN};
+    const bool obs = how->m && how->m->kind == OBS, automatic = isnan(how->damping);
+    s24_status status = try(t, &wanda, &errors->wanda_held_out, err);
+    if (status == S24_OK && how->refit && automatic) {
+        status = choose_damping(t, how, &errors->held_out, err);
+    } else if (status == S24_OK) {
+        status = try(t, how, &errors->held_out, err);
     }
-    s24_gram_free(&gram);
+    return status == S24_OK && obs ? choose_fallback(t, how, &errors->held_out, err) : status;
+}
+
+static s24_status choose_held_out(sample *sa, const problem *p, recipe *how, s24_output_error *errors, s24_error *err)
+{
+    trial t = {.p = p, .sa = sa};
+    s24_status status = s24_gram_init(&t.fit, &p->columns, 1u << S24_FIT, err);
+    status = status == S24_OK ? s24_gram_init(&t.held_out, &p->columns, 1u << S24_HELD_OUT, err) : status;
+    status = status == S24_OK ? choose(&t, how, errors, err) : status;
+    s24_gram_free(&t.fit);
+    s24_gram_free(&t.held_out);
     return status;
 }
 
 /* ---------------------------------------------------------------- solving */
 
-static s24_status solve_problem(problem *p, const method *m, bool refit, s24_output_error *errors, s24_error *err)
+#define ALL_PARTS (1u << S24_FIT | 1u << S24_HELD_OUT)
+#define DAMPING_DEFAULT 0.01
+
+static s24_status solve_and_measure(sample *sa, const problem *p, const recipe *how, bool measures, s24_output_error *errors,
+                                    s24_error *err)
 {
-    double damping = p->o->damping >= 0 ? p->o->damping : 0.01;
-    const bool solves = refit || (m && m->kind != MASK), measures = p->cal && p->cal->has_blas && p->cal->products[S24_FIT];
-    sample sa = {.count = 0};
-    s24_status status = S24_OK;
-    if (!solves) {
-        damping = NAN;
-    }
-    if (measures) {
-        status = sample_init(&sa, p, err);
-    }
-    if (status == S24_OK && measures && p->cal->products[S24_HELD_OUT]) {
-        status = held_out_errors(&sa, p, m, refit, damping, errors, err);
-    }
+    const recipe wanda = {method_find("wanda"), false, NAN};
+    s24_gram all = {.k = 0};
     solution s = {.p = p};
-    status = status == S24_OK ? solution_init(&s, p, m, refit, damping, ALL_PARTS, err) : status;
+    s24_status status = measures ? s24_gram_init(&all, &p->columns, ALL_PARTS, err) : S24_OK;
     if (status == S24_OK && measures) {
-        status = training_errors(&sa, p, &s, errors, err);
+        status = recipe_error(sa, p, &wanda, ALL_PARTS, NULL, &all, &errors->wanda_training, err);
+    }
+    status = status == S24_OK ? solution_init(&s, p, how, ALL_PARTS, &all, err) : status;
+    if (status == S24_OK && measures) {
+        status = sample_error(sa, &s, &all, &errors->training, err);
     }
     status = status == S24_OK ? solve_all(&s, err) : status;
-    errors->damping = damping;
-    errors->method = m ? m->name : "mask";
-    errors->refit = refit;
     solution_free(&s);
+    s24_gram_free(&all);
+    return status;
+}
+
+static s24_status solve_problem(problem *p, const method *m, bool refit, s24_output_error *errors, s24_error *err)
+{
+    const bool solves = refit || (m && m->kind != MASK);
+    const bool measures = p->cal && p->cal->has_blas && p->cal->products[S24_FIT];
+    const double given = p->o->damping >= 0 ? p->o->damping : NAN;
+    recipe how = {m, refit, !solves ? NAN : m && m->kind == SPARSEGPT && isnan(given) ? DAMPING_DEFAULT : given};
+    sample sa = {.count = 0};
+    s24_status status = measures ? sample_init(&sa, p, err) : S24_OK;
+    if (status == S24_OK && measures && p->cal->products[S24_HELD_OUT]) {
+        status = choose_held_out(&sa, p, &how, errors, err);
+    } else if (solves && isnan(how.damping)) {
+        how.damping = DAMPING_DEFAULT;
+    }
+    status = status == S24_OK ? solve_and_measure(&sa, p, &how, measures, errors, err) : status;
+    errors->damping = how.damping;
+    errors->method = how.m ? how.m->name : "mask";
+    errors->refit = how.refit;
     workspace_free(&sa.ws);
     return status;
 }
