@@ -62,6 +62,16 @@ static s24_status pack_row(const s24_tensor *t, size_t row, s24_dtype from, cons
     return S24_OK;
 }
 
+/* A convolution's: the elements behind its input channels. Other tensors along axis 1 do not take so many inputs. */
+static size_t taps_of(const s24_tensor *t)
+{
+    size_t taps = 1;
+    for (int d = 2; t->axis == 1 && d < t->rank; d++) {
+        taps *= t->shape[d];
+    }
+    return taps;
+}
+
 static s24_status solve_tensor(const s24_dense *weights, const char *method, const s24_calibration *cal,
                                const s24_prune_options *o, bool refit, s24_tensor *t, s24_output_error *errors,
                                s24_error *err)
@@ -72,6 +82,7 @@ static s24_status solve_tensor(const s24_dense *weights, const char *method, con
     so.method = method;
     so.refit = refit;
     so.threads = o->threads;
+    so.taps = taps_of(t);
     so.isa = o->isa;
     size_t bytes;
     if (!s24_mul(g->num_elements, s24_info(as)->bytes, &bytes)) {

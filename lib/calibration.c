@@ -240,13 +240,3 @@ s24_status s24_calibration_complete(const s24_calibration *cal, s24_error *err)
     }
     return S24_OK;
 }
-
-void s24_calibration_squares(const s24_calibration *cal, unsigned parts, double *sum)
-{
-    for (size_t j = 0; j < cal->k; j++) {
-        sum[j] = 0;
-        for (int i = 0; i < S24_PARTS; i++) {
-            sum[j] += parts >> i & 1 && cal->squares[i] ? cal->squares[i][j] : 0;
-        }
-    }
-}

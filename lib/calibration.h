@@ -25,15 +25,35 @@ struct s24_calibration {
 /* S24_OK, or S24_ERR_USAGE: neither norms nor all the samples that were promised have come. */
 s24_status s24_calibration_complete(const s24_calibration *cal, s24_error *err);
 
-/* ||X_j||^2 over the parts that are asked for (a bit each), into sum [k]. */
-void s24_calibration_squares(const s24_calibration *cal, unsigned parts, double *sum);
-
 /* Element (i, j) of X'X over parts. */
 static inline double s24_calibration_product(const s24_calibration *cal, unsigned parts, size_t i, size_t j)
 {
     const size_t at = i >= j ? i * cal->k + j : j * cal->k + i;
     const double fit = parts & 1u << S24_FIT ? cal->products[S24_FIT][at] : 0;
     return parts & 1u << S24_HELD_OUT && cal->products[S24_HELD_OUT] ? fit + cal->products[S24_HELD_OUT][at] : fit;
+}
+
+/* The columns of a matrix that is solved, padded to whole groups, and which input each of them takes. */
+typedef struct s24_columns {
+    const s24_calibration *cal;
+    size_t k;       /* a multiple of 4 */
+    int32_t *input; /* [k]; -1: padding */
+} s24_columns;
+
+static inline double s24_columns_product(const s24_columns *c, unsigned parts, size_t i, size_t j)
+{
+    const int32_t a = c->input[i], b = c->input[j];
+    return a < 0 || b < 0 ? 0 : s24_calibration_product(c->cal, parts, (size_t)a, (size_t)b);
+}
+
+/* ||X_j||^2 of column j's input, summed in f64, over parts (a bit each). */
+static inline double s24_columns_square(const s24_columns *c, unsigned parts, size_t j)
+{
+    double sum = 0;
+    for (int i = 0; i < S24_PARTS && c->input[j] >= 0; i++) {
+        sum += parts >> i & 1 && c->cal->squares[i] ? c->cal->squares[i][c->input[j]] : 0;
+    }
+    return sum;
 }
 
 #endif

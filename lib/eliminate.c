@@ -16,7 +16,7 @@ typedef struct damped {
 } damped;
 
 /*
- * SparseGPT: H = 2 X'X / n, H_jj = 1 where the input is dead, plus 0.01 of the diagonal's mean. A Hessian that was given
+ * SparseGPT: H = 2 X'X / n, H_jj = 1 where the input is dead, whose weights become 0, plus 0.01 of the diagonal's mean. A Hessian that was given
  * is taken as it is.
  *
  * OBS: H = X'X over the mean of its diagonal's live elements, plus the damping. A dead input's weight costs next to
@@ -37,20 +37,20 @@ static damped damped_of(const s24_calibration *cal, unsigned parts, s24_rule rul
         const double factor = rows > 0 ? 2 / rows : 1, mean = (factor * sum + ((double)cal->k - live)) / (double)cal->k;
         return (damped){.factor = factor, .damp = damping * mean, .dead = 1 + damping * mean};
     }
-    return (damped){.factor = live > 0 ? live / sum : 1, .damp = damping, .dead = 1e-6 * damping};
+    return (damped){.factor = live > 0 ? live / sum : 1, .damp = damping, .dead = (double)S24_DEAD_DAMPED * damping};
 }
 
 /* H with its columns from last to first, the lower triangle: its factor is then U's inverse, from last to first. */
-static void fill_reversed(const s24_calibration *cal, unsigned parts, const damped *d, double *a, size_t k)
+static void fill_reversed(const s24_columns *c, unsigned parts, const damped *d, double *a)
 {
+    const size_t k = c->k;
     for (size_t i = 0; i < k; i++) {
         const size_t from = k - 1 - i;
-        const bool dead = from >= cal->k || !(s24_calibration_product(cal, parts, from, from) > 0);
+        const double diagonal = s24_columns_product(c, parts, from, from);
         for (size_t j = 0; j < i; j++) {
-            const size_t with = k - 1 - j;
-            a[i * k + j] = dead || with >= cal->k ? 0 : d->factor * s24_calibration_product(cal, parts, with, from);
+            a[i * k + j] = d->factor * s24_columns_product(c, parts, k - 1 - j, from);
         }
-        a[i * k + i] = dead ? d->dead : d->factor * s24_calibration_product(cal, parts, from, from) + d->damp;
+        a[i * k + i] = diagonal > 0 ? d->factor * diagonal + d->damp : d->dead;
     }
 }
 
@@ -113,16 +113,16 @@ static void set_factor(s24_eliminator *e, const double *inverse)
     }
 }
 
-s24_status s24_eliminator_init(s24_eliminator *e, const s24_compute_env *env, const s24_calibration *cal, unsigned parts,
+s24_status s24_eliminator_init(s24_eliminator *e, const s24_compute_env *env, const s24_columns *columns, unsigned parts,
                                s24_rule rule, double damping, s24_error *err)
 {
-    const size_t k = (cal->k + 3) / 4 * 4;
-    const damped d = damped_of(cal, parts, rule, damping);
+    const size_t k = columns->k;
+    const damped d = damped_of(columns->cal, parts, rule, damping);
     *e = (s24_eliminator){.k = k};
     double *a = s24_alloc(k * k * sizeof *a, err);
     s24_status status = a ? S24_OK : S24_ERR_SYSTEM;
     if (status == S24_OK) {
-        fill_reversed(cal, parts, &d, a, k);
+        fill_reversed(columns, parts, &d, a);
         status = s24_cholesky(env, a, k, err);
     }
     status = status == S24_OK ? s24_invert_lower(env, a, k, err) : status;
@@ -131,9 +131,16 @@ s24_status s24_eliminator_init(s24_eliminator *e, const s24_compute_env *env, co
         e->costs = s24_alloc(k / 4 * sizeof *e->costs, err);
         status = e->u && e->costs ? S24_OK : S24_ERR_SYSTEM;
     }
+    if (status == S24_OK && rule == S24_RULE_SPARSEGPT) {
+        e->drop = s24_calloc(k, sizeof *e->drop, err);
+        status = e->drop ? S24_OK : S24_ERR_SYSTEM;
+    }
     if (status == S24_OK) {
         set_costs(e, a, rule);
         set_factor(e, a);
+    }
+    for (size_t j = 0; e->drop && j < k; j++) {
+        e->drop[j] = !(s24_columns_product(columns, parts, j, j) > 0);
     }
     free(a);
     return status;
@@ -143,6 +150,7 @@ void s24_eliminator_free(s24_eliminator *e)
 {
     free(e->u);
     free(e->costs);
+    free(e->drop);
     *e = (s24_eliminator){.k = 0};
 }
 
@@ -255,6 +263,9 @@ void s24_eliminate(const s24_eliminator *el, const s24_blas *blas, float *w, siz
 {
     const size_t k = el->k;
     lanes l;
+    for (size_t i = 0; el->drop && i < rows * k; i++) {
+        w[i] = el->drop[i % k] ? 0 : w[i];
+    }
     for (size_t begin = 0; begin < k; begin += BLOCK) {
         const size_t cols = k - begin < BLOCK ? k - begin : BLOCK, end = begin + cols;
         for (size_t r = 0; r < rows; r += LANES) {

@@ -28,7 +28,10 @@ typedef struct s24_eliminator {
     size_t k;                           /* columns, padded to a multiple of 4 */
     float *u;                           /* [k, k], upper triangular */
     s24_pair_cost (*costs)[S24_PAIRS];  /* [k / 4] */
+    bool *drop;                         /* [k]: columns whose weights are 0 from the beginning; NULL: none */
 } s24_eliminator;
+
+#define S24_DEAD_DAMPED 1e-6f /* how much of the damping a dead input's diagonal gets: group-OBS and the refit */
 
 typedef enum s24_rule { S24_RULE_SPARSEGPT, S24_RULE_OBS } s24_rule;
 
@@ -36,7 +39,7 @@ typedef enum s24_rule { S24_RULE_SPARSEGPT, S24_RULE_OBS } s24_rule;
  * From X'X of `parts`. damping: relative to the mean of the diagonal. The eliminator's planes are the caller's to free with
  * s24_eliminator_free, also after an error.
  */
-s24_status s24_eliminator_init(s24_eliminator *e, const s24_compute_env *env, const s24_calibration *cal, unsigned parts,
+s24_status s24_eliminator_init(s24_eliminator *e, const s24_compute_env *env, const s24_columns *columns, unsigned parts,
                                s24_rule rule, double damping, s24_error *err);
 void s24_eliminator_free(s24_eliminator *e);
 

@@ -19,21 +19,19 @@ static double live_mean(const s24_calibration *cal, unsigned parts)
     return live > 0 ? sum / live : 1;
 }
 
-s24_status s24_gram_init(s24_gram *g, const s24_compute_env *env, const s24_calibration *cal, unsigned parts,
-                         s24_error *err)
+s24_status s24_gram_init(s24_gram *g, const s24_columns *columns, unsigned parts, s24_error *err)
 {
-    const size_t k = (cal->k + 3) / 4 * 4;
-    const double factor = 1 / live_mean(cal, parts);
-    (void)env;
-    *g = (s24_gram){.k = k, .h = s24_alloc(k * k * sizeof(float), err), .damp = s24_calloc(k, sizeof(float), err)};
-    if (!g->h || !g->damp) {
+    const size_t k = columns->k;
+    const double factor = 1 / live_mean(columns->cal, parts);
+    *g = (s24_gram){.k = k, .h = s24_alloc(k * k * sizeof(float), err), .damped = s24_calloc(k, sizeof(float), err)};
+    if (!g->h || !g->damped) {
         return S24_ERR_SYSTEM;
     }
     for (size_t i = 0; i < k; i++) {
         for (size_t j = 0; j <= i; j++) {
-            const double x = i < cal->k ? factor * s24_calibration_product(cal, parts, i, j) : 0;
-            g->h[i * k + j] = g->h[j * k + i] = (float)x;
+            g->h[i * k + j] = g->h[j * k + i] = (float)(factor * s24_columns_product(columns, parts, i, j));
         }
+        g->damped[i] = g->h[i * k + i] > 0 ? 1 : S24_DEAD_DAMPED;
         if (!isfinite(g->h[i * k + i])) {
             return s24_fail(err, S24_ERR_DATA, "X'X is not finite at input %zu; scale the activations down", i);
         }
@@ -41,17 +39,10 @@ s24_status s24_gram_init(s24_gram *g, const s24_compute_env *env, const s24_cali
     return S24_OK;
 }
 
-void s24_gram_damp(s24_gram *g, double damping)
-{
-    for (size_t j = 0; j < g->k; j++) {
-        g->damp[j] = (float)(g->h[j * g->k + j] > 0 ? damping : 1e-6 * damping);
-    }
-}
-
 void s24_gram_free(s24_gram *g)
 {
     free(g->h);
-    free(g->damp);
+    free(g->damped);
     *g = (s24_gram){.k = 0};
 }
 
@@ -97,10 +88,11 @@ typedef struct pair_inverse {
     float a, b, c;
 } pair_inverse;
 
-static pair_inverse invert_pair(const s24_gram *g, size_t group, unsigned pair)
+static pair_inverse invert_pair(const s24_gram *g, double damping, size_t group, unsigned pair)
 {
     const size_t p = 4 * group + s24_pair_kept[pair][0], q = 4 * group + s24_pair_kept[pair][1], k = g->k;
-    const double pp = (double)g->h[p * k + p] + (double)g->damp[p], qq = (double)g->h[q * k + q] + (double)g->damp[q];
+    const double pp = (double)g->h[p * k + p] + damping * (double)g->damped[p];
+    const double qq = (double)g->h[q * k + q] + damping * (double)g->damped[q];
     const double pq = (double)g->h[p * k + q];
     const double determinant = pp * qq - pq * pq;
     if (!(pp > 0 && qq > 0 && determinant > 1e-9 * pp * qq)) { /* alike, or dead: each for itself */
@@ -140,8 +132,8 @@ size_t s24_refit_scratch(const s24_gram *g, size_t rows)
 }
 
 /* r = mask (H + damping) (w - v), what is left to be explained. */
-static void residuals(const s24_gram *g, const s24_blas *blas, const float *w, const float *v, size_t rows, float *d,
-                      float *r)
+static void residuals(const s24_gram *g, float damping, const s24_blas *blas, const float *w, const float *v,
+                      size_t rows, float *d, float *r)
 {
     for (size_t i = 0; i < rows * g->k; i++) {
         d[i] = w[i] - v[i];
@@ -149,7 +141,7 @@ static void residuals(const s24_gram *g, const s24_blas *blas, const float *w, c
     times_gram(g, blas, d, rows, r);
     for (size_t i = 0; i < rows; i++) {
         for (size_t j = 0; j < g->k; j++) {
-            r[i * g->k + j] += g->damp[j] * d[i * g->k + j];
+            r[i * g->k + j] += damping * g->damped[j] * d[i * g->k + j];
         }
     }
 }
@@ -161,12 +153,12 @@ typedef struct planes {
 } planes;
 
 /* A row's step along p, with q = H p. False: there is none to make. */
-static bool step_row(const s24_gram *g, const planes *s, size_t row, const uint8_t *pairs, float *v)
+static bool step_row(const s24_gram *g, float damping, const planes *s, size_t row, const uint8_t *pairs, float *v)
 {
     const size_t k = g->k;
     float *p = s->p + row * k, *q = s->q + row * k, *r = s->r + row * k, *z = s->z + row * k;
     for (size_t j = 0; j < k; j++) {
-        q[j] += g->damp[j] * p[j];
+        q[j] += damping * g->damped[j] * p[j];
     }
     const double curvature = dot(p, q, k);
     if (!(curvature > 0) || !(s->rz[row] > 0)) {
@@ -189,7 +181,7 @@ static bool step_row(const s24_gram *g, const planes *s, size_t row, const uint8
 
 #define CONVERGED 1e-10 /* of r'P r, which measures how much less the error could be */
 
-s24_status s24_refit(const s24_gram *g, const s24_compute_env *env, const float *w, float *v, size_t rows,
+s24_status s24_refit(const s24_gram *g, double damping, const s24_compute_env *env, const float *w, float *v, size_t rows,
                      const uint8_t *pairs, unsigned steps, float *scratch, s24_error *err)
 {
     const size_t k = g->k, groups = k / 4;
@@ -201,9 +193,9 @@ s24_status s24_refit(const s24_gram *g, const s24_compute_env *env, const float 
     s.q = s.p + rows * k;
     s.inverse = (pair_inverse (*)[S24_PAIRS])(void *)(s.q + rows * k);
     for (size_t i = 0; i < groups * S24_PAIRS; i++) {
-        s.inverse[i / S24_PAIRS][i % S24_PAIRS] = invert_pair(g, i / S24_PAIRS, (unsigned)(i % S24_PAIRS));
+        s.inverse[i / S24_PAIRS][i % S24_PAIRS] = invert_pair(g, damping, i / S24_PAIRS, (unsigned)(i % S24_PAIRS));
     }
-    residuals(g, env->blas, w, v, rows, s.q, s.r);
+    residuals(g, (float)damping, env->blas, w, v, rows, s.q, s.r);
     for (size_t i = 0; i < rows; i++) {
         precondition((const pair_inverse (*)[S24_PAIRS])s.inverse, groups, pairs + i * groups, s.r + i * k, s.z + i * k);
         s.rz[i] = s.first[i] = dot(s.r + i * k, s.z + i * k, k);
@@ -218,7 +210,7 @@ s24_status s24_refit(const s24_gram *g, const s24_compute_env *env, const float 
         times_gram(g, env->blas, s.p, rows, s.q);
         moving = false;
         for (size_t i = 0; i < rows; i++) {
-            moving |= s.rz[i] > CONVERGED * s.first[i] && step_row(g, &s, i, pairs + i * groups, v + i * k);
+            moving |= s.rz[i] > CONVERGED * s.first[i] && step_row(g, (float)damping, &s, i, pairs + i * groups, v + i * k);
         }
     }
     for (size_t i = 0; i < rows; i++) {

@@ -8,16 +8,14 @@
 
 #include "eliminate.h"
 
-/* X'X over the mean of its diagonal's live elements, in f32, and what damping adds to the diagonal. */
+/* X'X over the mean of its diagonal's live elements, in f32, and where damping adds how much of itself to the diagonal. */
 typedef struct s24_gram {
     size_t k;      /* padded to a multiple of 4 with inputs that are dead */
     float *h;      /* [k, k], symmetric */
-    float *damp;   /* [k] */
+    float *damped; /* [k]: 1, and next to nothing for dead inputs, as in s24_eliminator_init for S24_RULE_OBS */
 } s24_gram;
 
-s24_status s24_gram_init(s24_gram *g, const s24_compute_env *env, const s24_calibration *cal, unsigned parts,
-                         s24_error *err);
-void s24_gram_damp(s24_gram *g, double damping); /* as s24_eliminator_init does for S24_RULE_OBS */
+s24_status s24_gram_init(s24_gram *g, const s24_columns *columns, unsigned parts, s24_error *err);
 void s24_gram_free(s24_gram *g);
 
 /* Floats that s24_refit needs for so many rows. */
@@ -27,7 +25,7 @@ size_t s24_refit_scratch(const s24_gram *g, size_t rows);
  * v [rows, k] is a solution to begin with, zero where the pairs [rows, k / 4] were dropped; it becomes the best one for w
  * [rows, k], and is never worse than it was. S24_ERR_STOPPED between two steps.
  */
-s24_status s24_refit(const s24_gram *g, const s24_compute_env *env, const float *w, float *v, size_t rows,
+s24_status s24_refit(const s24_gram *g, double damping, const s24_compute_env *env, const float *w, float *v, size_t rows,
                      const uint8_t *pairs, unsigned steps, float *scratch, s24_error *err);
 
 /* sum over rows of d' H d, without damping. scratch: [rows, k]. */

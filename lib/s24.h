@@ -273,8 +273,9 @@ typedef struct s24_blas {
 
 /*
  * What is known of the inputs X [samples, K] of a layer: X'X, of the first three quarters of the samples and of the last
- * quarter apart, which is held out: damping and method are chosen by the error there. Convolutions: the samples of all
- * taps count, K is the number of input channels. One thread at a time may write to it, any number may prune with it.
+ * quarter apart, which is held out: damping and method are chosen by the error there. Convolutions (OIHW, axis 1): X is
+ * the im2col (unfolded) matrix, K = I H W inputs numbered as an output's weights are; or K = I, the channels as every tap
+ * meets them. One thread at a time may write to it, any number may prune with it.
  */
 typedef struct s24_calibration s24_calibration;
 

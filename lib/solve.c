@@ -57,7 +57,10 @@ typedef struct problem {
     const s24_solve_options *o;
     const s24_calibration *cal; /* NULL: magnitude */
     s24_compute_env env;
-    size_t rows, cols, k;       /* k: cols, padded to a multiple of 4 */
+    size_t rows;                /* of the matrix that is solved: a run of each tap behind one another */
+    size_t taps, cols, run;     /* elements of a run, also padded to a multiple of 4 */
+    size_t k;                   /* taps * run: padded columns */
+    s24_columns columns;
     s24_dtype dtype;
     unsigned char *weights;     /* [rows, cols] */
     uint8_t *positions;
@@ -65,21 +68,29 @@ typedef struct problem {
     double *row_sums, *col_sums; /* of |w|, for ria; or NULL */
 } problem;
 
+/* The element of a padded column in memory; false: it is padding. */
+static bool element_of(const problem *p, size_t row, size_t col, size_t *at)
+{
+    *at = (row * p->taps + col / p->run) * p->cols + col % p->run;
+    return col % p->run < p->cols;
+}
+
 static double weight_at(const problem *p, size_t row, size_t col)
 {
     const s24_dtype_info *info = s24_info(p->dtype);
-    return s24_decode(info, s24_load(p->weights, info->bytes, row * p->cols + col));
+    size_t at;
+    return element_of(p, row, col, &at) ? s24_decode(info, s24_load(p->weights, info->bytes, at)) : 0;
 }
 
 static s24_status examine_weights(problem *p, s24_error *err)
 {
     double largest = 0;
     for (size_t i = 0; i < p->rows; i++) {
-        for (size_t j = 0; j < p->cols; j++) {
+        for (size_t j = 0; j < p->k; j++) {
             const double w = fabs(weight_at(p, i, j));
             if (!isfinite(w)) {
-                return s24_fail(err, S24_ERR_DATA, "row %zu, element %zu is %s; mend the weights", i, j,
-                                isnan(w) ? "nan" : "infinite");
+                return s24_fail(err, S24_ERR_DATA, "row %zu, element %zu is %s; mend the weights",
+                                i * p->taps + j / p->run, j % p->run, isnan(w) ? "nan" : "infinite");
             }
             largest = w > largest ? w : largest;
             if (p->row_sums) {
@@ -107,11 +118,8 @@ static s24_status scorer_init(scorer *s, const problem *p, const method *m, unsi
     if (!s->a) {
         return S24_ERR_SYSTEM;
     }
-    if (m->norms) {
-        s24_calibration_squares(p->cal, parts, s->a);
-    }
-    for (size_t j = 0; j < p->cols; j++) {
-        s->a[j] = m->norms ? sqrt(s->a[j]) : 1;
+    for (size_t j = 0; j < p->k; j++) {
+        s->a[j] = m->norms ? sqrt(s24_columns_square(&p->columns, parts, j)) : 1;
     }
     if (!m->sums) {
         return S24_OK;
@@ -121,7 +129,7 @@ static s24_status scorer_init(scorer *s, const problem *p, const method *m, unsi
     if (!s->c || !s->b) {
         return S24_ERR_SYSTEM;
     }
-    for (size_t j = 0; j < p->cols; j++) {
+    for (size_t j = 0; j < p->k; j++) {
         s->c[j] = sqrt(s->a[j]);
         s->a[j] = p->col_sums[j] > 0 ? s->c[j] / p->col_sums[j] : 0;
     }
@@ -163,7 +171,7 @@ static void score_row(const problem *p, const scorer *s, size_t row, uint8_t *pa
         for (size_t i = 0; i < 4; i++) {
             const size_t j = 4 * g + i;
             const double factor = s->c ? s->a[j] + s->b[row] * s->c[j] : s->a[j];
-            score[i] = j < p->cols ? fabs(weight_at(p, row, j)) * factor : -1;
+            score[i] = j % p->run < p->cols ? fabs(weight_at(p, row, j)) * factor : -1;
         }
         pairs[g] = drop_least(score);
     }
@@ -175,29 +183,36 @@ static uint8_t nibble_of(uint8_t pair)
     return (uint8_t)(s24_pair_kept[pair][0] | s24_pair_kept[pair][1] << 2);
 }
 
+/* The positions of a row's run, of run / 4 groups. */
+static size_t positions_of(const problem *p, size_t row, size_t tap)
+{
+    return (row * p->taps + tap) * ((p->run / 4 + 1) / 2);
+}
+
 static void put_positions(const problem *p, size_t row, const uint8_t *pairs)
 {
-    const size_t groups = p->k / 4;
-    uint8_t *to = p->positions + row * ((groups + 1) / 2);
-    for (size_t g = 0; g < groups; g += 2) {
-        to[g / 2] = (uint8_t)(nibble_of(pairs[g]) | (g + 1 < groups ? nibble_of(pairs[g + 1]) << 4 : 0));
+    const size_t groups = p->run / 4;
+    for (size_t t = 0; t < p->taps; t++, pairs += groups) {
+        uint8_t *to = p->positions + positions_of(p, row, t);
+        for (size_t g = 0; g < groups; g += 2) {
+            to[g / 2] = (uint8_t)(nibble_of(pairs[g]) | (g + 1 < groups ? nibble_of(pairs[g + 1]) << 4 : 0));
+        }
     }
 }
 
 static bool get_positions(const problem *p, size_t row, uint8_t *pairs)
 {
-    const size_t groups = p->k / 4;
-    const uint8_t *from = p->o->mask + row * ((groups + 1) / 2);
-    for (size_t g = 0; g < groups; g++) {
+    for (size_t i = 0; i < p->k / 4; i++) {
+        const size_t g = i % (p->run / 4);
+        const uint8_t *from = p->o->mask + positions_of(p, row, i / (p->run / 4));
         const unsigned nibble = from[g / 2] >> (g % 2 * 4) & 15;
-        uint8_t s = 0;
-        while (s < S24_PAIRS && nibble_of(s) != nibble) {
-            s++;
+        pairs[i] = 0;
+        while (pairs[i] < S24_PAIRS && nibble_of(pairs[i]) != nibble) {
+            pairs[i]++;
         }
-        if (s == S24_PAIRS) {
+        if (pairs[i] == S24_PAIRS) {
             return false;
         }
-        pairs[g] = s;
     }
     return true;
 }
@@ -213,33 +228,36 @@ typedef struct solution {
     double damping;         /* NaN: none is used */
     scorer scorer;          /* of MASK, unless given */
     s24_eliminator eliminator;
-    s24_gram gram;          /* of refit */
+    const s24_gram *gram;   /* of the refit */
 } solution;
 
 static void solution_free(solution *s)
 {
     scorer_free(&s->scorer);
     s24_eliminator_free(&s->eliminator);
-    s24_gram_free(&s->gram);
 }
 
-static s24_status solution_init(solution *s, const problem *p, const method *m, bool refit, double damping, unsigned parts,
+/* What is done, and with how much damping. */
+typedef struct recipe {
+    const method *m;        /* NULL: the mask that is given */
+    bool refit;
+    double damping;         /* NaN: none is used */
+} recipe;
+
+/* From the samples of `parts`, whose products are `gram` (used where there is a refit, and borrowed). */
+static s24_status solution_init(solution *s, const problem *p, const recipe *how, unsigned parts, const s24_gram *gram,
                                 s24_error *err)
 {
-    *s = (solution){.p = p, .kind = m ? m->kind : MASK, .given = !m, .refit = refit, .damping = damping};
+    const method *m = how->m;
+    *s = (solution){.p = p, .kind = m ? m->kind : MASK, .given = !m, .refit = how->refit, .damping = how->damping,
+                    .gram = gram};
     s24_status status = S24_OK;
     if (m && m->kind == MASK) {
         status = scorer_init(&s->scorer, p, m, parts, err);
     }
-    if (status == S24_OK && (s->kind != MASK || refit)) {
-        status = s24_eliminator_init(&s->eliminator, &p->env, p->cal, parts,
-                                     s->kind == SPARSEGPT ? S24_RULE_SPARSEGPT : S24_RULE_OBS, damping, err);
-    }
-    if (status == S24_OK && refit) {
-        status = s24_gram_init(&s->gram, &p->env, p->cal, parts, err);
-        if (status == S24_OK) {
-            s24_gram_damp(&s->gram, damping);
-        }
+    if (status == S24_OK && (s->kind != MASK || s->refit)) {
+        status = s24_eliminator_init(&s->eliminator, &p->env, &p->columns, parts,
+                                     s->kind == SPARSEGPT ? S24_RULE_SPARSEGPT : S24_RULE_OBS, s->damping, err);
     }
     return status;
 }
@@ -273,7 +291,7 @@ static s24_status workspace_init(workspace *ws, const problem *p, s24_error *err
 static void load_row(const problem *p, size_t row, float *w)
 {
     for (size_t j = 0; j < p->k; j++) {
-        w[j] = j < p->cols ? (float)(weight_at(p, row, j) * p->scale) : 0;
+        w[j] = (float)(weight_at(p, row, j) * p->scale);
     }
 }
 
@@ -301,7 +319,7 @@ static s24_status solve_rows(const solution *s, const size_t *row_at, size_t cou
             ws->v[4 * i + s24_pair_dropped[ws->pairs[i]][1]] = 0;
         }
     }
-    return s->refit ? s24_refit(&s->gram, &p->env, ws->w, ws->v, count, ws->pairs, REFIT_STEPS, ws->scratch, err) : S24_OK;
+    return s->refit ? s24_refit(s->gram, s->damping, &p->env, ws->w, ws->v, count, ws->pairs, REFIT_STEPS, ws->scratch, err) : S24_OK;
 }
 
 /* ---------------------------------------------------------------- all rows */
@@ -315,15 +333,13 @@ typedef struct whole {
 static void store_row(const problem *p, size_t row, const float *w, const float *v, const uint8_t *pairs)
 {
     const s24_dtype_info *info = s24_info(p->dtype);
-    for (size_t j = 0; j < p->cols; j++) {
+    for (size_t j = 0; j < p->k; j++) {
         const uint8_t pair = pairs[j / 4];
         const bool dropped = s24_pair_dropped[pair][0] == j % 4 || s24_pair_dropped[pair][1] == j % 4;
         bool overflow = false;
-        if (dropped) {
-            s24_store(p->weights, info->bytes, row * p->cols + j, 0);
-        } else if (v[j] != w[j]) {
-            s24_store(p->weights, info->bytes, row * p->cols + j,
-                      s24_encode(info, (double)v[j] / p->scale, &overflow));
+        size_t at;
+        if (element_of(p, row, j, &at) && (dropped || v[j] != w[j])) {
+            s24_store(p->weights, info->bytes, at, dropped ? 0 : s24_encode(info, (double)v[j] / p->scale, &overflow));
         }
     }
 }
@@ -405,79 +421,172 @@ static s24_status sample_error(sample *sa, const solution *s, const s24_gram *gr
     return status;
 }
 
-/* The error of a method fitted to `parts`, over `gram`. */
-static s24_status method_error(sample *sa, const problem *p, const method *m, bool refit, double damping, unsigned parts,
-                               const s24_gram *gram, double *error, s24_error *err)
+/* The error over the samples of `of` of what is fitted to `parts`, whose products are `to`. */
+static s24_status recipe_error(sample *sa, const problem *p, const recipe *how, unsigned parts, const s24_gram *to,
+                               const s24_gram *of, double *error, s24_error *err)
 {
     solution s;
-    s24_status status = solution_init(&s, p, m, refit, damping, parts, err);
-    status = status == S24_OK ? sample_error(sa, &s, gram, error, err) : status;
+    s24_status status = s24_cancelled(&p->env, err);
+    if (status != S24_OK) {
+        return status;
+    }
+    status = solution_init(&s, p, how, parts, to, err);
+    status = status == S24_OK ? sample_error(sa, &s, of, error, err) : status;
     solution_free(&s);
     return status;
 }
 
-#define ALL_PARTS (1u << S24_FIT | 1u << S24_HELD_OUT)
+/* ---------------------------------------------------------------- what does best on held-out samples */
 
-static s24_status held_out_errors(sample *sa, const problem *p, const method *m, bool refit, double damping,
-                                  s24_output_error *errors, s24_error *err)
+/* Held-out samples, and what has been found out with them. */
+typedef struct trial {
+    const problem *p;
+    sample *sa;
+    s24_gram fit, held_out; /* products of the samples that are fitted to, and of those that are not */
+} trial;
+
+static s24_status try(trial *t, const recipe *how, double *error, s24_error *err)
 {
-    s24_gram gram;
-    s24_status status = s24_gram_init(&gram, &p->env, p->cal, 1u << S24_HELD_OUT, err);
-    if (status == S24_OK) {
-        status = method_error(sa, p, m, refit, damping, 1u << S24_FIT, &gram, &errors->held_out, err);
+    return recipe_error(t->sa, t->p, how, 1u << S24_FIT, &t->fit, &t->held_out, error, err);
+}
+
+/*
+ * Damping, from 1e-4 to 100 by factors of ten and then by one of sqrt(10): downhill from 0.01. The error is a smooth curve of
+ * the damping with one valley: below it noise of the samples is fitted, above it too little of the structure is used.
+ */
+#define DAMPINGS 13
+#define DAMPING_START 4
+#define DAMPING_STEP 2
+
+static double damping_at(int index)
+{
+    return pow(10, -4 + 0.5 * index);
+}
+
+static s24_status choose_damping(trial *t, recipe *how, double *error, s24_error *err)
+{
+    double tried[DAMPINGS];
+    int best = DAMPING_START;
+    for (int i = 0; i < DAMPINGS; i++) {
+        tried[i] = NAN;
     }
-    if (status == S24_OK) {
-        status = method_error(sa, p, method_find("wanda"), false, NAN, 1u << S24_FIT, &gram, &errors->wanda_held_out, err);
+    for (int step = DAMPING_STEP; step > 0; step /= 2) {
+        bool moved = true;
+        while (moved) {
+            const int at[3] = {best, best + step, best - step};
+            moved = false;
+            for (int i = 0; i < 3; i++) {
+                if (at[i] < 0 || at[i] >= DAMPINGS || !isnan(tried[at[i]])) {
+                    continue;
+                }
+                how->damping = damping_at(at[i]);
+                const s24_status status = try(t, how, &tried[at[i]], err);
+                if (status != S24_OK) {
+                    return status;
+                }
+                if (tried[at[i]] < tried[best]) {
+                    best = at[i];
+                    moved = true;
+                    break;
+                }
+            }
+        }
     }
-    s24_gram_free(&gram);
+    how->damping = damping_at(best);
+    *error = tried[best];
+    return S24_OK;
+}
+
+/* What obs gives way to where that does better on held-out samples. */
+static s24_status choose_fallback(trial *t, recipe *how, double *error, s24_error *err)
+{
+    const recipe others[] = {{method_find("wanda"), true, how->damping},
+                             {method_find("wanda"), false, NAN},
+                             {method_find("magnitude"), false, NAN}};
+    s24_status status = S24_OK;
+    for (size_t i = 0; i < sizeof others / sizeof *others && status == S24_OK; i++) {
+        double e = NAN;
+        status = try(t, &others[i], &e, err);
+        if (status == S24_OK && e < *error) {
+            *how = others[i];
+            *error = e;
+        }
+    }
     return status;
 }
 
-static s24_status training_errors(sample *sa, const problem *p, const solution *s, s24_output_error *errors, s24_error *err)
+static s24_status choose(trial *t, recipe *how, s24_output_error *errors, s24_error *err)
 {
-    s24_gram gram;
-    s24_status status = s24_gram_init(&gram, &p->env, p->cal, ALL_PARTS, err);
-    status = status == S24_OK ? sample_error(sa, s, &gram, &errors->training, err) : status;
-    if (status == S24_OK) {
-        status = method_error(sa, p, method_find("wanda"), false, NAN, ALL_PARTS, &gram, &errors->wanda_training, err);
+    const recipe wanda = {method_find("wanda"), false, NAN};
+    const bool obs = how->m && how->m->kind == OBS, automatic = isnan(how->damping);
+    s24_status status = try(t, &wanda, &errors->wanda_held_out, err);
+    if (status == S24_OK && how->refit && automatic) {
+        status = choose_damping(t, how, &errors->held_out, err);
+    } else if (status == S24_OK) {
+        status = try(t, how, &errors->held_out, err);
     }
-    s24_gram_free(&gram);
+    return status == S24_OK && obs ? choose_fallback(t, how, &errors->held_out, err) : status;
+}
+
+static s24_status choose_held_out(sample *sa, const problem *p, recipe *how, s24_output_error *errors, s24_error *err)
+{
+    trial t = {.p = p, .sa = sa};
+    s24_status status = s24_gram_init(&t.fit, &p->columns, 1u << S24_FIT, err);
+    status = status == S24_OK ? s24_gram_init(&t.held_out, &p->columns, 1u << S24_HELD_OUT, err) : status;
+    status = status == S24_OK ? choose(&t, how, errors, err) : status;
+    s24_gram_free(&t.fit);
+    s24_gram_free(&t.held_out);
     return status;
 }
 
 /* ---------------------------------------------------------------- solving */
 
-static s24_status solve_problem(problem *p, const method *m, bool refit, s24_output_error *errors, s24_error *err)
+#define ALL_PARTS (1u << S24_FIT | 1u << S24_HELD_OUT)
+#define DAMPING_DEFAULT 0.01
+
+static s24_status solve_and_measure(sample *sa, const problem *p, const recipe *how, bool measures, s24_output_error *errors,
+                                    s24_error *err)
 {
-    double damping = p->o->damping >= 0 ? p->o->damping : 0.01;
-    const bool solves = refit || (m && m->kind != MASK), measures = p->cal && p->cal->has_blas && p->cal->products[S24_FIT];
-    sample sa = {.count = 0};
-    s24_status status = S24_OK;
-    if (!solves) {
-        damping = NAN;
-    }
-    if (measures) {
-        status = sample_init(&sa, p, err);
-    }
-    if (status == S24_OK && measures && p->cal->products[S24_HELD_OUT]) {
-        status = held_out_errors(&sa, p, m, refit, damping, errors, err);
-    }
+    const recipe wanda = {method_find("wanda"), false, NAN};
+    s24_gram all = {.k = 0};
     solution s = {.p = p};
-    status = status == S24_OK ? solution_init(&s, p, m, refit, damping, ALL_PARTS, err) : status;
+    s24_status status = measures ? s24_gram_init(&all, &p->columns, ALL_PARTS, err) : S24_OK;
     if (status == S24_OK && measures) {
-        status = training_errors(&sa, p, &s, errors, err);
+        status = recipe_error(sa, p, &wanda, ALL_PARTS, NULL, &all, &errors->wanda_training, err);
+    }
+    status = status == S24_OK ? solution_init(&s, p, how, ALL_PARTS, &all, err) : status;
+    if (status == S24_OK && measures) {
+        status = sample_error(sa, &s, &all, &errors->training, err);
     }
     status = status == S24_OK ? solve_all(&s, err) : status;
-    errors->damping = damping;
-    errors->method = m ? m->name : "mask";
-    errors->refit = refit;
     solution_free(&s);
+    s24_gram_free(&all);
+    return status;
+}
+
+static s24_status solve_problem(problem *p, const method *m, bool refit, s24_output_error *errors, s24_error *err)
+{
+    const bool solves = refit || (m && m->kind != MASK);
+    const bool measures = p->cal && p->cal->has_blas && p->cal->products[S24_FIT];
+    const double given = p->o->damping >= 0 ? p->o->damping : NAN;
+    recipe how = {m, refit, !solves ? NAN : m && m->kind == SPARSEGPT && isnan(given) ? DAMPING_DEFAULT : given};
+    sample sa = {.count = 0};
+    s24_status status = measures ? sample_init(&sa, p, err) : S24_OK;
+    if (status == S24_OK && measures && p->cal->products[S24_HELD_OUT]) {
+        status = choose_held_out(&sa, p, &how, errors, err);
+    } else if (solves && isnan(how.damping)) {
+        how.damping = DAMPING_DEFAULT;
+    }
+    status = status == S24_OK ? solve_and_measure(&sa, p, &how, measures, errors, err) : status;
+    errors->damping = how.damping;
+    errors->method = how.m ? how.m->name : "mask";
+    errors->refit = how.refit;
     workspace_free(&sa.ws);
     return status;
 }
 
 static s24_status check_request(const s24_solve_options *o, const s24_calibration *cal, const method *m, bool solves,
-                                size_t cols, s24_error *err)
+                                s24_error *err)
 {
     if (o->method && !m) {
         return s24_fail(err, S24_ERR_USAGE, "no method %s; there are magnitude, wanda, ria, sparsegpt and obs", o->method);
@@ -485,14 +594,48 @@ static s24_status check_request(const s24_solve_options *o, const s24_calibratio
     if (!cal && (solves || (m && m->norms))) {
         return s24_fail(err, S24_ERR_USAGE, "%s needs activations of the layer", o->method ? o->method : "a refit");
     }
-    if (cal && cal->k != cols) {
-        return s24_fail(err, S24_ERR_USAGE, "calibrated for %zu inputs, but the weights have %zu", cal->k, cols);
-    }
     if (cal && solves && (!cal->products[S24_FIT] || !cal->has_blas)) {
         return s24_fail(err, S24_ERR_USAGE, "%s needs activations or a Hessian, and a BLAS",
                         o->method && m->kind != MASK ? o->method : "a refit");
     }
     return cal ? s24_calibration_complete(cal, err) : S24_OK;
+}
+
+/* Which matrix is solved: its runs are the taps of an output where there are inputs for each of them. */
+static s24_status shape_problem(problem *p, size_t rows, size_t cols, s24_error *err)
+{
+    const size_t taps = p->o->taps ? p->o->taps : 1;
+    const bool joined = p->cal && p->cal->k != cols && rows % taps == 0 && p->cal->k / taps == cols && p->cal->k % taps == 0;
+    if (p->cal && p->cal->k != cols && !joined) {
+        return s24_fail(err, S24_ERR_USAGE, "calibrated for %zu inputs, but the weights have %zu%s", p->cal->k, cols,
+                        taps > 1 ? " channels" : "");
+    }
+    p->taps = joined ? taps : 1;
+    p->rows = rows / p->taps;
+    p->cols = cols;
+    p->run = (cols + 3) / 4 * 4;
+    if (!s24_mul(p->taps, p->run, &p->k) || (p->cal && p->k > INT_MAX)) {
+        return s24_fail(err, S24_ERR_USAGE, "rows of %zu elements are beyond what a BLAS takes", cols);
+    }
+    p->columns = (s24_columns){.cal = p->cal, .k = p->k, .input = s24_calloc(p->k, sizeof(int32_t), err)};
+    if (!p->columns.input) {
+        return S24_ERR_SYSTEM;
+    }
+    for (size_t j = 0; j < p->k && p->cal; j++) {
+        const size_t channel = j % p->run;
+        p->columns.input[j] = channel < cols ? (int32_t)(channel * p->taps + j / p->run) : -1;
+    }
+    return S24_OK;
+}
+
+static s24_status sums_init(problem *p, const method *m, s24_error *err)
+{
+    if (m && m->sums) {
+        p->row_sums = s24_calloc(p->rows, sizeof(double), err);
+        p->col_sums = s24_calloc(p->k, sizeof(double), err);
+        return p->row_sums && p->col_sums ? S24_OK : S24_ERR_SYSTEM;
+    }
+    return S24_OK;
 }
 
 s24_status s24_solve(const s24_solve_options *o, const s24_calibration *cal, size_t rows, size_t cols, s24_dtype dtype,
@@ -502,12 +645,11 @@ s24_status s24_solve(const s24_solve_options *o, const s24_calibration *cal, siz
     const bool refit = o->refit || (m && m->kind == OBS);
     s24_output_error ignored, *e = errors ? errors : &ignored;
     *e = (s24_output_error){.training = NAN, .held_out = NAN, .wanda_training = NAN, .wanda_held_out = NAN, .damping = NAN};
-    s24_status status = check_request(o, cal, m, refit || (m && m->kind != MASK), cols, err);
+    s24_status status = check_request(o, cal, m, refit || (m && m->kind != MASK), err);
     if (status != S24_OK) {
         return status;
     }
-    problem p = {.o = o, .cal = cal, .rows = rows, .cols = cols, .k = (cols + 3) / 4 * 4, .dtype = dtype,
-                 .weights = weights, .positions = positions,
+    problem p = {.o = o, .cal = cal, .dtype = dtype, .weights = weights, .positions = positions,
                  .env = {.blas = cal ? &cal->blas : NULL, .threads = o->threads ? o->threads : s24_threads_available(),
                          .cancel = o->cancel}};
     if (cal) {
@@ -517,13 +659,11 @@ s24_status s24_solve(const s24_solve_options *o, const s24_calibration *cal, siz
     if (p.env.blas && p.env.blas->set_threads) {
         p.env.blas->set_threads(1);
     }
-    if (m && m->sums) {
-        p.row_sums = s24_calloc(rows, sizeof(double), err);
-        p.col_sums = s24_calloc(cols, sizeof(double), err);
-        status = p.row_sums && p.col_sums ? S24_OK : S24_ERR_SYSTEM;
-    }
+    status = shape_problem(&p, rows, cols, err);
+    status = status == S24_OK ? sums_init(&p, m, err) : status;
     status = status == S24_OK ? examine_weights(&p, err) : status;
-    status = status == S24_OK && rows > 0 ? solve_problem(&p, m, refit, e, err) : status;
+    status = status == S24_OK && p.rows > 0 && p.k > 0 ? solve_problem(&p, m, refit, e, err) : status;
+    free(p.columns.input);
     free(p.row_sums);
     free(p.col_sums);
     return status;

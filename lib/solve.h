@@ -13,6 +13,7 @@ typedef struct s24_solve_options {
     const char *method;   /* "magnitude", "wanda", "ria", "sparsegpt", "obs"; NULL: the mask that is given */
     const uint8_t *mask;  /* positions as s24_tensor has them, [rows, ceil(groups / 2)]: where method is NULL */
     bool refit;           /* of masks; solvers: of obs always */
+    size_t taps;          /* of a convolution: rows that take the same outputs' parts, see s24_solve; 0 is 1 */
     double damping;       /* relative to the mean of X'X's diagonal; S24_DAMPING_AUTO: sparsegpt 0.01, others chosen */
     unsigned threads;     /* 0: every CPU this process may use */
     s24_isa isa;
@@ -21,15 +22,20 @@ typedef struct s24_solve_options {
     void *user;
 } s24_solve_options;
 
-#define S24_SOLVE_OPTIONS_INIT {NULL, NULL, false, S24_DAMPING_AUTO, 0, S24_ISA_BEST, NULL, NULL, NULL}
+#define S24_SOLVE_OPTIONS_INIT {NULL, NULL, false, 0, S24_DAMPING_AUTO, 0, S24_ISA_BEST, NULL, NULL, NULL}
 
 /* Whether s24_solve knows a method of that name; *needs_products: X'X, so that norms do not do; *rewrites: kept values too. */
 bool s24_solve_method(const char *name, bool *needs_products, bool *rewrites);
 
 /*
  * weights [rows, cols], f32 or f64 (dtype), contiguous, finite: becomes the solution, two elements of each group of four
- * unequal to zero at most. positions (out): as s24_tensor has them. cal: cols inputs; NULL: for magnitude without
- * refit. Masks without a refit leave the kept values bit for bit; solutions are computed in f32 from weights scaled by a
+ * unequal to zero at most. positions (out): as s24_tensor has them.
+ *
+ * cal: of cols inputs, or of cols * taps: then every `taps` rows are the taps of one output of a convolution (canonical rows of
+ * OIHW along axis 1 are numbered so: taps = H W), solved together as one row of the im2col matrix. Inputs are numbered as
+ * the elements of an output's weights are, channel * taps + tap, which is how im2col (unfold) gives them. NULL: for magnitude
+ * without refit.
+ * Masks without a refit leave the kept values bit for bit; solutions are computed in f32 from weights scaled by a
  * power of two. errors may be NULL; nothing of it is known without X'X. Memory: besides weights about 36 cols^2 bytes, and
  * 28 bytes times 256 rows times cols a thread. The result does not depend on the number of threads.
  */
