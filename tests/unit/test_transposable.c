@@ -434,7 +434,7 @@ START_TEST(refusals)
     s24_tensor_free(t);
     o.dtype = S24_I8; /* with a scale, and none is that large */
     ck_assert_int_eq(s24_prune_transposable(&wide, &o, &t, NULL, &err), S24_ERR_DATA);
-    ck_assert_ptr_nonnull(strstr(err.message, "element [1, 1]"));
+    ck_assert_msg(strstr(err.message, "beyond the range of i8") != NULL, "%s", err.message);
 }
 END_TEST
 
