@@ -20,7 +20,7 @@ typedef struct prune_options {
     const char *second[S24_SECONDS];
     s24_dtype dtype;
     int group_size; /* which of group_sizes */
-    bool allow_nonfinite, dry_run, force, refit;
+    bool allow_nonfinite, dry_run, force, refit, transposable;
     args_share shards;
     s24_read_options read;
     selection selection;
@@ -69,6 +69,9 @@ static const args_option prune_rows[] = {
      .help = "In place of activations, for wanda and ria, the norms of the columns of X: K."},
     {.name = "refit", .set = args_set_flag, .offset = PRUNE(refit),
      .help = "Whatever chose them, fit the kept weights to the activations, or the hessian, by least squares."},
+    {.name = "transposable", .set = args_set_flag, .offset = PRUNE(transposable),
+     .help = "Keep two of four in both directions: in each block of 4 x 4 the best of all masks with two a row and two a "
+             "column. By magnitude or wanda."},
     {.name = "dtype", .value = "DTYPE", .set = set_dtype, .offset = PRUNE(dtype), .choice = choice_stored_dtype,
      .help = "Store the kept values as DTYPE, rounded to nearest: f64, f32, f16 or bf16, or with a scale for each row i8, "
              "f8e4m3 or f8e5m2. Default: same, as they are."},
@@ -99,7 +102,7 @@ static bool check_method(const context *c, const prune_options *o)
 {
     const s24_method *method;
     s24_error err = {0};
-    if (s24_seconds_method(o->method, o->second, o->refit, &method, &err) != S24_OK) {
+    if (s24_seconds_method(o->method, o->second, o->refit, o->transposable, &method, &err) != S24_OK) {
         args_usage(c->command->name, "%s", err.message);
         return false;
     }
@@ -267,7 +270,7 @@ static void prune_one(const context *c, const prune_options *o, const plan *p, s
     s24_prune_request request = {
         .input = c->files[i], .read = o->read, .output = o->dry_run ? NULL : p->outputs[i], .to = p->to,
         .directory = becomes_directory(o, p, c->files[i]), .shard = o->shards.which, .shards = o->shards.of,
-        .method = o->method, .refit = o->refit, .dtype = o->dtype, .scale_group = group_sizes[o->group_size],
+        .method = o->method, .refit = o->refit, .transposable = o->transposable, .dtype = o->dtype, .scale_group = group_sizes[o->group_size],
         .selection = selection_of(&o->selection), .allow_nonfinite = o->allow_nonfinite,
     };
     memcpy(request.second, o->second, sizeof request.second);

@@ -3,38 +3,28 @@
 #include <math.h>
 #include <string.h>
 
+#include "calibration.h"
+
 #define CHUNK_ELEMENTS ((size_t)1 << 20) /* read and converted at a time */
 
-/* A matrix as the solver gets it. */
+/* A matrix as the solver gets it: canonical rows. */
 typedef struct matrix {
     const s24_preparation *how;
     const s24_entry *entry;
-    size_t rows, cols;   /* of the tensor along its axis */
-    size_t taps, width;  /* columns of a tap, padded to whole groups where there are several */
-    size_t solve_rows, solve_cols;
+    size_t rows, cols;
+    size_t taps;   /* rows that have their inputs together: of a convolution that is calibrated by unfolded ones; or 1 */
 } matrix;
 
 bool s24_must_prepare(const s24_preparation *how)
 {
     const s24_seconds *const s = how->seconds;
-    return how->refit || how->method->solves || s->of[S24_ACTIVATIONS] || s->of[S24_HESSIAN];
+    return how->refit || how->transposable || how->method->solves || s->of[S24_ACTIVATIONS] || s->of[S24_HESSIAN];
 }
 
 void s24_prepared_free(s24_prepared *prepared)
 {
     free(prepared->weights);
     *prepared = (s24_prepared){0};
-}
-
-static s24_status measure(matrix *m, s24_error *err)
-{
-    const s24_geometry *const g = &m->entry->pruned->geometry;
-    m->rows = g->rows;
-    m->cols = g->cols;
-    m->width = m->taps > 1 ? 4 * g->groups : g->cols;
-    m->solve_rows = g->rows / m->taps;
-    return s24_mul(m->width, m->taps, &m->solve_cols) ? S24_OK
-        : s24_fail(err, S24_ERR_DATA, "%s: %s: too many inputs", m->entry->in->name, m->entry->name);
 }
 
 /* ---------------------------------------------------------------- numbers */
@@ -102,56 +92,21 @@ static s24_status convert(const s24_entry *e, const void *from, s24_dtype to, vo
 
 /* ---------------------------------------------------------------- weights */
 
-/* Canonical rows of `cols` to rows of `width`, and back: the padding of taps comes in, or goes. */
-static void widen(const matrix *m, unsigned bytes, size_t row, size_t n, const void *rows, unsigned char *wide)
-{
-    for (size_t r = 0; r < n; r++) {
-        memcpy(wide + (row + r) * m->width * bytes, (const unsigned char *)rows + r * m->cols * bytes, m->cols * bytes);
-    }
-}
-
-static void narrow(const matrix *m, unsigned bytes, unsigned char *weights)
-{
-    for (size_t r = 1; r < m->rows && m->width != m->cols; r++) {
-        memmove(weights + r * m->cols * bytes, weights + r * m->width * bytes, m->cols * bytes);
-    }
-}
-
 static s24_status read_weights(const matrix *m, s24_dtype dtype, unsigned char *weights, s24_error *err)
 {
-    const unsigned bytes = s24_info(dtype)->bytes;
+    const size_t row_bytes = m->cols * s24_info(dtype)->bytes;
     reading r;
     size_t n = 0;
     s24_status status = reading_begin(&r, m->entry, m->entry->axis, m->rows, m->cols, err);
-    void *const converted = status == S24_OK ? s24_malloc(r.chunk * m->cols * bytes, err) : NULL;
-    status = status == S24_OK && !converted ? S24_ERR_SYSTEM : status;
     for (size_t row = 0; row < m->rows && status == S24_OK; row += n) {
         status = reading_next(&r, row, &n, err);
-        status = status == S24_OK ? convert(m->entry, r.data, dtype, converted, n * m->cols, err) : status;
-        if (status == S24_OK) {
-            widen(m, bytes, row, n, converted, weights);
-        }
+        status = status == S24_OK ? convert(m->entry, r.data, dtype, weights + row * row_bytes, n * m->cols, err) : status;
     }
-    free(converted);
     reading_end(&r);
     return status;
 }
 
 /* ---------------------------------------------------------------- calibration */
-
-/* Where input `at` of a row of inputs as the user has them (channel by channel) is, tap by tap. */
-static size_t place_of(const matrix *m, size_t at)
-{
-    return m->taps == 1 ? at : at % m->taps * m->width + at / m->taps;
-}
-
-/* What was computed once, of a row of inputs: into the solver's order. Places between taps stay 0. */
-static void spread_f32(const matrix *m, const float *from, float *to)
-{
-    for (size_t i = 0; i < m->cols * m->taps; i++) {
-        to[place_of(m, i)] = from[i];
-    }
-}
 
 static size_t samples_of(const s24_entry *x)
 {
@@ -168,69 +123,38 @@ static s24_status add_samples(const matrix *m, const s24_entry *x, s24_calibrati
     reading r;
     size_t n = 0;
     s24_status status = reading_begin(&r, x, x->rank - 1, samples_of(x), inputs, err);
-    float *const flat = status == S24_OK ? s24_malloc(r.chunk * inputs * sizeof *flat, err) : NULL;
-    float *const spread = flat && m->taps > 1 ? s24_calloc(r.chunk * m->solve_cols, sizeof *spread, err) : NULL;
-    status = status == S24_OK && (!flat || (m->taps > 1 && !spread)) ? S24_ERR_SYSTEM : status;
+    float *const samples = status == S24_OK ? s24_malloc(r.chunk * inputs * sizeof *samples, err) : NULL;
+    status = status == S24_OK && !samples ? S24_ERR_SYSTEM : status;
     for (size_t row = 0; row < r.rows && status == S24_OK; row += n) {
         status = reading_next(&r, row, &n, err);
-        status = status == S24_OK ? convert(x, r.data, S24_F32, flat, n * inputs, err) : status;
-        for (size_t i = 0; i < n && status == S24_OK && spread; i++) {
-            spread_f32(m, flat + i * inputs, spread + i * m->solve_cols);
-        }
-        status = status == S24_OK ? s24_calibration_add(cal, spread ? spread : flat, n, err) : status;
+        status = status == S24_OK ? convert(x, r.data, S24_F32, samples, n * inputs, err) : status;
+        status = status == S24_OK ? s24_calibration_add(cal, samples, n, err) : status;
     }
-    free(flat);
-    free(spread);
+    free(samples);
     reading_end(&r);
     return status;
 }
 
-static s24_status set_hessian(const matrix *m, const s24_entry *h, s24_calibration *cal, s24_error *err)
+/* The whole of a hessian, or of norms, as f64. */
+static s24_status set_whole(const matrix *m, s24_second kind, const s24_entry *e, s24_calibration *cal, s24_error *err)
 {
-    const size_t inputs = m->cols * m->taps, k = m->solve_cols;
+    const size_t inputs = m->cols * m->taps, rows = kind == S24_HESSIAN ? inputs : 1;
     reading r;
-    size_t n = 0, all;
-    double *const whole = s24_mul(k, k, &all) ? s24_calloc(all, sizeof *whole, err) : NULL;
-    s24_status status = whole ? reading_begin(&r, h, 1, inputs, inputs, err) : S24_ERR_SYSTEM;
+    size_t all, n = 0;
+    double *const whole = s24_mul(rows, inputs, &all) ? s24_calloc(all, sizeof *whole, err) : NULL;
     if (!whole) {
-        return status;
+        return s24_fail_memory(err, SIZE_MAX);
     }
-    double *const flat = status == S24_OK ? s24_malloc(r.chunk * inputs * sizeof *flat, err) : NULL;
-    status = status == S24_OK && !flat ? S24_ERR_SYSTEM : status;
-    for (size_t row = 0; row < inputs && status == S24_OK; row += n) {
+    s24_status status = reading_begin(&r, e, e->rank - 1, rows, inputs, err);
+    for (size_t row = 0; row < rows && status == S24_OK; row += n) {
         status = reading_next(&r, row, &n, err);
-        status = status == S24_OK ? convert(h, r.data, S24_F64, flat, n * inputs, err) : status;
-        for (size_t i = 0; i < n * inputs && status == S24_OK; i++) {
-            whole[place_of(m, row + i / inputs) * k + place_of(m, i % inputs)] = flat[i];
-        }
+        status = status == S24_OK ? convert(e, r.data, S24_F64, whole + row * inputs, n * inputs, err) : status;
     }
-    status = status == S24_OK ? s24_calibration_set_hessian(cal, S24_F64, whole, err) : status;
-    free(flat);
+    if (status == S24_OK) {
+        status = kind == S24_HESSIAN ? s24_calibration_set_hessian(cal, S24_F64, whole, err)
+                                     : s24_calibration_set_norms(cal, whole, err);
+    }
     free(whole);
-    reading_end(&r);
-    return status;
-}
-
-static s24_status set_norms(const matrix *m, const s24_entry *norms, s24_calibration *cal, s24_error *err)
-{
-    const size_t inputs = m->cols * m->taps;
-    reading r;
-    size_t n = 0;
-    double *const spread = s24_calloc(m->solve_cols, sizeof *spread, err);
-    double *const flat = spread ? s24_calloc(inputs, sizeof *flat, err) : NULL;
-    s24_status status = flat ? reading_begin(&r, norms, 0, 1, inputs, err) : S24_ERR_SYSTEM;
-    if (!flat) {
-        free(spread);
-        return status;
-    }
-    status = status == S24_OK ? reading_next(&r, 0, &n, err) : status;
-    status = status == S24_OK ? convert(norms, r.data, S24_F64, flat, inputs, err) : status;
-    for (size_t i = 0; i < inputs && status == S24_OK; i++) {
-        spread[place_of(m, i)] = flat[i];
-    }
-    status = status == S24_OK ? s24_calibration_set_norms(cal, spread, err) : status;
-    free(flat);
-    free(spread);
     reading_end(&r);
     return status;
 }
@@ -243,49 +167,32 @@ static s24_status calibrate(const matrix *m, s24_second kind, const s24_entry *s
     if (kind != S24_NORMS && !(blas = io->blas ? io->blas(io->user, err) : NULL)) {
         return io->blas ? S24_ERR_SYSTEM : s24_fail(err, S24_ERR_USAGE, "activations need a BLAS to multiply with");
     }
-    s24_status status = s24_calibration_new(cal, m->solve_cols, kind == S24_ACTIVATIONS ? samples_of(second) : 0, blas,
+    s24_status status = s24_calibration_new(cal, m->cols * m->taps, kind == S24_ACTIVATIONS ? samples_of(second) : 0, blas,
                                             io->threads, err);
     if (status == S24_OK) {
-        status = kind == S24_ACTIVATIONS ? add_samples(m, second, *cal, err)
-               : kind == S24_HESSIAN ? set_hessian(m, second, *cal, err) : set_norms(m, second, *cal, err);
+        status = kind == S24_ACTIVATIONS ? add_samples(m, second, *cal, err) : set_whole(m, kind, second, *cal, err);
     }
     return s24_fail_prefix(err, status, "%s: %s: ", second->in->name, second->name);
 }
 
 /* ---------------------------------------------------------------- masks of scorers */
 
-/* Nibbles of canonical rows, each in whole bytes, into those of the solver's, where the groups of all taps follow each other. */
-static void place_nibbles(const matrix *m, size_t row, size_t n, const uint8_t *from, uint8_t *mask)
-{
-    const size_t groups = m->width / 4 + (m->width % 4 != 0), row_bytes = (groups + 1) / 2;
-    const size_t mask_bytes = (groups * m->taps + 1) / 2;
-    for (size_t r = 0; r < n; r++) {
-        const size_t first = (row + r) % m->taps * groups;
-        uint8_t *const to = mask + (row + r) / m->taps * mask_bytes;
-        for (size_t g = 0; g < groups; g++) {
-            const unsigned nibble = from[r * row_bytes + g / 2] >> (g % 2 * 4) & 15u;
-            to[(first + g) / 2] |= (uint8_t)(nibble << ((first + g) % 2 * 4));
-        }
-    }
-}
-
 static s24_status choose_rows(const matrix *m, const s24_pruner *pruner, const reading *weights, const reading *second,
-                              size_t row, size_t n, unsigned char *planes, uint8_t *mask, s24_error *err)
+                              size_t row, size_t n, void *values, uint8_t *mask, s24_error *err)
 {
-    const size_t values = n * m->entry->pruned->geometry.row_values * pruner->to->bytes;
-    const s24_panel panel = {.rows = n, .cols = m->cols, .dense = weights->data, .aux = second->data, .values = planes,
-                             .positions = planes + values};
-    const s24_panel_place place = {.row = row, .rows = n, .groups = m->entry->pruned->geometry.groups};
+    const s24_geometry *const g = &m->entry->pruned->geometry;
+    const s24_panel panel = {.rows = n, .cols = m->cols, .dense = weights->data, .aux = second->data, .values = values,
+                             .positions = mask + row * g->row_positions};
+    const s24_panel_place place = {.row = row, .rows = n, .groups = g->groups};
     s24_sums sums;
     s24_fault fault;
     if (!s24_prune_panel(pruner, &panel, &sums, &fault)) { /* all elements were seen to be finite */
         return s24_fault_report(&fault, &place, m->entry->rank, m->entry->shape, m->entry->axis, "", err);
     }
-    place_nibbles(m, row, n, panel.positions, mask);
     return S24_OK;
 }
 
-/* What a criterion by elements keeps, of which a second input tells. mask: zeroed. */
+/* What a criterion by elements keeps, of which a second input tells. */
 static s24_status choose(const matrix *m, const s24_entry *elements, uint8_t *mask, s24_error *err)
 {
     const s24_entry *const e = m->entry;
@@ -295,45 +202,92 @@ static s24_status choose(const matrix *m, const s24_entry *elements, uint8_t *ma
     size_t n = 0;
     s24_status status = reading_begin(&weights, e, e->axis, m->rows, m->cols, err);
     status = status == S24_OK ? reading_begin(&second, elements, e->axis, m->rows, m->cols, err) : status;
-    unsigned char *const planes = status != S24_OK ? NULL
-        : s24_malloc(weights.chunk * (g->row_values * s24_info(e->dtype)->bytes + g->row_positions), err);
-    status = status == S24_OK && !planes ? S24_ERR_SYSTEM : status;
+    void *const values = status == S24_OK ? s24_malloc(weights.chunk * g->row_values * s24_info(e->dtype)->bytes, err) : NULL;
+    status = status == S24_OK && !values ? S24_ERR_SYSTEM : status;
     for (size_t row = 0; row < m->rows && status == S24_OK; row += n) {
         status = reading_next(&weights, row, &n, err);
         status = status == S24_OK ? reading_next(&second, row, &n, err) : status;
-        status = status == S24_OK ? choose_rows(m, &pruner, &weights, &second, row, n, planes, mask, err) : status;
+        status = status == S24_OK ? choose_rows(m, &pruner, &weights, &second, row, n, values, mask, err) : status;
     }
-    free(planes);
+    free(values);
     reading_end(&weights);
     reading_end(&second);
     return status;
 }
 
+/* ---------------------------------------------------------------- transposable masks */
+
+/* Scores |w| times the norm of its input, canonical rows. */
+typedef struct scored {
+    const matrix *m;
+    const s24_prepared *p;
+    const s24_calibration *cal; /* NULL: without norms */
+} scored;
+
+static double norm_of(const scored *s, size_t row, size_t col)
+{
+    const size_t taps = s->m->taps, input = col * taps + row % taps;
+    double sum = 0;
+    for (int part = 0; part < S24_PARTS; part++) {
+        sum += s->cal->squares[part] ? s->cal->squares[part][input] : 0;
+    }
+    return sqrt(sum);
+}
+
+static const void *scored_row(const void *ctx, size_t row, void *buffer)
+{
+    const scored *const s = ctx;
+    const s24_dtype_info *const info = s24_info(s->p->dtype);
+    double *const scores = buffer;
+    for (size_t j = 0; j < s->m->cols; j++) {
+        const double w = s24_decode(info, s24_load(s->p->weights, info->bytes, row * s->m->cols + j));
+        scores[j] = s->cal ? w * norm_of(s, row, j) : w;
+    }
+    return scores;
+}
+
+static s24_status choose_transposable(const matrix *m, const s24_calibration *cal, const s24_prepared *p, uint8_t *mask,
+                                      s24_error *err)
+{
+    const s24_entry *const e = m->entry;
+    const s24_io *const io = m->how->io;
+    const s24_block_rows blocks = s24_block_rows_of(&e->pruned->geometry, e->rank, e->shape, e->axis);
+    const scored s = {.m = m, .p = p, .cal = m->how->method->solves ? cal : NULL};
+    const s24_score_rows scores = {.get = scored_row, .ctx = &s, .dtype = S24_F64, .buffered = true};
+    return s24_transposable_positions(&blocks, &scores, io->isa, io->threads ? io->threads : s24_threads_available(), mask,
+                                      err);
+}
+
 /* ---------------------------------------------------------------- solving */
 
-/* elements: NULL, or of the criterion by elements. */
+/* A mask of which s24_solve knows nothing. elements: NULL, or of the criterion by elements. */
+static s24_status make_mask(const matrix *m, const s24_entry *elements, const s24_calibration *cal, const s24_prepared *p,
+                            uint8_t *mask, s24_error *err)
+{
+    return m->how->transposable ? choose_transposable(m, cal, p, mask, err) : choose(m, elements, mask, err);
+}
+
 static s24_status solve(const matrix *m, const s24_entry *elements, const s24_calibration *cal, s24_prepared *p,
                         s24_error *err)
 {
     const s24_preparation *const how = m->how;
     s24_solve_options o = S24_SOLVE_OPTIONS_INIT;
-    size_t positions;
-    o.method = elements ? NULL : how->method->name;
+    const bool masked = elements || how->transposable;
+    o.method = masked ? NULL : how->method->name;
     o.refit = how->refit;
     o.threads = how->io->threads;
     o.isa = how->io->isa;
     o.cancel = how->io->cancel;
     o.progress = how->progress;
     o.user = how->user;
-    if (!s24_mul(m->solve_rows, (m->solve_cols + 7) / 8, &positions)) {
-        return s24_fail_memory(err, SIZE_MAX);
-    }
-    uint8_t *const nibbles = s24_calloc(positions, 1, err), *const mask = elements ? s24_calloc(positions, 1, err) : NULL;
-    s24_status status = nibbles && (mask || !elements) ? S24_OK : S24_ERR_SYSTEM;
-    status = status == S24_OK && elements ? choose(m, elements, mask, err) : status;
+    o.taps = m->taps;
+    const size_t positions = m->entry->pruned->geometry.positions_bytes;
+    uint8_t *const nibbles = s24_malloc(positions, err), *const mask = masked ? s24_malloc(positions, err) : NULL;
+    s24_status status = nibbles && (mask || !masked) ? S24_OK : S24_ERR_SYSTEM;
+    status = status == S24_OK && masked ? make_mask(m, elements, cal, p, mask, err) : status;
     o.mask = mask;
     if (status == S24_OK) {
-        status = s24_solve(&o, cal, m->solve_rows, m->solve_cols, p->dtype, p->weights, nibbles, &p->error, err);
+        status = s24_solve(&o, cal, m->rows, m->cols, p->dtype, p->weights, nibbles, &p->error, err);
     }
     free(nibbles);
     free(mask);
@@ -343,22 +297,16 @@ static s24_status solve(const matrix *m, const s24_entry *elements, const s24_ca
 static s24_status prepare(matrix *m, const s24_entry *elements, s24_second kind, const s24_entry *second, s24_prepared *p,
                           s24_error *err)
 {
-    const unsigned bytes = s24_info(p->dtype)->bytes;
-    size_t count;
+    const s24_geometry *const g = &m->entry->pruned->geometry;
     s24_calibration *cal = NULL;
-    s24_status status = measure(m, err);
-    if (status == S24_OK && !s24_mul(m->rows, m->width, &count)) {
-        status = s24_fail_memory(err, SIZE_MAX);
-    }
-    p->weights = status == S24_OK ? s24_calloc(count, bytes, err) : NULL;
-    status = status == S24_OK && !p->weights ? S24_ERR_SYSTEM : status;
+    m->rows = g->rows;
+    m->cols = g->cols;
+    p->weights = s24_calloc(g->num_elements, s24_info(p->dtype)->bytes, err);
+    s24_status status = p->weights ? S24_OK : S24_ERR_SYSTEM;
     status = status == S24_OK ? read_weights(m, p->dtype, p->weights, err) : status;
     status = status == S24_OK && second ? calibrate(m, kind, second, &cal, err) : status;
     status = status == S24_OK ? solve(m, elements, cal, p, err) : status;
     s24_calibration_free(cal);
-    if (status == S24_OK) {
-        narrow(m, bytes, p->weights);
-    }
     return status;
 }
 

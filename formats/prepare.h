@@ -1,21 +1,18 @@
 /*
  * Before the panels of a tensor are pruned: what a criterion must know of all of it. A solver gets the whole matrix in
  * memory, with what is known of the layer's inputs, and gives it back with two of every group left.
- *
- * A convolution with unfolded inputs is one matrix whose rows run over all taps: canonical rows (output, tap) of input
- * channels lie behind one another, so that `taps` of them are one. Inputs are brought into that order, from channel by
- * channel to tap by tap.
  */
 #ifndef S24_FORMATS_PREPARE_H
 #define S24_FORMATS_PREPARE_H
 
 #include "second.h"
 #include "solve.h"
+#include "transposable.h"
 
 typedef struct s24_preparation {
     const s24_io *io;
     const s24_method *method;
-    bool refit;
+    bool refit, transposable;
     const s24_seconds *seconds;
     void (*progress)(void *user, double done); /* of the tensor, 0 to 1; may be NULL */
     void *user;

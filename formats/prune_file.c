@@ -21,7 +21,7 @@ typedef struct prune_run {
     s24_source *source;
     s24_seconds seconds;
     const s24_format *format; /* of the output */
-    char method_name[32];     /* as it is recorded */
+    char method_name[40];     /* as it is recorded */
     s24_delivery delivery;
     s24_workspace workspace;
     uint64_t done, all;       /* bytes of input, for progress */
@@ -341,11 +341,13 @@ static void show_preparation(void *user, double done)
 static s24_status find_method(prune_run *run, s24_error *err)
 {
     const s24_prune_request *q = run->request;
-    const s24_status status = s24_seconds_method(q->method, q->second, q->refit, &run->method, err);
+    const s24_status status = s24_seconds_method(q->method, q->second, q->refit, q->transposable, &run->method, err);
     if (status == S24_OK) {
-        run->preparation = (s24_preparation){.io = run->io, .method = run->method, .refit = q->refit, .seconds = &run->seconds,
+        run->preparation = (s24_preparation){.io = run->io, .method = run->method, .refit = q->refit,
+                                             .transposable = q->transposable, .seconds = &run->seconds,
                                              .progress = show_preparation, .user = run};
-        snprintf(run->method_name, sizeof run->method_name, "%s%s", run->method->name, q->refit ? "+refit" : "");
+        snprintf(run->method_name, sizeof run->method_name, "%s%s%s", run->method->name,
+                 q->transposable ? "+transposable" : "", q->refit ? "+refit" : "");
     }
     return status;
 }

@@ -141,6 +141,7 @@ typedef struct s24_prune_request {
     const char *method;        /* NULL: what the second inputs are for, "magnitude" without any */
     const char *second[S24_SECONDS]; /* files of second inputs, tensors of the weights' names; NULL: none */
     bool refit;                /* after the choice the kept weights are fitted again to activations or hessian */
+    bool transposable;         /* by magnitude or wanda: two of four in both directions, see s24_prune_transposable */
     s24_dtype dtype;           /* of the stored values; S24_SAME */
     size_t scale_group;        /* where s24_dtype_scaled: columns that share a scale, S24_SCALE_GROUP, or 0: all of a row */
     s24_selection selection;

@@ -74,21 +74,26 @@ static s24_status refuse_kind(unsigned kind, const s24_method *method, s24_error
                     kinds[kind].method, method->name);
 }
 
-s24_status s24_seconds_method(const char *name, const char *const paths[S24_SECONDS], bool refit, const s24_method **method,
-                              s24_error *err)
+s24_status s24_seconds_method(const char *name, const char *const paths[S24_SECONDS], bool refit, bool transposable,
+                              const s24_method **method, s24_error *err)
 {
     char list[96];
     unsigned given = 0;
     for (unsigned k = 0; k < S24_SECONDS; k++) {
         given |= (paths[k] ? 1u : 0u) << k;
     }
-    const s24_method *const m = s24_method_find(name ? name : default_method(given));
+    const bool wanda = transposable && given & ~S24_ELEMENTS;
+    const s24_method *const m = s24_method_find(name ? name : wanda ? "wanda" : default_method(given));
     if (!m) {
         return s24_fail(err, S24_ERR_USAGE, "no such method: %s", name);
     }
     list_kinds(list, sizeof list, m->takes);
     if (m->takes && !(given & m->takes)) {
         return s24_fail(err, S24_ERR_USAGE, "--method %s needs %s FILE", m->name, list);
+    }
+    if (transposable && m != &s24_methods[S24_METHOD_MAGNITUDE] && m != &s24_methods[S24_METHOD_WANDA]) {
+        return s24_fail(err, S24_ERR_USAGE, "--transposable goes with --method magnitude and wanda; this is --method %s",
+                        m->name);
     }
     if (refit && !(given & S24_PRODUCTS)) {
         return s24_fail(err, S24_ERR_USAGE, "--refit needs --activations or --hessian FILE");

@@ -38,8 +38,8 @@ const s24_entry *s24_seconds_find(const s24_seconds *seconds, s24_second kind, c
  * there is no such method, or it does not go with what is given. (Activations and hessian go with any: the error of the
  * layer's output is then known.)
  */
-s24_status s24_seconds_method(const char *name, const char *const paths[S24_SECONDS], bool refit, const s24_method **method,
-                              s24_error *err);
+s24_status s24_seconds_method(const char *name, const char *const paths[S24_SECONDS], bool refit, bool transposable,
+                              const s24_method **method, s24_error *err);
 
 /* Of the kinds in a set of bits the one that is given; S24_SECONDS: none. */
 s24_second s24_seconds_given(const s24_seconds *seconds, unsigned kinds);
