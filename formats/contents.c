@@ -2,7 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "format.h"
+#include "reorder.h"
 
 s24_status s24_dense_bytes(s24_dtype dtype, int rank, const size_t *shape, uint64_t *bytes, s24_error *err)
 {
@@ -108,6 +108,17 @@ s24_status s24_contents_add_pair(s24_contents *contents, const char *key, const 
     return S24_OK;
 }
 
+/* Planes may be tensors of several planes themselves: what a view is of. */
+static void free_planes(s24_entry *e)
+{
+    for (size_t p = 0; p < e->plane_count; p++) {
+        free(e->planes[p].name);
+        free(e->planes[p].shape);
+        free_planes(&e->planes[p]);
+    }
+    free(e->planes);
+}
+
 void s24_contents_free(s24_contents *contents)
 {
     for (size_t i = 0; i < contents->count; i++) {
@@ -119,11 +130,8 @@ void s24_contents_free(s24_contents *contents)
         if (e->pruned && --e->pruned->owners == 0) {
             free(e->pruned);
         }
-        for (size_t p = 0; p < e->plane_count; p++) {
-            free(e->planes[p].name);
-            free(e->planes[p].shape);
-        }
-        free(e->planes);
+        free_planes(e);
+        s24_orders_free(e->orders);
     }
     for (size_t i = 0; i < contents->pairs; i++) {
         free(contents->metadata[i].key);

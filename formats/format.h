@@ -43,6 +43,7 @@ typedef struct s24_entry {
     const s24_layout *layout; /* how a tensor lies that is stored as several; NULL: as it is */
     struct s24_entry *planes; /* of a layout: what it reads, as its file lists them; owned, with plane_count */
     size_t plane_count;
+    struct s24_order *orders; /* of a view with places of axes in another order: see reorder.h */
     char *name;             /* "" where the format has none */
     s24_dtype dtype;        /* of the dense tensor */
     int rank;
@@ -161,6 +162,10 @@ bool s24_source_is_model(const s24_source *source);
  */
 s24_status s24_source_read_rows(const s24_entry *entry, int axis, size_t row, size_t count,
                                 size_t col, size_t cols, void *data, void *scratch, s24_error *err);
+
+/* The same without the name. */
+s24_status s24_entry_read_rows(const s24_entry *entry, int axis, size_t row, size_t count, size_t col, size_t cols,
+                               void *data, void *scratch, s24_error *err);
 
 /*
  * The same, and *rows is where they are: in `data`, or in the window, where they lie in the file as they are wanted. What was

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "calibration.h"
+#include "reorder.h"
 
 #define CHUNK_ELEMENTS ((size_t)1 << 20) /* read and converted at a time */
 
@@ -12,6 +13,7 @@ typedef struct matrix {
     const s24_preparation *how;
     const s24_entry *entry;
     size_t rows, cols;
+    const int32_t *order; /* of the columns, where the entry has them in another one than its inputs; or NULL */
     size_t taps;   /* rows that have their inputs together: of a convolution that is calibrated by unfolded ones; or 1 */
 } matrix;
 
@@ -108,6 +110,25 @@ static s24_status read_weights(const matrix *m, s24_dtype dtype, unsigned char *
 
 /* ---------------------------------------------------------------- calibration */
 
+/* Which input is input i of the columns' order: channel by channel, all taps of one together. */
+static size_t input_at(const matrix *m, size_t i)
+{
+    return m->order ? (size_t)m->order[i / m->taps] * m->taps + i % m->taps : i;
+}
+
+/* Rows of inputs in the columns' order, in place; row: room for one. */
+static void reorder_inputs(const matrix *m, unsigned bytes, void *rows, size_t n, unsigned char *row)
+{
+    const size_t inputs = m->cols * m->taps;
+    unsigned char *at = rows;
+    for (size_t r = 0; m->order && r < n; r++, at += inputs * bytes) {
+        for (size_t i = 0; i < inputs; i++) {
+            memcpy(row + i * bytes, at + input_at(m, i) * bytes, bytes);
+        }
+        memcpy(at, row, inputs * bytes);
+    }
+}
+
 static size_t samples_of(const s24_entry *x)
 {
     size_t n = 1;
@@ -123,16 +144,30 @@ static s24_status add_samples(const matrix *m, const s24_entry *x, s24_calibrati
     reading r;
     size_t n = 0;
     s24_status status = reading_begin(&r, x, x->rank - 1, samples_of(x), inputs, err);
-    float *const samples = status == S24_OK ? s24_malloc(r.chunk * inputs * sizeof *samples, err) : NULL;
+    float *const samples = status == S24_OK ? s24_malloc((r.chunk + 1) * inputs * sizeof *samples, err) : NULL;
     status = status == S24_OK && !samples ? S24_ERR_SYSTEM : status;
     for (size_t row = 0; row < r.rows && status == S24_OK; row += n) {
         status = reading_next(&r, row, &n, err);
         status = status == S24_OK ? convert(x, r.data, S24_F32, samples, n * inputs, err) : status;
-        status = status == S24_OK ? s24_calibration_add(cal, samples, n, err) : status;
+        if (status == S24_OK) {
+            reorder_inputs(m, sizeof *samples, samples, n, (unsigned char *)(samples + r.chunk * inputs));
+            status = s24_calibration_add(cal, samples, n, err);
+        }
     }
     free(samples);
     reading_end(&r);
     return status;
+}
+
+static void transpose(double *a, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        for (size_t j = 0; j < i; j++) {
+            const double x = a[i * n + j];
+            a[i * n + j] = a[j * n + i];
+            a[j * n + i] = x;
+        }
+    }
 }
 
 /* The whole of a hessian, or of norms, as f64. */
@@ -141,7 +176,7 @@ static s24_status set_whole(const matrix *m, s24_second kind, const s24_entry *e
     const size_t inputs = m->cols * m->taps, rows = kind == S24_HESSIAN ? inputs : 1;
     reading r;
     size_t all, n = 0;
-    double *const whole = s24_mul(rows, inputs, &all) ? s24_calloc(all, sizeof *whole, err) : NULL;
+    double *const whole = s24_mul(rows + 1, inputs, &all) ? s24_calloc(all, sizeof *whole, err) : NULL;
     if (!whole) {
         return s24_fail_memory(err, SIZE_MAX);
     }
@@ -149,6 +184,11 @@ static s24_status set_whole(const matrix *m, s24_second kind, const s24_entry *e
     for (size_t row = 0; row < rows && status == S24_OK; row += n) {
         status = reading_next(&r, row, &n, err);
         status = status == S24_OK ? convert(e, r.data, S24_F64, whole + row * inputs, n * inputs, err) : status;
+    }
+    reorder_inputs(m, sizeof *whole, whole, rows, (unsigned char *)(whole + rows * inputs));
+    if (kind == S24_HESSIAN) { /* the rows, too: it is symmetric */
+        transpose(whole, inputs);
+        reorder_inputs(m, sizeof *whole, whole, rows, (unsigned char *)(whole + rows * inputs));
     }
     if (status == S24_OK) {
         status = kind == S24_HESSIAN ? s24_calibration_set_hessian(cal, S24_F64, whole, err)
@@ -312,7 +352,7 @@ static s24_status prepare(matrix *m, const s24_entry *elements, s24_second kind,
 
 s24_status s24_prepare(const s24_preparation *how, const s24_entry *e, s24_prepared *p, s24_error *err)
 {
-    matrix m = {.how = how, .entry = e, .taps = 1};
+    matrix m = {.how = how, .entry = e, .taps = 1, .order = s24_entry_order(e, e->axis)};
     const s24_second kind = s24_seconds_given(how->seconds, ~S24_ELEMENTS);
     const s24_second by = s24_seconds_given(how->seconds, S24_ELEMENTS);
     const s24_entry *second = NULL, *elements = NULL;

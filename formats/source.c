@@ -219,7 +219,7 @@ static uint64_t end_of(const s24_entry *e)
 {
     uint64_t end = e->layout ? 0 : e->offset + e->bytes;
     for (size_t p = 0; p < e->plane_count; p++) {
-        const uint64_t plane = e->planes[p].offset + e->planes[p].bytes;
+        const uint64_t plane = end_of(&e->planes[p]); /* a view's may have planes, too */
         end = plane > end ? plane : end;
     }
     return end;
@@ -297,17 +297,23 @@ static void swap_bytes(void *data, s24_dtype dtype, size_t n)
     }
 }
 
-s24_status s24_source_read_rows(const s24_entry *entry, int axis, size_t row, size_t count, size_t col, size_t cols,
-                                void *data, void *scratch, s24_error *err)
+s24_status s24_entry_read_rows(const s24_entry *entry, int axis, size_t row, size_t count, size_t col, size_t cols,
+                               void *data, void *scratch, s24_error *err)
 {
     const s24_rows rows = s24_entry_rows(entry, axis);
     const s24_status status = s24_rows_read(&rows, row, count, col, cols, data, scratch, move_in,
                                             (void *)(uintptr_t)entry, err);
-    s24_fail_prefix(err, status, "%s: ", entry->in->name);
     if (status == S24_OK && entry->big_endian && rows.bytes > 1) {
         swap_bytes(data, entry->dtype, count * cols);
     }
     return status;
+}
+
+s24_status s24_source_read_rows(const s24_entry *entry, int axis, size_t row, size_t count, size_t col, size_t cols,
+                                void *data, void *scratch, s24_error *err)
+{
+    const s24_status status = s24_entry_read_rows(entry, axis, row, count, col, cols, data, scratch, err);
+    return s24_fail_prefix(err, status, "%s: ", entry->in->name);
 }
 
 s24_status s24_source_view_rows(const s24_entry *entry, int axis, size_t row, size_t count, size_t col, size_t cols,
