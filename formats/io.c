@@ -373,8 +373,8 @@ static s24_status stream_pull(s24_input *in, void *data, size_t n, size_t *got, 
 
 static s24_status truncated(uint64_t size, uint64_t need, s24_error *err)
 {
-    return s24_fail_at(err, size, "truncated: ends after %llu bytes, %llu or more were expected; copy the file again",
-                       (unsigned long long)size, (unsigned long long)need);
+    return s24_fail_at(err, size, "truncated: ends after %llu byte%s, %llu or more were expected; copy the file again",
+                       (unsigned long long)size, s24_plural(size), (unsigned long long)need);
 }
 
 /* The next n bytes of a stream; data NULL: thrown away. */
@@ -592,8 +592,8 @@ s24_status s24_input_expect_end(s24_input *in, uint64_t offset, s24_error *err)
         in->size = size;
     }
     if (size > offset) {
-        return s24_fail_at(err, offset, "%llu bytes too many follow the data; it is damaged or not what its header "
-                           "says", (unsigned long long)(size - offset));
+        return s24_fail_at(err, offset, "%llu byte%s too many after the data; it is damaged or not what its header "
+                           "says", (unsigned long long)(size - offset), s24_plural(size - offset));
     }
     return size < offset ? truncated(size, offset, err) : S24_OK;
 }
