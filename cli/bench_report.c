@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "chart.h"
+#include "error.h"
 #include "json.h"
 #include "table.h"
 #include "text.h"
@@ -138,7 +139,7 @@ static void describe(char *line, size_t size, const bench_report *b)
     const s24_geometry *g = &b->tensor->geometry;
     snprintf(line, size, "%zu x %zu weights of %s times k x n of f32%s, %s, %u thread%s; medians of %u", g->rows,
              g->cols, s24_dtype_name(b->tensor->dtype), made[b->run->compute],
-             s24_isa_name(s24_isa_detect(b->run->isa)), b->run->threads, b->run->threads == 1 ? "" : "s", b->run->reps);
+             s24_isa_name(s24_isa_detect(b->run->isa)), b->run->threads, s24_plural(b->run->threads), b->run->reps);
 }
 
 /* Where sparse does not pay, against the first baseline. */

@@ -3,6 +3,7 @@
 
 #include "color.h"
 #include "command.h"
+#include "error.h"
 #include "hardware.h"
 #include "json.h"
 #include "msg.h"
@@ -112,7 +113,7 @@ static void print_summary(const s24_report *report, size_t selected)
     fputs(color(stdout, COLOR_BOLD), stdout);
     text_put(stdout, report->path);
     printf("%s: %s, %zu tensor%s, %zu %s, ", color(stdout, COLOR_OFF), report->format, report->count,
-           report->count == 1 ? "" : "s", selected, dense_file ? "eligible" : "pruned");
+           s24_plural(report->count), selected, dense_file ? "eligible" : "pruned");
     printf(dense_file ? "%s\n" : "%s, %s dense\n", dense_file ? dense : stored, dense);
 }
 

@@ -3,6 +3,7 @@
 #include <math.h>
 
 #include "color.h"
+#include "error.h"
 #include "report.h"
 #include "table.h"
 
@@ -131,8 +132,8 @@ static void print_table(const report_writer *w, FILE *out, const s24_report *rep
     }
     table_print(&rows, out);
     if (left_out) {
-        fprintf(out, "%zu of %zu tensors are carried as they are; -v lists them and says why\n", left_out,
-                report->count);
+        fprintf(out, "%zu of %zu tensor%s %s; -v lists %s and says why\n", left_out, report->count, s24_plural(report->count),
+                left_out == 1 ? "is carried as it is" : "are carried as they are", left_out == 1 ? "it" : "them");
     }
 }
 

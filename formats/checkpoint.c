@@ -334,9 +334,9 @@ static s24_status find_shards(const s24_checkpoint *c, s24_error *err)
         free(path);
     }
     if (missing) {
-        s24_fail(err, S24_ERR_DATA, "%s%s missing: %zu of the %zu files that %s lists; put %s beside it",
-                 c->shards.items[first], missing > 1 ? " and others are" : " is", missing, c->shards.count, c->index,
-                 missing > 1 ? "them" : "it");
+        s24_fail(err, S24_ERR_DATA, "%s%s missing: %zu of the %zu file%s that %s lists; put %s beside it",
+                 c->shards.items[first], missing > 1 ? " and others are" : " is", missing, c->shards.count,
+                 s24_plural(c->shards.count), c->index, missing > 1 ? "them" : "it");
         if (err) {
             err->sys_errno = ENOENT;
         }

@@ -179,7 +179,7 @@ s24_status s24_comply(const s24_io *io, s24_contents *contents, s24_complied *ea
 
 void s24_comply_message(const s24_compliance *result, char *message, size_t size)
 {
-    snprintf(message, size, "%u of %u elements are not zero; %llu of %llu groups %s not 2:4", result->first.nonzero,
+    snprintf(message, size, "%u of %u elements are not zero; %llu of %llu group%s %s not 2:4", result->first.nonzero,
              result->first.elements, (unsigned long long)result->broken, (unsigned long long)result->groups,
-             result->broken == 1 ? "is" : "are");
+             s24_plural(result->groups), result->broken == 1 ? "is" : "are");
 }

@@ -176,6 +176,13 @@ static int unlinked_file(void)
     return fd;
 }
 
+/* Where it is must be told: it may be full while the output's disk is not. */
+static s24_status write_unlinked(const s24_io *io, int fd, uint64_t offset, const void *data, size_t n, s24_error *err)
+{
+    return s24_fail_prefix(err, write_all(io, fd, offset, data, n, err), "a temporary file in %s (TMPDIR says where): ",
+                           temporary_directory());
+}
+
 static s24_status spool_to_file(s24_spool *spool, const char *what, s24_error *err)
 {
     const int fd = unlinked_file();
@@ -185,7 +192,7 @@ static s24_status spool_to_file(s24_spool *spool, const char *what, s24_error *e
     }
     s24_io_note(spool->io, "%s is kept in a temporary file in %s", what, temporary_directory());
     const uint64_t used = spool->length < spool->capacity ? spool->length : spool->capacity;
-    const s24_status status = write_all(spool->io, fd, 0, spool->memory, used, err);
+    const s24_status status = write_unlinked(spool->io, fd, 0, spool->memory, used, err);
     if (status != S24_OK) {
         close(fd);
         return status;
@@ -222,7 +229,7 @@ s24_status s24_spool_reserve(s24_spool *spool, uint64_t length, const char *what
 s24_status s24_spool_write(s24_spool *spool, uint64_t offset, const void *data, size_t n, s24_error *err)
 {
     if (spool->fd >= 0) {
-        return write_all(spool->io, spool->fd, offset, data, n, err);
+        return write_unlinked(spool->io, spool->fd, offset, data, n, err);
     }
     if (n) {
         memcpy(spool->memory + offset, data, n);
@@ -366,8 +373,8 @@ static s24_status stream_pull(s24_input *in, void *data, size_t n, size_t *got, 
 
 static s24_status truncated(uint64_t size, uint64_t need, s24_error *err)
 {
-    return s24_fail_at(err, size, "truncated: ends after %llu bytes, %llu or more were expected; copy the file again",
-                       (unsigned long long)size, (unsigned long long)need);
+    return s24_fail_at(err, size, "truncated: ends after %llu byte%s, %llu or more were expected; copy the file again",
+                       (unsigned long long)size, s24_plural(size), (unsigned long long)need);
 }
 
 /* The next n bytes of a stream; data NULL: thrown away. */
@@ -585,8 +592,8 @@ s24_status s24_input_expect_end(s24_input *in, uint64_t offset, s24_error *err)
         in->size = size;
     }
     if (size > offset) {
-        return s24_fail_at(err, offset, "%llu bytes too many follow the data; it is damaged or not what its header "
-                           "says", (unsigned long long)(size - offset));
+        return s24_fail_at(err, offset, "%llu byte%s too many after the data; it is damaged or not what its header "
+                           "says", (unsigned long long)(size - offset), s24_plural(size - offset));
     }
     return size < offset ? truncated(size, offset, err) : S24_OK;
 }

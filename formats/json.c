@@ -202,7 +202,8 @@ static s24_status take_tensor(const s24_entry *entry, const found *f, unsigned c
     if (f->flat) {
         const size_t length = length_of(f->data);
         if (length != elements) {
-            return refuse(&w, 0, "has length %zu, but the shape has %zu elements", length, elements);
+            return refuse(&w, 0, "has length %zu, but the shape has %zu element%s", length, elements,
+                          s24_plural(elements));
         }
         w.rank = 1;
         w.shape = &elements;

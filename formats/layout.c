@@ -90,8 +90,8 @@ static s24_status check_bitmask24(const s24_entry *const *planes, s24_entry *den
                         planes[S24_BITMASK_SHAPE]->name, dense->rank);
     }
     if (status == S24_OK && shape[1] % 4) { /* written by flat groups, which then cross rows */
-        return s24_fail(err, S24_ERR_DATA, "%s: %zu columns are no multiple of 4", planes[S24_BITMASK_SHAPE]->name,
-                        shape[1]);
+        return s24_fail(err, S24_ERR_DATA, "%s: %zu column%s, no multiple of 4", planes[S24_BITMASK_SHAPE]->name, shape[1],
+                        s24_plural(shape[1]));
     }
     dense->dtype = planes[S24_BITMASK_VALUES]->dtype;
     status = status == S24_OK ? expect_whole_bytes(planes[S24_BITMASK_VALUES], err) : status;

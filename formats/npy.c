@@ -432,12 +432,13 @@ static s24_status check_size(uint64_t size, uint64_t start, const npy_header *h,
     }
     const uint64_t have = size - start;
     if (have < bytes) {
-        return s24_fail_at(err, size, "truncated: %llu bytes of data, and the header's shape and dtype need %llu; "
-                           "copy the file again", (unsigned long long)have, (unsigned long long)bytes);
+        return s24_fail_at(err, size, "truncated: %llu byte%s of data, and the header's shape and dtype need %llu; "
+                           "copy the file again", (unsigned long long)have, s24_plural(have), (unsigned long long)bytes);
     }
     if (have > bytes) {
-        return s24_fail_at(err, start + bytes, "%llu bytes too many follow the %llu that the header's shape and dtype "
-                           "need; " SAVE_AGAIN, (unsigned long long)(have - bytes), (unsigned long long)bytes);
+        return s24_fail_at(err, start + bytes, "%llu byte%s too many after the %llu that the header's shape and dtype "
+                           "need; " SAVE_AGAIN, (unsigned long long)(have - bytes), s24_plural(have - bytes),
+                           (unsigned long long)bytes);
     }
     return S24_OK;
 }

@@ -629,8 +629,8 @@ static s24_status try_header(const s24_text *text, s24_error *err)
 s24_status s24_plain_lay_out(s24_plain *plain, s24_error *err)
 {
     if (!s24_plain_sizes_valid(plain)) {
-        return s24_fail(err, S24_ERR_USAGE, "panels of %zu groups and %zu bytes are not possible", plain->panel_groups,
-                        plain->panel_bytes);
+        return s24_fail(err, S24_ERR_USAGE, "panels of %zu group%s and %zu byte%s are not possible", plain->panel_groups,
+                        s24_plural(plain->panel_groups), plain->panel_bytes, s24_plural(plain->panel_bytes));
     }
     if (!plain->tool || !plain->container) { /* the copies of him who filled them in */
         return s24_fail_memory(err, 0);

@@ -276,7 +276,7 @@ static void note_negative_zeros(const prune_job *job)
     const unsigned long long count = job->total.negative_zero_count;
     if (count) {
         s24_io_note(job->run->io, "%s: %s%s%llu element%s -0.0 became +0.0", e->in->name, e->name, *e->name ? ": " : "",
-                    count, count == 1 ? "" : "s");
+                    count, s24_plural(count));
     }
 }
 

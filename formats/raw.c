@@ -28,9 +28,9 @@ static s24_status check_size(const s24_source *source, uint64_t bytes, s24_error
     if (size == S24_UNKNOWN || size == need) {
         return S24_OK;
     }
-    return s24_fail_at(err, size < need ? size : need, "has %llu bytes, and its shape as %s needs %llu after the first "
+    return s24_fail_at(err, size < need ? size : need, "has %llu byte%s, and its shape as %s needs %llu after the first "
                        "%llu, %llu in all; check --shape, --raw-dtype and --offset", (unsigned long long)size,
-                       s24_dtype_name(source->options->dtype), (unsigned long long)bytes,
+                       s24_plural(size), s24_dtype_name(source->options->dtype), (unsigned long long)bytes,
                        (unsigned long long)offset, (unsigned long long)need);
 }
 

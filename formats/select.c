@@ -85,7 +85,7 @@ static bool left_out(s24_entry *e, int axis, s24_error *err, s24_status *status)
     } else if ((*status = s24_geometry_init(&g, e->dtype, e->rank, e->shape, axis, NULL, err)) != S24_OK) {
         return true;
     } else if (g.cols % 4) {
-        *status = set_reason(e, err, "%zu elements along its axis: no multiple of 4", g.cols);
+        *status = set_reason(e, err, "%zu element%s along its axis: no multiple of 4", g.cols, s24_plural(g.cols));
     } else if (g.num_elements == 0) {
         *status = set_reason(e, err, "empty");
     } else {

@@ -328,8 +328,8 @@ static s24_status add_tensor(scan *s, size_t start)
     entry->offset = t->offsets[0];
     const size_t length = t->offsets[1] - t->offsets[0];
     if (length != entry->bytes) {
-        return refuse(s, start, "data_offsets span %zu bytes, but dtype and shape need %llu", length,
-                      (unsigned long long)entry->bytes);
+        return refuse(s, start, "data_offsets span %zu byte%s, but dtype and shape need %llu", length,
+                      s24_plural(length), (unsigned long long)entry->bytes);
     }
     return S24_OK;
 }

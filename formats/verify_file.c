@@ -310,7 +310,7 @@ s24_status s24_verify_file(const s24_io *io, const s24_verify_request *q, s24_er
     s24_source_close(run.source);
     if (status == S24_OK && run.faults) {
         return s24_fail(err, S24_ERR_CHECK, "%s: %zu fault%s", s24_input_shown(q->input),
-                        run.faults, run.faults == 1 ? "" : "s");
+                        run.faults, s24_plural(run.faults));
     }
     return status;
 }

@@ -209,8 +209,8 @@ static s24_status read_end(s24_input *in, end_record *end, s24_error *err)
                            "or something was put before it; " COPY_AGAIN);
     }
     if (end->count > end->bytes / CENTRAL_BYTES) {
-        return s24_fail_at(err, at, "the archive's end record counts %llu members, more than its directory has room for: "
-                           "damaged; " COPY_AGAIN, (unsigned long long)end->count);
+        return s24_fail_at(err, at, "the archive's end record counts %llu member%s, more than its directory has room for: "
+                           "damaged; " COPY_AGAIN, (unsigned long long)end->count, s24_plural(end->count));
     }
     return S24_OK;
 }
@@ -312,8 +312,9 @@ s24_status s24_zip_read(s24_zip *zip, s24_input *in, s24_error *err)
         at += used;
     }
     if (status == S24_OK && at < end.bytes) {
-        status = s24_fail_at(err, end.directory + at, "the directory of the archive has more than the %llu members that "
-                             "its end record counts: damaged; " COPY_AGAIN, (unsigned long long)end.count);
+        status = s24_fail_at(err, end.directory + at, "the directory of the archive has more than the %llu member%s that "
+                             "its end record counts: damaged; " COPY_AGAIN, (unsigned long long)end.count,
+                             s24_plural(end.count));
     }
     free(bytes);
     if (status != S24_OK) {
@@ -353,8 +354,8 @@ static s24_status check_entry(const s24_zip_entry *e, s24_error *err)
     const bool possible = e->method == S24_ZIP_STORED ? e->size == e->compressed
                                                       : e->size / DEFLATE_RATIO_MAX <= e->compressed;
     if (!possible) {
-        return s24_fail_at(err, e->header, "member %.*s: %llu bytes cannot come from %llu: damaged; " COPY_AGAIN,
-                           NAME_SHOWN, e->name, (unsigned long long)e->size, (unsigned long long)e->compressed);
+        return s24_fail_at(err, e->header, "member %.*s: %llu byte%s cannot come from %llu: damaged; " COPY_AGAIN,
+                           NAME_SHOWN, e->name, (unsigned long long)e->size, s24_plural(e->size), (unsigned long long)e->compressed);
     }
     return S24_OK;
 }

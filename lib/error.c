@@ -95,7 +95,7 @@ s24_status s24_fail_advise(s24_error *err, s24_status status, const char *advice
 
 s24_status s24_fail_memory(s24_error *err, size_t bytes)
 {
-    s24_fail(err, S24_ERR_SYSTEM, "no memory for %zu bytes", bytes);
+    s24_fail(err, S24_ERR_SYSTEM, "no memory for %zu byte%s", bytes, s24_plural(bytes));
     if (err) {
         err->sys_errno = ENOMEM;
     }

@@ -22,6 +22,12 @@ s24_status s24_fail_prefix(s24_error *err, s24_status status, const char *format
 /* Puts "; ADVICE" behind a message of S24_ERR_DATA that does not say yet what to do. Returns the status. */
 s24_status s24_fail_advise(s24_error *err, s24_status status, const char *advice);
 
+/* Behind a noun of which there are n: "%zu byte%s". */
+static inline const char *s24_plural(uint64_t n)
+{
+    return n == 1 ? "" : "s";
+}
+
 /* "no memory for N bytes", S24_ERR_SYSTEM. */
 s24_status s24_fail_memory(s24_error *err, size_t bytes);
 

@@ -900,7 +900,8 @@ s24_status s24_matmul_plan_multiply(const s24_matmul_plan *plan, const float *b,
 {
     const s24_geometry *g = &plan->a->geometry;
     if (ldb < n || ldc < n) {
-        return s24_fail(err, S24_ERR_USAGE, "row strides %zu and %zu are less than the %zu columns", ldb, ldc, n);
+        return s24_fail(err, S24_ERR_USAGE, "row strides %zu and %zu are less than the %zu column%s", ldb, ldc, n,
+                        s24_plural(n));
     }
     if (g->rows == 0 || n == 0) {
         return S24_OK;

@@ -95,3 +95,12 @@ run prune "$digits/digits.safetensors" -o t2.s24 -T 7 --isa generic --no-sync -q
 expect_status 0
 expect_same t1.s24 t2.s24
 expect_same t1.s24 digits.s24
+
+# one is not many
+echo '{"w": [[1, -3, 2, 0.5]], "v": [1]}' >several.json
+run prune several.json
+expect_status 0
+expect_stderr_has '1 of 2 tensors is carried as it is; -v lists it and says why'
+echo '{"w": [[1], [2]]}' >single.json
+run inspect single.json
+expect_stdout_has '1 element along its axis: no multiple of 4'

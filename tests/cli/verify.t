@@ -84,7 +84,7 @@ grep -q 'row 1, group 70000: 3 of 4 elements are not zero; 3 of 600000 groups' p
 f32 nan 1 0 nan >nan.raw
 run verify nan.raw --from raw --raw-dtype f32 --shape 1,4
 expect_status 1
-expect_stdout 'nan.raw: row 0, group 0: 3 of 4 elements are not zero; 1 of 1 groups is not 2:4'
+expect_stdout 'nan.raw: row 0, group 0: 3 of 4 elements are not zero; 1 of 1 group is not 2:4'
 
 # along which axis, of which tensors
 echo '[[1,1,0,0],[2,0,2,0],[0,3,3,0],[0,0,0,4]]' >w.json

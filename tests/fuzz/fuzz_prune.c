@@ -1,8 +1,9 @@
 /*
- * Any dense tensors, pruned and unpacked again. The input is taken for dtypes, shapes, options and elements. What comes
- * back must follow a plain rule, written down here once more: of four elements the two of greatest magnitude stay, ties
- * go to the lower one, all else is +0.0. Counts and sums must be those of that rule, the .s24 must pass verify, and tell
- * the same as the report; and every file is made twice, by one thread with generic code and by two with the best there is.
+ * Any dense tensors, pruned and unpacked again. The input is taken for dtypes, shapes, options, elements and gradients.
+ * What comes back must follow a plain rule, written down here once more: of four elements the two of greatest |w|, or
+ * |w g|, stay, ties go to the lower one, all else is +0.0. Counts and sums must be those of that rule, the .s24 must pass
+ * verify, and tell the same as the report; and every file is made twice, by one thread with generic code and by two with
+ * the best there is.
  */
 #define _GNU_SOURCE /* memfd_create */
 #include <fcntl.h>
@@ -29,17 +30,30 @@ static unsigned take(supply *s)
 
 static const s24_io plain_io = {.force = true, .no_sync = true, .threads = 1, .isa = S24_ISA_GENERIC},
                     fast_io = {.force = true, .no_sync = true, .threads = 2};
-static char packed[2][300], dense[2][300], input[32];
-static int input_fd = -1;
+static char packed[2][300], dense[2][300];
+
+/* What a run reads: weights, and gradients of the same names and shapes. */
+typedef struct input {
+    int fd;
+    char path[32];
+    s24_contents contents;
+} input;
+
+static input weights, gradients;
 
 /* ---------------------------------------------------------------- the input */
+
+static s24_dtype take_dtype(supply *s)
+{
+    return (s24_dtype)(S24_F64 + take(s) % (S24_I64 - S24_F64));
+}
 
 /* False: it came out too long. */
 static bool add_tensor(s24_contents *contents, supply *s)
 {
     char name[2] = {(char)('a' + contents->count), '\0'};
     size_t shape[4] = {0}, n = 8;
-    const s24_dtype dtype = (s24_dtype)(S24_F64 + take(s) % (S24_I64 - S24_F64));
+    const s24_dtype dtype = take_dtype(s);
     const unsigned rank = take(s) % 5;
     for (unsigned d = 0; d < rank; d++) {
         const unsigned extent = take(s);
@@ -82,44 +96,79 @@ static void add_npy_header(s24_text *file, const s24_entry *e)
     s24_text_add(file, header, n);
 }
 
-static bool make_input(s24_contents *contents, s24_text *file, supply *s)
+/* A .npy of the one tensor, or a .safetensors of all. */
+static void write_input(input *in, unsigned what, supply *s)
 {
-    const unsigned what = take(s), count = what & 1 ? 1 : take(s) % (TENSORS + 1);
-    for (unsigned i = 0; i < count; i++) {
-        if (!add_tensor(contents, s)) {
-            return false;
-        }
-    }
+    s24_text file = {0};
     if (what & 1) {
-        s24_entry *const e = contents->entries;
+        s24_entry *const e = in->contents.entries;
         e->fortran = what & 2;
         e->big_endian = (what & 4) && s24_info(e->dtype)->bytes > 1 && e->dtype != S24_BF16;
         if (e->dtype == S24_F8E4M3 || e->dtype == S24_F8E5M2) { /* the file does not tell them apart */
             e->dtype = S24_I8;
         }
-        add_npy_header(file, e);
+        add_npy_header(&file, e);
     } else {
-        REQUIRE(s24_safetensors_header(contents, file, NULL) == S24_OK);
+        REQUIRE(s24_safetensors_header(&in->contents, &file, NULL) == S24_OK);
     }
+    for (size_t i = 0; i < in->contents.count; i++) {
+        add_elements(&file, &in->contents.entries[i], s, what & 8);
+    }
+    REQUIRE(!file.failed && ftruncate(in->fd, 0) == 0);
+    REQUIRE(pwrite(in->fd, file.text, file.length, 0) == (ssize_t)file.length);
+    s24_text_free(&file);
+}
+
+static bool make_weights(unsigned what, supply *s)
+{
+    const unsigned count = what & 1 ? 1 : take(s) % (TENSORS + 1);
     for (unsigned i = 0; i < count; i++) {
-        add_elements(file, &contents->entries[i], s, what & 8);
+        if (!add_tensor(&weights.contents, s)) {
+            return false;
+        }
     }
-    REQUIRE(!file->failed && ftruncate(input_fd, 0) == 0);
-    REQUIRE(pwrite(input_fd, file->text, file->length, 0) == (ssize_t)file->length);
+    write_input(&weights, what, s);
     return true;
+}
+
+/* In any order and of any dtype, in a file of the kind that the weights are in: a lone array's have no name. */
+static void make_gradients(unsigned what, supply *s)
+{
+    for (size_t i = 0; i < weights.contents.count; i++) {
+        const s24_entry *const e = &weights.contents.entries[i];
+        REQUIRE(s24_contents_add(&gradients.contents, e->name, take_dtype(s), e->rank, e->shape, NULL));
+    }
+    write_input(&gradients, what, s);
 }
 
 /* ---------------------------------------------------------------- the rule */
 
-/* Whether element a of a group goes before b: the greater magnitude, NaN and infinity first, the lower of equals. */
-static bool outranks(const s24_dtype_info *info, const uint64_t *group, size_t a, size_t b)
+/* Elements of a tensor or of its gradients: rows along the axis. */
+typedef struct rows {
+    const s24_dtype_info *info;
+    uint8_t *data; /* NULL: there are none */
+} rows;
+
+typedef struct element {
+    uint64_t bits;
+    double value, score;
+    uint64_t wild; /* how two that are not finite compare; 0: it is finite */
+} element;
+
+static element element_of(const rows *from, const rows *by, size_t at)
 {
-    const double x = fabs(s24_decode(info, group[a])), y = fabs(s24_decode(info, group[b]));
-    if (!isfinite(x) && !isfinite(y)) {
-        const uint64_t i = group[a] & info->magnitude_mask, k = group[b] & info->magnitude_mask;
-        return i == k ? a < b : i > k;
-    }
-    return isfinite(x) != isfinite(y) ? !isfinite(x) : x == y ? a < b : x > y;
+    element e = {.bits = s24_load(from->data, from->info->bytes, at)};
+    e.value = s24_decode(from->info, e.bits);
+    e.score = fabs(by->data ? e.value * s24_decode(by->info, s24_load(by->data, by->info->bytes, at)) : e.value);
+    e.wild = isfinite(e.value) ? 0 : by->data ? 1 : e.bits & from->info->magnitude_mask;
+    return e;
+}
+
+/* Whether element a of a group goes before b: NaN and infinity first, the greater score, the lower of equals. */
+static bool outranks(const element *group, size_t a, size_t b)
+{
+    const element *const x = &group[a], *const y = &group[b];
+    return x->wild != y->wild ? x->wild > y->wild : x->wild || x->score == y->score ? a < b : x->score > y->score;
 }
 
 static uint64_t converted(const s24_dtype_info *info, const s24_dtype_info *stored, uint64_t bits)
@@ -130,11 +179,11 @@ static uint64_t converted(const s24_dtype_info *info, const s24_dtype_info *stor
 }
 
 /* One element, what became of it, and what that adds. */
-static void add_element(const s24_dtype_info *info, const s24_dtype_info *stored, uint64_t bits, uint64_t got, bool kept,
+static void add_element(const s24_dtype_info *info, const s24_dtype_info *stored, const element *e, uint64_t got, bool kept,
                         s24_sums *sums)
 {
-    const double w = s24_decode(info, bits), v = s24_decode(info, got), lost = fabs(w - v);
-    REQUIRE(got == (kept ? converted(info, stored, bits) : 0));
+    const double w = e->value, v = s24_decode(info, got), lost = fabs(w - v);
+    REQUIRE(got == (kept ? converted(info, stored, e->bits) : 0));
     sums->total_count++;
     sums->pruned_count += !kept;
     sums->zero_count += v == 0;
@@ -150,21 +199,22 @@ static void add_element(const s24_dtype_info *info, const s24_dtype_info *stored
     sums->max_abs_error = lost > sums->max_abs_error ? lost : sums->max_abs_error;
 }
 
-static void add_group(const s24_dtype_info *info, const s24_dtype_info *stored, const uint8_t *from, const uint8_t *to,
-                      size_t n, s24_sums *sums)
+/* The n elements from `at`. */
+static void add_group(const rows *from, const rows *by, const rows *to, const s24_dtype_info *stored, size_t at, size_t n,
+                      s24_sums *sums)
 {
-    uint64_t group[4];
+    element group[4];
     bool broken = false;
     for (size_t i = 0; i < n; i++) {
-        group[i] = s24_load(from, info->bytes, i);
+        group[i] = element_of(from, by, at + i);
     }
     for (size_t i = 0; i < n; i++) {
         size_t better = 0;
         for (size_t k = 0; k < n; k++) {
-            better += k != i && outranks(info, group, k, i);
+            better += k != i && outranks(group, k, i);
         }
-        add_element(info, stored, group[i], s24_load(to, info->bytes, i), better < 2, sums);
-        broken = broken || (better >= 2 && s24_decode(info, group[i]) != 0);
+        add_element(from->info, stored, &group[i], s24_load(to->data, to->info->bytes, at + i), better < 2, sums);
+        broken = broken || (better >= 2 && group[i].value != 0);
     }
     sums->broken_groups += broken;
 }
@@ -185,39 +235,40 @@ static void compare_sums(const s24_sums *a, const s24_sums *b)
     REQUIRE(a->max_abs_error == b->max_abs_error);
 }
 
-/* Rows of both along the axis, where they are to be freed. */
-static uint8_t *read_rows(const s24_entry *e, int axis, size_t cols)
+/* To be freed. */
+static rows read_rows(const s24_entry *e, int axis, size_t cols)
 {
     uint8_t *const data = malloc((size_t)e->bytes + 1), *const scratch = malloc((size_t)e->bytes + 1);
     const size_t n = (size_t)e->bytes / s24_info(e->dtype)->bytes;
     REQUIRE(data && scratch);
     REQUIRE(n == 0 || s24_source_read_rows(e, axis, 0, n / cols, 0, cols, data, scratch, NULL) == S24_OK);
     free(scratch);
-    return data;
+    return (rows){s24_info(e->dtype), data};
 }
 
-static void check_tensor(const s24_entry *before, const s24_entry *after, const s24_report_tensor *t)
+/* by: its gradients; NULL: none. */
+static void check_tensor(const s24_entry *before, const s24_entry *by, const s24_entry *after, const s24_report_tensor *t)
 {
-    const s24_dtype_info *const info = s24_info(before->dtype);
     const bool carried = t->status == S24_TENSOR_DENSE;
     const int axis = carried ? before->rank - 1 : t->axis;
-    const size_t cols = before->rank ? before->shape[axis] : 1, n = (size_t)before->bytes / info->bytes;
+    const size_t cols = before->rank ? before->shape[axis] : 1, n = (size_t)before->bytes / s24_info(before->dtype)->bytes;
     s24_sums sums = {0};
     REQUIRE(after->dtype == before->dtype && after->rank == before->rank && after->bytes == before->bytes);
     REQUIRE(before->rank == 0 || memcmp(after->shape, before->shape, (size_t)before->rank * sizeof *before->shape) == 0);
-    uint8_t *const from = read_rows(before, axis < 0 ? 0 : axis, cols), *const to = read_rows(after, axis < 0 ? 0 : axis, cols);
-    REQUIRE(!carried || memcmp(from, to, (size_t)before->bytes) == 0);
+    const rows from = read_rows(before, axis < 0 ? 0 : axis, cols), to = read_rows(after, axis < 0 ? 0 : axis, cols);
+    const rows scored = by && !carried ? read_rows(by, axis < 0 ? 0 : axis, cols) : (rows){NULL, NULL};
+    REQUIRE(!carried || memcmp(from.data, to.data, (size_t)before->bytes) == 0);
     for (size_t i = 0; i < n && !carried; i += cols) {
         for (size_t k = 0; k < cols; k += 4) {
-            const size_t at = (i + k) * info->bytes;
-            add_group(info, s24_info(t->stored), from + at, to + at, cols - k < 4 ? cols - k : 4, &sums);
+            add_group(&from, &scored, &to, s24_info(t->stored), i + k, cols - k < 4 ? cols - k : 4, &sums);
         }
     }
     if (!carried) {
         compare_sums(&t->metrics.sums, &sums);
     }
-    free(from);
-    free(to);
+    free(from.data);
+    free(to.data);
+    free(scored.data);
 }
 
 /* ---------------------------------------------------------------- the round trip */
@@ -261,28 +312,31 @@ static void check_packed(const s24_read_options *read, const s24_report *report)
     REQUIRE(s24_stats_file(&plain_io, &stats, &told, &err) == S24_OK);
     compare_reports(report, &told);
     s24_report_free(&told);
-    stats.original = input;
+    stats.original = weights.path;
     REQUIRE(s24_stats_file(&fast_io, &stats, &told, &err) == S24_OK);
     compare_reports(report, &told);
     s24_report_free(&told);
 }
 
-static void check_dense(const s24_read_options *read, const s24_report *report)
+static void check_dense(const s24_prune_request *q, const s24_report *report)
 {
-    s24_source *before, *after;
+    s24_source *before, *after, *by = NULL;
     for (int i = 0; i < 2; i++) {
         const s24_decompress_request unpack = {.input = packed[0], .output = dense[i], .to = "safetensors", .dtype = S24_SAME};
         REQUIRE(s24_decompress_file(i ? &fast_io : &plain_io, &unpack, NULL) == S24_OK);
     }
     compare_files(dense);
-    REQUIRE(s24_source_open(&before, &plain_io, input, read, NULL) == S24_OK);
+    REQUIRE(s24_source_open(&before, &plain_io, q->input, &q->read, NULL) == S24_OK);
     REQUIRE(s24_source_open(&after, &plain_io, dense[0], NULL, NULL) == S24_OK);
+    REQUIRE(!q->gradients || s24_source_open(&by, &plain_io, q->gradients, NULL, NULL) == S24_OK);
     REQUIRE(before->contents.count == report->count && after->contents.count == report->count);
     for (size_t i = 0; i < report->count; i++) {
-        check_tensor(&before->contents.entries[i], &after->contents.entries[i], &report->tensors[i]);
+        check_tensor(&before->contents.entries[i], by ? &by->contents.entries[i] : NULL, &after->contents.entries[i],
+                     &report->tensors[i]);
     }
     s24_source_close(before);
     s24_source_close(after);
+    s24_source_close(by);
 }
 
 static void round_trip(s24_prune_request *q, bool may_fail)
@@ -300,10 +354,17 @@ static void round_trip(s24_prune_request *q, bool may_fail)
         compare_files(packed);
         compare_reports(&reports[0], &reports[1]);
         check_packed(&q->read, &reports[0]);
-        check_dense(&q->read, &reports[0]);
+        check_dense(q, &reports[0]);
     }
     s24_report_free(&reports[0]);
     s24_report_free(&reports[1]);
+}
+
+static void open_input(input *in)
+{
+    in->fd = memfd_create("input", 0);
+    REQUIRE(in->fd >= 0);
+    snprintf(in->path, sizeof in->path, "/proc/self/fd/%d", in->fd);
 }
 
 int LLVMFuzzerInitialize(int *argc, char ***argv)
@@ -314,9 +375,8 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
         snprintf(packed[i], sizeof packed[i], "%s/%d.s24", directory, i);
         snprintf(dense[i], sizeof dense[i], "%s/%d.dense", directory, i);
     }
-    input_fd = memfd_create("input", 0);
-    REQUIRE(input_fd >= 0);
-    snprintf(input, sizeof input, "/proc/self/fd/%d", input_fd);
+    open_input(&weights);
+    open_input(&gradients);
     return 0;
 }
 
@@ -324,19 +384,22 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 {
     static const s24_dtype dtypes[] = {S24_SAME, S24_SAME, S24_SAME, S24_F32, S24_F16, S24_BF16, S24_SAME, S24_SAME};
     supply s = {data, n, 0};
-    s24_contents contents = {0};
-    s24_text file = {0};
-    const unsigned options = take(&s), axes = take(&s);
+    const unsigned options = take(&s), axes = take(&s), what = take(&s), of_gradients = options & 128 ? take(&s) : 0;
     const s24_axis_rule rules[] = {{"a", (int)(axes % 4) - 2}, {"b", (int)(axes / 4 % 4) - 2}};
     s24_prune_request q = {
-        .input = input, .to = "s24", .dtype = dtypes[options & 7], .allow_nonfinite = options & 8,
+        .input = weights.path, .to = "s24", .dtype = dtypes[options & 7], .allow_nonfinite = options & 8,
         .selection = {.all = options & 16, .axes = rules, .axis_count = axes / 16 % 3},
         .panel_groups = options & 32 ? 2 * (1 + axes / 64) : 0, .panel_bytes = options & 64 ? 64 : 0,
     };
-    if (make_input(&contents, &file, &s)) {
-        round_trip(&q, q.dtype != S24_SAME || !q.allow_nonfinite || q.selection.axis_count);
+    if (make_weights(what, &s)) {
+        if (options & 128) {
+            make_gradients((of_gradients & ~1u) | (what & 1), &s);
+            q.method = "gradient";
+            q.gradients = gradients.path;
+        }
+        round_trip(&q, q.dtype != S24_SAME || !q.allow_nonfinite || q.selection.axis_count || of_gradients & 8);
     }
-    s24_contents_free(&contents);
-    s24_text_free(&file);
+    s24_contents_free(&weights.contents);
+    s24_contents_free(&gradients.contents);
     return 0;
 }

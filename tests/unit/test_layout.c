@@ -279,7 +279,7 @@ static const struct {
     {0, "m.shape", NULL, "[3]", I64(2, 3, 4), 24, "rank 3, but"},
     {0, "m.shape", NULL, NULL, I64(2, 0), 16, "m.shape: 0 is no extent of a tensor"},
     {0, "m.shape", NULL, NULL, I64(-2, 12), 16, "m.shape: -2 is no extent"},
-    {0, "m.shape", NULL, NULL, I64(2, 10), 16, "m.shape: 10 columns are no multiple of 4"},
+    {0, "m.shape", NULL, NULL, I64(2, 10), 16, "m.shape: 10 columns, no multiple of 4"},
     {0, "m.shape", NULL, NULL, I64(3, 12), 16, "m.compressed: its shape is not [3, 6]"},
     {0, "m.shape", NULL, NULL, I64(2, 16), 16, "m.compressed: its shape is not [2, 8]"},
     {0, "m.shape", NULL, NULL, I64(INT64_MAX, INT64_MAX - 3), 16, "m.compressed: its shape is not"},

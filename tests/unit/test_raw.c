@@ -139,7 +139,7 @@ START_TEST(refuses_other_sizes)
     s24_read_options options = matrix(S24_F32, 2, 3, 5);
     for (size_t n = 0; n < 29; n++) {
         char piece[64];
-        snprintf(piece, sizeof piece, "has %zu bytes, ", n);
+        snprintf(piece, sizeof piece, n == 1 ? "has %zu byte, " : "has %zu bytes, ", n);
         ck_assert_uint_eq(check_fails(n, &options, S24_ERR_DATA, piece), n);
         check_fails(n, &options, S24_ERR_DATA, "as f32 needs 24 after the first 5, 29 in all; check --shape");
     }

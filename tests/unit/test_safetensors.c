@@ -182,7 +182,7 @@ START_TEST(every_length)
     }
     put_file(data, n + 1);
     ck_assert_int_eq(s24_source_open(&source, &io, path, &as_safetensors, &err), S24_ERR_DATA);
-    ck_assert_ptr_nonnull(strstr(err.message, "1 bytes too many"));
+    ck_assert_ptr_nonnull(strstr(err.message, "1 byte too many"));
     ck_assert_uint_eq(err.offset, n);
     for (size_t length = 10; length < n - 2 * 12 - 3; length += 13) {
         ck_assert_int_eq(open_pipe(&source, data, length, &child, &err), S24_ERR_DATA);
@@ -204,7 +204,7 @@ static const struct {
     {FILE_TEXT("\2\0\0\0\0\0\0\0{}"), true, NULL},
     {FILE_TEXT("\3\0\0\0\0\0\0\0{ }"), true, NULL},
     {FILE_TEXT("\10\0\0\0\0\0\0\0{}      "), true, NULL},
-    {FILE_TEXT("\2\0\0\0\0\0\0\0{}x"), true, "1 bytes too many"},
+    {FILE_TEXT("\2\0\0\0\0\0\0\0{}x"), true, "1 byte too many"},
     {FILE_TEXT("\3\0\0\0\0\0\0\0{}\0"), true, "something follows"},
     {FILE_TEXT("\2\0\0\0\0\0\0\0[]"), false, "does not begin with {"},
     {FILE_TEXT("\3\0\0\0\0\0\0\0 {}"), false, "does not begin with {"},
