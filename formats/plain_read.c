@@ -403,6 +403,10 @@ static s24_status parse_tensor(s24_plain *plain, const s24_contents *stored, con
     status = status == S24_OK ? stored_dtype(stored, *at, e, err) : status;
     *at += s24_plain_plane_count(e) + 1; /* and the checks */
     status = status == S24_OK ? s24_entry_pack(e, (int)axis, err) : status;
+    if (status == S24_OK && e->scaled &&
+        s24_scales_check(&e->pruned->geometry, e->scale_group, plain->panel_groups, NULL) != S24_OK) {
+        return bad_header(err, "a scale is for more than a panel");
+    }
     return status == S24_OK ? parse_calibration(e->pruned, object, err) : status;
 }
 
@@ -452,7 +456,7 @@ static s24_status check_features(const s24_contents *stored, s24_error *err)
     for (size_t n; needs && *needs; needs += n) { /* names between single blanks */
         n = strcspn(needs, " ");
         if (!is_known(needs, n)) {
-            return s24_fail_unsupported(err, "needs a feature that this s24 does not know (%.*s); use a newer one",
+            return s24_fail_unsupported(err, "needs features that this s24 does not know (%.*s); use a newer one",
                                         n < FEATURE_SHOWN ? (int)n : FEATURE_SHOWN, needs);
         }
         n += needs[n] == ' ';

@@ -22,6 +22,9 @@
  * panel's, of 4096 k, to C; a chunk's, 512 k in 16 lanes, to C; for N = 1 there are 16 to 64 lanes. (Without the second
  * level the error was 2.3 times sgemm's at K = 16384; with it, half.) Where the cuts are depends on K, N and the
  * kernels, never on threads: the bytes are the same.
+ *
+ * Scales. Those of rows are applied to C in the end, whatever the way was. Those of groups of columns are applied to weights
+ * when they are decoded, and with N = 1 to the sum of every group.
  */
 #include "matmul_i8.h"
 
@@ -31,6 +34,7 @@
 #include "dtype.h"
 #include "error.h"
 #include "mem.h"
+#include "panel.h"
 #include "threads.h"
 
 #define INLINE static inline __attribute__((always_inline))
@@ -285,6 +289,22 @@ static void clear_padding(const product *p, const s24_chunk *chunk, size_t group
     }
 }
 
+/* Weights times the scales of their groups of columns. */
+static void scale_weights(const product *p, const s24_chunk *chunk, size_t row, size_t group)
+{
+    const size_t step = p->a->scale_group / 4, row_scales = s24_row_scales(p->a->geometry.cols, p->a->scale_group);
+    for (size_t r = 0; r < chunk->rows; r++) {
+        const float *scales = p->a->scales + (row + r) * row_scales;
+        float *weights = chunk->weights + r * chunk->stride;
+        for (size_t g = group, end; g < group + chunk->groups; g = end) {
+            end = min_size((g / step + 1) * step, group + chunk->groups);
+            for (size_t i = 2 * (g - group); i < 2 * (end - group); i++) {
+                weights[i] *= scales[g / step];
+            }
+        }
+    }
+}
+
 /* Asks for the cache lines that begin within p[0 .. bytes): the one before comes with what is before. */
 INLINE void prefetch_lines(const void *p, size_t bytes)
 {
@@ -318,6 +338,9 @@ static s24_chunk decode_chunk(const product *p, const s24_chunk *to, size_t row,
     chunk.groups = groups;
     chunk.scale = (unsigned)scale;
     p->kernel->decode(&chunk);
+    if (p->a->scale_group) {
+        scale_weights(p, &chunk, row, group);
+    }
     clear_padding(p, &chunk, group);
     return chunk;
 }
@@ -571,16 +594,39 @@ static float last_group(const product *p, scratch *s, size_t row, size_t group)
     return sum;
 }
 
+static bool vector_run(const product *p, size_t row, size_t rows, size_t group, size_t groups, float *sums)
+{
+    const s24_geometry *g = &p->a->geometry;
+    const s24_chunk chunk = {.values = row_values(p, row, group), .positions = row_positions(p, row, group),
+                             .value_pitch = g->row_values * p->bytes, .position_pitch = g->row_positions,
+                             .rows = rows, .groups = groups};
+    return p->kernel->vector(&chunk, p->turned + 4 * group, sums);
+}
+
+/* A group of columns after the other, each a whole number of steps. */
+static bool vector_scaled(const product *p, size_t row, size_t rows, size_t groups, float *sums)
+{
+    const size_t step = p->a->scale_group / 4, row_scales = s24_row_scales(p->a->geometry.cols, p->a->scale_group);
+    float part[BATCH_ROWS];
+    bool valid = true;
+    memset(sums, 0, rows * sizeof *sums);
+    for (size_t g = 0; g < groups; g += step) {
+        valid = vector_run(p, row, rows, g, min_size(step, groups - g), part) && valid;
+        for (size_t r = 0; r < rows; r++) {
+            sums[r] += p->a->scales[(row + r) * row_scales + g / step] * part[r];
+        }
+    }
+    return valid;
+}
+
 /* Positions are looked at by the kernel, since reading them takes as long; which one it is, is found when it is bad. */
 static s24_status vector_rows(const product *p, scratch *s, size_t row, size_t rows, s24_error *err)
 {
     const s24_geometry *g = &p->a->geometry;
     const size_t whole = g->cols / 4;
-    const s24_chunk chunk = {.values = row_values(p, row, 0), .positions = row_positions(p, row, 0),
-                             .value_pitch = g->row_values * p->bytes, .position_pitch = g->row_positions,
-                             .rows = rows, .groups = whole};
     float sums[BATCH_ROWS];
-    const bool valid = p->kernel->vector(&chunk, p->turned, sums);
+    const bool valid = p->a->scale_group ? vector_scaled(p, row, rows, whole, sums)
+                                         : vector_run(p, row, rows, 0, whole, sums);
     const s24_status status = p->checked || (valid && whole == g->groups) ? S24_OK : s24_check_rows(p->a, p->ops, row, rows, err);
     for (size_t r = 0; r < rows && status == S24_OK; r++) {
         p->c[(row + r) * p->ldc] = whole < g->groups ? sums[r] + last_group(p, s, row + r, whole) : sums[r];
@@ -814,7 +860,15 @@ static s24_status plan_init(s24_matmul_plan *plan, const s24_tensor *a, const s2
         return s24_fail(err, S24_ERR_USAGE, "only a matrix pruned along axis 1 can be multiplied; this is of rank %d, "
                         "pruned along axis %d", a->rank, a->axis);
     }
-    plan->amx = s24_isa_detect(plan->options.isa) == S24_ISA_AMX && s24_amx_permitted();
+    if (a->scales) {
+        const s24_panel_place whole = {.rows = a->geometry.rows, .groups = a->geometry.groups};
+        s24_fault fault;
+        if (!s24_scales_valid(a->scales, a->geometry.rows, a->geometry.cols, a->scale_group, &fault)) {
+            return s24_fault_report(&fault, &whole, a->rank, a->shape, a->axis, "", err);
+        }
+    }
+    /* AMX's sums run over more than a group of columns. */
+    plan->amx = s24_isa_detect(plan->options.isa) == S24_ISA_AMX && a->scale_group == 0 && s24_amx_permitted();
     return plan->options.compute == S24_COMPUTE_I8 ? s24_i8_check(a, err) : S24_OK;
 }
 
@@ -880,7 +934,8 @@ static s24_status dispatch(const s24_matmul_plan *plan, const s24_product *io, s
     const unsigned threads = worthwhile_threads(&p, plan->options.threads);
     if (io->compute == S24_COMPUTE_I8) {
         const s24_isa isa = s24_isa_detect(plan->options.isa);
-        const s24_isa permitted = isa == S24_ISA_AMX && !plan->amx ? S24_ISA_AVX512 : isa;
+        const s24_isa permitted = plan->a->scale_group ? S24_ISA_GENERIC : isa == S24_ISA_AMX && !plan->amx ? S24_ISA_AVX512
+                                                                                                            : isa;
         return s24_i8_multiply(io, s24_find_i8_kernel(permitted, io->n), p.ops, threads, err);
     }
 #if S24_X86
@@ -893,6 +948,41 @@ static s24_status dispatch(const s24_matmul_plan *plan, const s24_product *io, s
     }
 #endif
     return io->compute == S24_COMPUTE_BF16 ? multiply_rounded(&p, threads, err) : multiply(&p, threads, err);
+}
+
+/* ---------------------------------------------------------------- scales of rows */
+
+#define SCALED_ELEMENTS (1u << 19) /* of C, a job: some 100 us */
+
+typedef struct scaling {
+    const s24_product *io;
+    size_t job_rows;
+} scaling;
+
+static s24_status scale_job(void *ctx, unsigned worker, size_t job, s24_error *err)
+{
+    const scaling *s = ctx;
+    const s24_product *io = s->io;
+    const size_t end = min_size((job + 1) * s->job_rows, io->a->geometry.rows);
+    (void)worker, (void)err;
+    for (size_t r = job * s->job_rows; r < end; r++) {
+        float *c = io->c + r * io->ldc;
+        const float scale = io->a->scales[r];
+        for (size_t j = 0; j < io->n; j++) {
+            c[j] *= scale;
+        }
+    }
+    return S24_OK;
+}
+
+static s24_status scale_rows(const s24_product *io, unsigned threads, s24_error *err)
+{
+    static const s24_stages stages = {.work = scale_job};
+    const size_t rows = io->a->geometry.rows, job_rows = io->n < SCALED_ELEMENTS ? SCALED_ELEMENTS / io->n : 1;
+    scaling s = {.io = io, .job_rows = job_rows};
+    const size_t jobs = ceil_div(rows, job_rows);
+    threads = threads ? threads : s24_threads_available();
+    return s24_run(&stages, &s, jobs, (unsigned)min_size(threads, jobs), err);
 }
 
 s24_status s24_matmul_plan_multiply(const s24_matmul_plan *plan, const float *b, size_t ldb, size_t n, float *c,
@@ -915,7 +1005,9 @@ s24_status s24_matmul_plan_multiply(const s24_matmul_plan *plan, const float *b,
     const s24_product io = {.a = plan->a, .b = b, .ldb = ldb, .n = n, .c = c, .ldc = ldc,
                             .compute = plan->options.compute, .checked = plan->checked,
                             .packed = plan->packed};
-    return dispatch(plan, &io, err);
+    const s24_status status = dispatch(plan, &io, err);
+    return status == S24_OK && plan->a->scales && plan->a->scale_group == 0 ? scale_rows(&io, plan->options.threads, err)
+                                                                             : status;
 }
 
 s24_status s24_sparse_matmul(const s24_tensor *a, const float *b, size_t ldb, size_t n, float *c, size_t ldc,

@@ -9,6 +9,10 @@
  *
  * The sums of a row's kept weights are below 127 * 128 times their number: rows of more than S24_I8_MOST are refused. An
  * infinity or NaN has no place in a column of such numbers, and is refused, too, whether or not a weight meets it.
+ *
+ * Weights with a scale for every row are multiplied as they are stored, and matmul.c multiplies C. With a scale for a group of
+ * columns, each group has a sum of its own; C_ij is then s_j times the sum of these in f32, times their scales, in order.
+ * Only the generic kernels do that.
  */
 #include "matmul_i8.h"
 
@@ -16,9 +20,20 @@
 
 #include "error.h"
 #include "mem.h"
+#include "panel.h"
 #include "threads.h"
 
 #define INLINE static inline __attribute__((always_inline))
+
+static size_t ceil_div(size_t a, size_t b)
+{
+    return a / b + (a % b != 0);
+}
+
+static size_t min_size(size_t a, size_t b)
+{
+    return a < b ? a : b;
+}
 
 /* ---------------------------------------------------------------- generic kernels: the specification */
 
@@ -61,16 +76,23 @@ INLINE void generic_row(const size_t width, const s24_i8_product *x, size_t row,
     const int8_t *values = (const int8_t *)p->a->values + row * g->row_values;
     const uint8_t *positions = p->a->positions + row * g->row_positions;
     const int8_t *q = (const int8_t *)s24_i8_block(x, block, 0);
-    const size_t col = block * width;
-    int32_t sum[16] = {0};
-    for (size_t i = 0; i < 2 * g->groups; i++) {
-        const size_t k = i / 2 * 4 + ((unsigned)positions[i / 4] >> i % 4 * 2 & 3);
+    const size_t col = block * width, count = 2 * g->groups, step = p->a->scale_group ? p->a->scale_group / 2 : count;
+    const float *scales = p->a->scale_group ? p->a->scales + row * s24_row_scales(g->cols, p->a->scale_group) : NULL;
+    float total[16] = {0};
+    for (size_t begin = 0; begin < count; begin += step) {
+        int32_t sum[16] = {0};
+        for (size_t i = begin; i < min_size(begin + step, count); i++) {
+            const size_t k = i / 2 * 4 + ((unsigned)positions[i / 4] >> i % 4 * 2 & 3);
+            for (size_t j = 0; j < width; j++) {
+                sum[j] += values[i] * q[k * width + j];
+            }
+        }
         for (size_t j = 0; j < width; j++) {
-            sum[j] += values[i] * q[k * width + j];
+            total[j] = scales ? total[j] + (float)sum[j] * scales[begin / step] : (float)sum[j];
         }
     }
     for (size_t j = 0; j < width && col + j < p->n; j++) {
-        p->c[row * p->ldc + col + j] = (float)sum[j] * x->scales[col + j];
+        p->c[row * p->ldc + col + j] = total[j] * x->scales[col + j];
     }
 }
 
@@ -130,16 +152,6 @@ typedef struct product {
     unsigned char *scratch;
     size_t scratch_bytes;        /* of one worker */
 } product;
-
-static size_t ceil_div(size_t a, size_t b)
-{
-    return a / b + (a % b != 0);
-}
-
-static size_t min_size(size_t a, size_t b)
-{
-    return a < b ? a : b;
-}
 
 unsigned char *s24_i8_block(const s24_i8_product *x, size_t block, size_t k)
 {
@@ -259,7 +271,7 @@ s24_status s24_i8_check(const s24_tensor *a, s24_error *err)
         return s24_fail(err, S24_ERR_USAGE, "a product in i8 wants weights of i8, and these are %s; compute in f32 or "
                         "bf16", s24_dtype_name(a->dtype));
     }
-    if (a->geometry.row_values > S24_I8_MOST) {
+    if (a->geometry.row_values > S24_I8_MOST && a->scale_group == 0) {
         return s24_fail(err, S24_ERR_USAGE, "a row keeps %zu weights, and their sum in i8 is exact up to %zu; compute in "
                         "f32", a->geometry.row_values, S24_I8_MOST);
     }

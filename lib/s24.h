@@ -420,12 +420,16 @@ typedef struct s24_matmul_options {
  * sparse_matmul: C = A B with A the compressed tensor [M, K] (rank 2, pruned along axis 1; M = rows, K = cols),
  * B row-major f32 [K, N] with row stride ldb >= N, C row-major f32 [M, N] with row stride ldc >= N. Accumulates in f32;
  * A is never dense as a whole. B and C must not overlap. With AMX elements below 2^-126 may count as 0. options may be NULL:
- * S24_MATMUL_OPTIONS_INIT. S24_ERR_USAGE: a tensor that is not such a matrix, or an f64 one. S24_ERR_DATA: a position that
- * is none.
+ * S24_MATMUL_OPTIONS_INIT. S24_ERR_USAGE: a tensor that is not such a matrix, or an f64 one. S24_ERR_DATA: a position or a
+ * scale that is none.
+ *
+ * Scales of rows are multiplied with in the end: C_ij = scale_i * sum_k q_ik b_kj, so that the sum must be an f32, too. With
+ * those of groups of columns every weight or every group is scaled before it is added.
  *
  * S24_COMPUTE_I8 multiplies whole numbers. For every column j of B, in f32: s_j = max_k |b_kj| / 127; q_kj = b_kj / s_j
  * rounded to nearest, ties to even, and held within -127..127 (0 where s_j is 0); C_ij = s_j * sum_k w_ik q_kj, the sum
- * exact and rounded once to f32. Results are the same bytes for every instruction set and number of threads. S24_ERR_USAGE:
+ * exact and rounded once to f32, and then times scale_i where rows have scales. With scales of groups of columns there is a
+ * sum for every group, and C_ij = s_j * (the sum of scale * group's sum, in f32 and in order). Results are the same bytes for every instruction set and number of threads. S24_ERR_USAGE:
  * weights that are not i8 (compute in f32 or bf16), or rows of more than 132104 kept ones, whose sums may exceed i32.
  * S24_ERR_DATA: a column of B with an infinity or a NaN, which the message names.
  */

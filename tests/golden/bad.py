@@ -43,7 +43,11 @@ def panels_of(layout, t):
     for rows, groups in layout.panels(t):
         at = t.at + (rows.start * t.groups + groups.start) * 2 * width
         p = t.positions_at + rows.start * -(-t.groups // 2) + groups.start // 2
-        out.append([(at, at + len(rows) * len(groups) * 2 * width), (p, p + len(rows) * -(-len(groups) // 2))])
+        runs = [(at, at + len(rows) * len(groups) * 2 * width), (p, p + len(rows) * -(-len(groups) // 2))]
+        if t.scaled:
+            s = t.scales_at + 4 * (rows.start * t.scale_count(t.groups) + t.scale_count(groups.start))
+            runs.append((s, s + len(layout.scales_of(t, rows, groups))))
+        out.append(runs)
     return out
 
 
@@ -268,6 +272,13 @@ def main(directory):
     bad("shape", "matrix", header(b'shape\\":[2,8]', b'shape\\":[8,2]'))
     bad("shape-negative", "matrix", header(b'shape\\":[2,8]', b'shape\\":[-8]'))
 
+    bad("scales-needs", "scales", header(b',"s24.needs":"scales"', b""))
+    bad("scales-none", "scales", header(b',\\"scales\\":\\"row\\"', b""))
+    bad("scales-dtype", "scales", header(b'dtype\\":\\"f32', b'dtype\\":\\"i8'))
+    bad("scales-row", "scales128", header(b'[3,8],\\"axis\\":1,\\"method\\":\\"magnitude\\",\\"scales\\":128',
+                                          b'[3,8],\\"axis\\":1,\\"method\\":\\"magn\\",\\"scales\\":\\"row\\"'))
+    bad("scales-panels", "scales128", header(b'panel_groups\\":32', b'panel_groups\\":30'))
+
     # Built anew with another header.
     for key in ("s24", "s24.layout", "s24.file", "s24.tensors"):
         built("no-" + key[4:] if key[3:] else "no-mark", lambda p: p.metadata.pop(key))
@@ -285,7 +296,13 @@ def main(directory):
     built("stored-checks", lambda p: setattr(p.section("arr_0.s24.checks"), "size", 94))
     built("stored-copy", lambda p: setattr(p.section(".s24.header"), "size", 64))
 
+    def scale(i, x):
+        return lambda b, layout: struct.pack_into("<f", b, layout.tensors[0].scales_at + 4 * i, x)
+
     # What the data say.
+    for name, x in (("scale-0", 0.0), ("scale-negative", -1.0), ("scale-nan", float("nan")), ("scale-inf", float("inf"))):
+        bad(name, "scales", scale(3, x))
+    bad("scale-damaged", "scales128", scale(1, 1.0), seal=False)
     bad("position-0", "matrix", place(lambda f: f.tensors[0].positions_at, 0x40))
     bad("position", "matrix", place(lambda f: f.tensors[0].positions_at, 0x43))
     bad("pad-nibble", "scalar", place(lambda f: f.tensors[0].positions_at, 0x44))
@@ -300,6 +317,8 @@ def main(directory):
     unsupported("flags", "matrix", record(12, "<I", 1))
     unsupported("reserved", "matrix", record(48, "<Q", 1))
     unsupported("needs", "matrix", header(b'"s24.file"', b'"s24.needs":"x","s24.file"'))
+    unsupported("needs-more", "scales", header(b'"s24.needs":"scales"', b'"s24.needs":"scales x"'))
+    unsupported("scales-kind", "scales", header(b'\\"scales\\":\\"row\\"', b'\\"scales\\":64'))
     unsupported("key", "matrix", header(b'"s24.file"', b'"s24.new":"","s24.file"'))
     write("resaved-many", resave(read("panels"), metadata=False), suffix=".safetensors")
     write("resaved", resave(read("matrix")))

@@ -175,7 +175,10 @@ def convert(source, target, bits):
     if source == target:
         return bits
     check(BITS[target] > 8, "nothing is converted to %s" % target)
-    x = float(number(source, bits))
+    return encode(target, float(number(source, bits)))
+
+
+def encode(target, x):
     width, e, m = FLOATS[target]
     sign = 1 << width - 1 if math.copysign(1, x) < 0 else 0
     top = (1 << e) - 1 << m
@@ -256,12 +259,21 @@ class Tensor:
               "s24.tensors: a tensor has no shape")
         self.pruned = self.method is not None
         self.slots = None
+        self.scales = o.get("scales")
+        check("scales" not in o or self.scales == "row" or is_size(self.scales) and self.scales == 128,
+              "s24.tensors: scales are of no known kind")
+        check(self.pruned or "scales" not in o, "s24.tensors: what is carried has scales")
+        self.scaled = self.pruned and "scales" in o
         if self.pruned:
             check(self.dtype in PRUNABLE, "%r: its dtype cannot be pruned" % self.name)
             check(is_size(self.axis, max(len(self.shape) - 1, 0)), "%r: no such axis" % self.name)
             self.cols = self.shape[self.axis] if self.shape else 1
             self.rows = count_of(self.shape[:self.axis] + self.shape[self.axis + 1:])
             self.groups = -(-self.cols // 4)
+
+    def scale_count(self, groups):
+        """Of so many groups of a row."""
+        return 0 if not self.scaled or groups == 0 else 1 if self.scales == "row" else -(-groups // 32)
 
 
 class File:
@@ -334,7 +346,8 @@ class File:
             check(key in metadata, "the metadata have no %s" % key)
         check(metadata["s24"] == "1", "the metadata's s24 is not 1")
         needs = metadata.get("s24.needs", "").split(" ")
-        check(needs == [""], "needs a feature that is not known: %s" % needs[0])
+        unknown = [name for name in needs if name not in ("", "scales")]
+        check(not unknown, "needs a feature that is not known: %s" % "".join(unknown[:1]))
         layout = parse_json(metadata["s24.layout"], "s24.layout")
         check(isinstance(layout, dict), "s24.layout is no object")
         self.panel_groups, self.panel_bytes = layout.get("panel_groups"), layout.get("panel_bytes")
@@ -348,6 +361,7 @@ class File:
         tensors = parse_json(metadata["s24.tensors"], "s24.tensors")
         check(isinstance(tensors, list), "s24.tensors is no list")
         self.tensors = [Tensor(o) for o in tensors]
+        check("scales" in needs or not any(t.scaled for t in self.tensors), "s24.needs does not name scales")
         check(len({t.name for t in self.tensors}) == len(self.tensors), "two tensors have one name")
         self.user = []
         for key, value in metadata.items():
@@ -369,9 +383,19 @@ class File:
             if t.pruned:
                 t.stored = NAMES[stored[self.next][3]] if self.next < len(stored) else ""
                 check(t.stored in PRUNABLE, "%r: values of a dtype that cannot be pruned" % t.name)
-                check(t.stored == t.dtype or BITS[t.stored] > 8, "%r: no conversion to that dtype" % t.name)
+                if t.scaled:
+                    check(t.dtype in FLOATS and t.stored != t.dtype and BITS[t.stored] == 8,
+                          "%r: no scales for that dtype" % t.name)
+                    check(t.groups <= self.panel_groups or t.scales == 128 and self.panel_groups % 32 == 0,
+                          "%r: a scale of two panels" % t.name)
+                else:
+                    check(t.stored == t.dtype or BITS[t.stored] > 8, "%r: no conversion to that dtype" % t.name)
                 t.at = self.take(t.name + ".s24.values", STORED_NAMES[t.stored], [t.rows, 2 * t.groups])
                 t.positions_at = self.take(t.name + ".s24.positions", "U8", [t.rows, -(-t.groups // 2)])
+                if t.scaled:
+                    row = t.scale_count(t.groups)
+                    t.scales_at = self.take(t.name + ".s24.scales", "F32",
+                                            [t.rows * row] if t.scales == "row" else [t.rows, row])
                 panels = len(self.panels(t))
             else:
                 t.at = self.take(t.name + (".s24.dense" if ".s24." in t.name else ""), STORED_NAMES[t.dtype], t.shape)
@@ -436,26 +460,41 @@ class File:
             p = t.positions_at + rows.start * -(-t.groups // 2) + groups.start // 2
             row_bytes = -(-len(groups) // 2)
             positions = self.data[p:p + len(rows) * row_bytes]
-            check(xxh3(values + positions, self.hash + at) == checks[panel],
+            scales = self.scales_of(t, rows, groups)
+            check(xxh3(values + positions + scales, self.hash + at) == checks[panel],
                   "%r: panel %d does not match its check" % (t.name, panel))
+            scales = struct.unpack("<%df" % (len(scales) // 4), scales)
+            check(all(0 < s < math.inf for s in scales), "%r: a scale that is none" % t.name)
+            each = len(scales) // len(rows)
             for i, r in enumerate(rows):
                 for j, g in enumerate(groups):
                     byte = positions[i * row_bytes + j // 2]
                     first = (i * len(groups) + j) * 2
                     nibble = byte >> 4 if j % 2 else byte & 15
-                    self.unpack_group(t, nibble, values, first, g, dense, starts[r], step)
+                    scale = scales[i * each + (j // 32 if t.scales == 128 else 0)] if each else None
+                    self.unpack_group(t, nibble, values, first, g, scale, dense, starts[r], step)
                 check(len(groups) % 2 == 0 or positions[(i + 1) * row_bytes - 1] < 16,
                       "%r: a pad nibble is not 0" % t.name)
         return dense
 
-    def unpack_group(self, t, nibble, values, first, g, dense, start, step):
+    def scales_of(self, t, rows, groups):
+        """The bytes of a panel's scales."""
+        if not t.scaled:
+            return b""
+        row = t.scale_count(t.groups)
+        begin, end = t.scale_count(groups.start), t.scale_count(groups.stop)
+        at = t.scales_at + 4 * (rows.start * row + begin)
+        return self.data[at:at + 4 * len(rows) * (end - begin)]
+
+    def unpack_group(self, t, nibble, values, first, g, scale, dense, start, step):
         width = BITS[t.stored] // 8
         low, high = nibble & 3, nibble >> 2
         check(low < high, "%r: invalid positions" % t.name)
         for i, position in enumerate((low, high)):
             bits = int.from_bytes(values[(first + i) * width:(first + i + 1) * width], "little")
             if 4 * g + position < t.cols:
-                dense[start + (4 * g + position) * step] = convert(t.stored, t.dtype, bits)
+                dense[start + (4 * g + position) * step] = (
+                    convert(t.stored, t.dtype, bits) if scale is None else encode(t.dtype, number(t.stored, bits) * scale))
             else:
                 check(bits == 0, "%r: a value of padding is not 0" % t.name)
 

@@ -124,8 +124,44 @@ def panels_of(rows, groups, panel_groups):
     return [([row], g, min(g + panel_groups, groups)) for row in rows for g in range(0, groups, panel_groups)]
 
 
-def prune(t, axis=-1, stored=None, gradients=None, panel_groups=PANEL_GROUPS):
-    """What comes back from the .s24, and the slots 0 to 13 of the metrics."""
+STEPS = {"i8": 127, "f8e4m3": 448, "f8e5m2": 57344}
+
+
+def least_scale(most, stored):
+    """The least f32 that so many steps of are not below `most`."""
+    if most == 0:
+        return 1.0
+    bits = bits_of("f32", most / STEPS[stored])
+    while value("f32", bits) * STEPS[stored] >= most:
+        bits -= 1
+    return value("f32", bits + 1)
+
+
+def kept_of(t, group, gradients=None):
+    """Indices of the two that are kept of a group, and of the others."""
+    def score(i):
+        if gradients is None:
+            return magnitude(t.dtype, t.bits[i])
+        return abs(value(t.dtype, t.bits[i]) * gradients[i]) if finite(t.dtype, t.bits[i]) else math.inf
+
+    ranked = sorted(group, key=lambda i: (-score(i), i))  # ties: the lower index
+    return sorted(ranked[:2]), sorted(ranked[2:])
+
+
+def scales_of(t, rows, stored, group):
+    """The scale of every element that is kept: of its row, or of its `group` columns."""
+    scales = {}
+    for row in rows:
+        for part in range(0, len(row), group or len(row) or 1):
+            end = min(part + (group or len(row)), len(row))
+            kept = [i for g in range(part, end, 4) for i in kept_of(t, row[g:min(g + 4, end)])[0]]
+            scale = least_scale(max(abs(value(t.dtype, t.bits[i])) for i in kept), stored)
+            scales.update((i, scale) for i in kept)
+    return scales
+
+
+def prune(t, axis=-1, stored=None, gradients=None, panel_groups=PANEL_GROUPS, group=None):
+    """What comes back from the .s24, and the slots 0 to 13 of the metrics. group: columns that share a scale, 0: a row."""
     stored = stored or t.dtype
     axis = axis if axis >= 0 else axis + max(len(t.shape), 1)
     rows = rows_of(t.shape, axis)
@@ -133,37 +169,43 @@ def prune(t, axis=-1, stored=None, gradients=None, panel_groups=PANEL_GROUPS):
     groups = -(-cols // 4)
     out = [0] * len(t.bits)
     slots = [0] * 7 + [0.0] * 7
+    scales = scales_of(t, rows, stored, group) if group is not None else {}
     for panel, first, end in panels_of(rows, groups, panel_groups):
         lanes = [[0.0] * 8 for _ in range(6)]  # kept |w|, pruned |w|, kept w^2, pruned w^2, |w - v|, (w - v)^2
         for row in panel:
             for g in range(first, end):
-                prune_group(t, row[4 * g:4 * g + 4], stored, gradients, 2 * (g - first), out, slots, lanes)
+                prune_group(t, row[4 * g:4 * g + 4], stored, gradients, scales, 2 * (g - first), out, slots, lanes)
         for i in range(6):
             slots[7 + i] += fold(lanes[i])
     return Tensor(t.dtype, t.shape, bits=out), slots
 
 
-def prune_group(t, group, stored, gradients, lane, out, slots, lanes):
-    def score(i):
-        if gradients is None:
-            return magnitude(t.dtype, t.bits[i])
-        return abs(value(t.dtype, t.bits[i]) * gradients[i]) if finite(t.dtype, t.bits[i]) else math.inf
+def store(t, i, stored, scale):
+    """Bits of element i as they are stored, what they count, and bits of what comes back."""
+    bits = t.bits[i]
+    if scale is not None:
+        x = value(t.dtype, bits) / scale
+        q = bits_of(stored, round(x) if stored == "i8" else x)
+        return q, value(stored, q) * scale, bits_of(t.dtype, value(stored, q) * scale)
+    v = bits if stored == t.dtype else bits_of(stored, value(t.dtype, bits))
+    return v, value(stored, v), bits if stored == t.dtype else bits_of(t.dtype, value(stored, v))
 
-    ranked = sorted(group, key=lambda i: (-score(i), i))  # ties: the lower index
-    kept, pruned = sorted(ranked[:2]), sorted(ranked[2:])
+
+def prune_group(t, group, stored, gradients, scales, lane, out, slots, lanes):
+    kept, pruned = kept_of(t, group, gradients)
     slots[0] += len(group)
     slots[1] += len(pruned)
     slots[2] += len(pruned)
     slots[6] += any(magnitude(t.dtype, t.bits[i]) for i in pruned)
     for n, i in enumerate(kept):
         bits, w = t.bits[i], value(t.dtype, t.bits[i])
-        v = bits if stored == t.dtype else bits_of(stored, w)
-        out[i] = bits if stored == t.dtype else bits_of(t.dtype, value(stored, v))
+        v, counts, out[i] = store(t, i, stored, scales.get(i))
         slots[2] += magnitude(stored, v) == 0
+        slots[5] += i in scales and stored == "i8" and w == 0 and bits != 0
         if not finite(t.dtype, bits):
             slots[3] += 1
             continue
-        error = abs(w - value(stored, v))
+        error = abs(w - counts)
         for k, x in ((0, abs(w)), (2, w * w), (4, error), (5, error * error)):
             lanes[k][(lane + n) % 8] += x
         slots[13] = max(slots[13], float(error))
@@ -421,6 +463,23 @@ def main(directory):
     for i in range(0, 24, 4):
         packed.bits[i + i // 4 % 3] = packed.bits[i + 3] = 0
     w.lone("packed", ".npy", npy(packed), packed)
+
+    scaled = Tensor("f32", [5, 11], pseudo(55, 50))
+    scaled.bits[0:11] = [0, 0x80000000, 0, 0, 0x80000000, 0x80000000, 0, 0, 0, 0, 0x80000000]
+    scaled.bits[11:22] = [bits_of("f32", math.ldexp(x, -149)) for x in (300, -1, 2, 3, 1, -40, 127, 254, 0, 1, 1)]
+    scaled.bits[22:33] = [bits_of("f32", x) for x in (127, 0.5, 0, 0, 1.5, -2.5, 0, 0, -3.5, 0.25, 0)]  # ties
+    w.lone("scales", ".npy", npy(scaled), scaled, stored="i8", group=0)
+    columns128 = {"w": Tensor("f32", [2, 133], pseudo(266, 51)), "half": Tensor("f16", [3, 8], pseudo(24, 52, 1 / 64)),
+                  "b": Tensor("f8e4m3", [2, 4], pseudo(8, 53, 1 / 8)), "steps": Tensor("i64", [1], bits=[7])}
+    w.put("scales128.safetensors", safetensors(columns128))
+    w.put("scales128.txt", "".join(describe(n, *(
+        (t,) if n == "steps" else prune(t, stored="f8e4m3", panel_groups=32, group=None if n == "b" else 128)))
+        for n, t in columns128.items()))
+    wide = Tensor("f64", [3, 6], [x * 10.0 ** e for x, e in zip(pseudo(18, 54), [-310, 37, 0] * 6)])
+    w.lone("scales-e5m2", ".npy", npy(wide), wide, stored="f8e5m2", group=0)
+    nothing = {"rows": Tensor("f32", [0, 8], []), "cols": Tensor("f16", [3, 0], []), "one": Tensor("f32", [1, 1], [-0.75])}
+    w.put("scales-nothing.safetensors", safetensors(nothing))
+    w.put("scales-nothing.txt", "".join(describe(n, *prune(t, stored="i8", group=0)) for n, t in nothing.items()))
 
     w.put("npz.npz", npz({"a.npy": npy(columns), "b.npy": npy(i8), "steps.npy": npy(scalar)}))
     w.put("npz.txt", (describe("a", *prune(columns, axis=0)) + describe("b", *prune(i8)) +

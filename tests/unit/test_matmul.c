@@ -636,9 +636,17 @@ END_TEST
 
 /* ---------------------------------------------------------------- i8 */
 
+/* Of the element `col` of a row. */
+static float scale_of(const s24_tensor *t, size_t row, size_t col)
+{
+    return t->scales[row * ((t->geometry.cols - 1) / t->scale_group + 1) + col / t->scale_group];
+}
+
 /* C by the formula of s24.h, shared with no kernel. */
 static void reference_i8(const s24_tensor *t, const float *b, size_t ldb, size_t n, float *c, size_t ldc)
 {
+    s24_tensor unscaled = *t;
+    unscaled.scales = NULL;
     int *q = malloc((t->geometry.cols + 4) * sizeof *q);
     for (size_t j = 0; j < n; j++) {
         float most = 0;
@@ -652,13 +660,19 @@ static void reference_i8(const s24_tensor *t, const float *b, size_t ldb, size_t
         }
         for (size_t r = 0; r < t->geometry.rows; r++) {
             int64_t sum = 0;
+            float total = 0;
             for (size_t g = 0; g < t->geometry.groups; g++) {
-                const s24_block block = s24_tensor_block(t, r, g);
+                const s24_block block = s24_tensor_block(&unscaled, r, g);
+                if (t->scale_group && g && 4 * g % t->scale_group == 0) {
+                    total += (float)sum * scale_of(t, r, 4 * g - 1);
+                    sum = 0;
+                }
                 for (int i = 0; i < 2; i++) {
                     sum += (int64_t)block.values[i] * q[4 * g + block.positions[i]];
                 }
             }
-            c[r * ldc + j] = (float)sum * scale;
+            total = t->scale_group ? total + (float)sum * scale_of(t, r, t->geometry.cols - 1) : (float)sum;
+            c[r * ldc + j] = total * scale * (t->scale_group || !t->scales ? 1 : t->scales[r]);
         }
     }
     free(q);
@@ -745,6 +759,46 @@ START_TEST(i8_kernels)
 }
 END_TEST
 
+/* ---------------------------------------------------------------- scales */
+
+static s24_tensor *scaled_tensor(s24_dtype dtype, size_t group, size_t m, size_t k)
+{
+    const size_t shape[2] = {m, k}, scales = m * ((group ? (k - 1) / group : 0) + 1);
+    s24_tensor *made, *t = random_tensor(dtype, m, k);
+    ck_assert_int_eq(s24_tensor_new_scaled(&made, dtype, group, 2, shape, 1, NULL), S24_OK);
+    ck_assert_uint_eq(made->memory_bytes, made->geometry.values_bytes + made->geometry.positions_bytes + 4 * scales);
+    s24_tensor_free(made);
+    t->scales = malloc(scales * sizeof *t->scales);
+    t->scale_group = group;
+    for (size_t i = 0; i < scales; i++) {
+        t->scales[i] = (float)(1 + next() % 1000) * 0x1p-12f;
+    }
+    return t;
+}
+
+/* Every dtype that has scales, of rows and of groups of columns, any remainder, with every instruction set. */
+START_TEST(scaled_products)
+{
+    const s24_isa isa = (s24_isa)_i;
+    if (s24_isa_detect(isa) != isa) {
+        return; /* not on this machine */
+    }
+    static const s24_dtype scaled[] = {S24_I8, S24_F8E4M3, S24_F8E5M2};
+    static const size_t ks[] = {1, 3, 6, 125, 128, 129, 255, 257, 385, 1027}, ns[] = {1, 2, 5, 8, 9, 40, 130};
+    for (size_t i = 0; i < 2 * COUNT(scaled) * COUNT(ks) * COUNT(ns); i++) {
+        const size_t group = i % 2 * S24_SCALE_GROUP, k = ks[i / 6 % COUNT(ks)], n = ns[i / 6 / COUNT(ks)], m = 1 + next() % 40;
+        s24_tensor *t = scaled_tensor(scaled[i / 2 % 3], group, m, k);
+        float *b = random_matrix(k, n, n + 1, NAN), *c = random_matrix(m, n, n + 2, GUARD);
+        multiply(t, b, n + 1, n, c, n + 2, isa, 1 + (unsigned)i % 2);
+        check_product(t, b, n + 1, n, c, n + 2, isa, group ? "scales of groups" : "scales of rows");
+        free(c);
+        free(b);
+        free(t->scales);
+        free_tensor(t);
+    }
+}
+END_TEST
+
 static void multiply_i8(const s24_tensor *t, const float *b, size_t n, float *c, s24_isa isa, unsigned threads)
 {
     const s24_matmul_options options = {.threads = threads, .isa = isa, .compute = S24_COMPUTE_I8};
@@ -782,6 +836,50 @@ START_TEST(i8_products)
         free(want);
         free(c);
         free(b);
+        free_tensor(t);
+    }
+}
+END_TEST
+
+START_TEST(i8_scaled_products)
+{
+    const s24_isa isa = (s24_isa)_i;
+    if (s24_isa_detect(isa) != isa) {
+        return; /* not on this machine */
+    }
+    static const size_t sizes[][3] = {{3, 1, 1}, {40, 127, 2}, {33, 128, 5}, {20, 129, 33}, {301, 1027, 9}, {64, 600, 64}};
+    for (size_t i = 0; i < 2 * COUNT(sizes); i++) {
+        const size_t m = sizes[i / 2][0], k = sizes[i / 2][1], n = sizes[i / 2][2];
+        s24_tensor *t = scaled_tensor(S24_I8, i % 2 * S24_SCALE_GROUP, m, k);
+        float *b = random_matrix(k, n, n, 0), *c = random_matrix(m, n, n, 0), *want = random_matrix(m, n, n, 0);
+        reference_i8(t, b, n, n, want, n);
+        for (unsigned threads = 1; threads <= 2; threads++) {
+            multiply_i8(t, b, n, c, isa, threads);
+            require_same(t, n, c, want, n, s24_isa_name(isa));
+        }
+        free(want);
+        free(c);
+        free(b);
+        free(t->scales);
+        free_tensor(t);
+    }
+}
+END_TEST
+
+/* A scale that is none, and rows that are too long for one sum but not for several. */
+START_TEST(scales_are_looked_at)
+{
+    static const float bad[] = {0, -1, NAN, INFINITY, -INFINITY};
+    const s24_matmul_options options = {.threads = 1, .isa = (s24_isa)_i};
+    float b[300] = {0}, c[4];
+    for (size_t i = 0; i < 2 * COUNT(bad); i++) {
+        s24_tensor *t = scaled_tensor(S24_I8, i % 2 * S24_SCALE_GROUP, 4, 300);
+        s24_error err = {0};
+        t->scales[3] = bad[i / 2];
+        ck_assert_int_eq(s24_sparse_matmul(t, b, 1, 1, c, 1, &options, &err), S24_ERR_DATA);
+        ck_assert_msg(strstr(err.message, i % 2 ? "row 1, group 0: the scale is" : "row 3, group 0: the scale is"), "%s",
+                      err.message);
+        free(t->scales);
         free_tensor(t);
     }
 }
@@ -1035,7 +1133,8 @@ int main(void)
                  {plans_of_many_jobs, "jobs of plans"}, {empty, "empty"}, {bad_positions_are_refused, "positions"},
                  {unused_nibble_is_ignored, "nibble"}, {padding_is_absent, "padding"}, {nonfinite_b, "nonfinite"},
                  {tile_edges, "edges"}, {nonfinite_everywhere, "nonfinite2"}, {error_and_bench, "error"},
-                 {ceilings, "ceilings"}, {i8_products, "i8"}, {i8_refused, "i8 refused"}};
+                 {ceilings, "ceilings"}, {i8_products, "i8"}, {i8_refused, "i8 refused"}, {scaled_products, "scales"},
+                 {i8_scaled_products, "i8 scales"}, {scales_are_looked_at, "bad scales"}};
     if (s24_isa_detect(S24_ISA_AMX) != S24_ISA_AMX) {
         printf("test_matmul: no AMX on this machine: its tests are left out\n");
     }
