@@ -20,7 +20,9 @@ typedef struct prune_options {
     const char *second[S24_SECONDS];
     s24_dtype dtype;
     int group_size; /* which of group_sizes */
-    bool allow_nonfinite, dry_run, force, refit, transposable;
+    bool allow_nonfinite, dry_run, force, refit, transposable, permute;
+    s24_permute_rule *permute_with;
+    size_t permute_with_count;
     args_share shards;
     s24_read_options read;
     selection selection;
@@ -44,6 +46,23 @@ static const char *choice_to(size_t i)
 /* Columns that share a scale. */
 static const char *const group_size_words[] = {"0", "128", NULL};
 static const size_t group_sizes[] = {0, S24_SCALE_GROUP};
+
+/* "fc2.weight=fc1.weight,fc1.bias" */
+static bool set_permute_with(args *a, const args_option *option, void *target, const char *value)
+{
+    prune_options *const o = target;
+    const char *const equals = strchr(value, '=');
+    if (!equals || equals == value || !equals[1]) {
+        return args_refuse(a, option, value, "not NAME=PREV, the tensor whose inputs are permuted and those before it");
+    }
+    if (!o->permute_with) {
+        o->permute_with = args_alloc(a, (size_t)a->argc, sizeof *o->permute_with);
+    }
+    const size_t n = (size_t)(equals - value);
+    o->permute_with[o->permute_with_count++] = (s24_permute_rule){
+        .tensor = memcpy(args_alloc(a, n + 1, 1), value, n), .with = equals + 1};
+    return true;
+}
 
 #define PRUNE(field) offsetof(prune_options, field)
 static const args_option prune_rows[] = {
@@ -72,6 +91,12 @@ static const args_option prune_rows[] = {
     {.name = "transposable", .set = args_set_flag, .offset = PRUNE(transposable),
      .help = "Keep two of four in both directions: in each block of 4 x 4 the best of all masks with two a row and two a "
              "column. By magnitude or wanda."},
+    {.name = "permute", .set = args_set_flag, .offset = PRUNE(permute),
+     .help = "Search an order of the columns of each tensor in which 2:4 keeps more. The order is stored, and undone when "
+             "the .s24 is decompressed."},
+    {.name = "permute-with", .value = "NAME=PREV", .set = set_permute_with,
+     .help = "The same for the tensor NAME, whose inputs are the outputs of the tensors PREV, separated by commas: they are "
+             "permuted alike, so that nothing need be undone. Repeatable."},
     {.name = "dtype", .value = "DTYPE", .set = set_dtype, .offset = PRUNE(dtype), .choice = choice_stored_dtype,
      .help = "Store the kept values as DTYPE, rounded to nearest: f64, f32, f16 or bf16, or with a scale for each row i8, "
              "f8e4m3 or f8e5m2. Default: same, as they are."},
@@ -270,7 +295,8 @@ static void prune_one(const context *c, const prune_options *o, const plan *p, s
     s24_prune_request request = {
         .input = c->files[i], .read = o->read, .output = o->dry_run ? NULL : p->outputs[i], .to = p->to,
         .directory = becomes_directory(o, p, c->files[i]), .shard = o->shards.which, .shards = o->shards.of,
-        .method = o->method, .refit = o->refit, .transposable = o->transposable, .dtype = o->dtype, .scale_group = group_sizes[o->group_size],
+        .method = o->method, .refit = o->refit, .transposable = o->transposable, .permute = o->permute,
+        .permute_with = o->permute_with, .permute_with_count = o->permute_with_count, .dtype = o->dtype, .scale_group = group_sizes[o->group_size],
         .selection = selection_of(&o->selection), .allow_nonfinite = o->allow_nonfinite,
     };
     memcpy(request.second, o->second, sizeof request.second);

@@ -54,6 +54,7 @@ typedef struct s24_entry {
 
     /* Pruned tensors: in a .s24, and in the plan of one. */
     bool packed;
+    bool permuted;          /* the order of its columns is stored: see reorder.h */
     bool elsewhere;         /* of another job's share: not part of this one's report */
     s24_dtype stored;       /* of the kept values */
     bool scaled;            /* these have scales: */

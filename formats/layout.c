@@ -260,8 +260,7 @@ static void widen(const s24_entry *e, const s24_input *in, uint64_t *from, uint6
     }
 }
 
-/* All data of a stream, whose header has been read. Where they end, it must end, too: nobody else will see that. */
-static s24_status hold(const s24_contents *contents, s24_input *in, s24_error *err)
+s24_status s24_contents_hold(const s24_contents *contents, s24_input *in, s24_error *err)
 {
     uint64_t from = UINT64_MAX, to = 0;
     if (!in->stream || in->size != S24_UNKNOWN) { /* what was read to its end before any data is held already */
@@ -303,7 +302,7 @@ static s24_status make_dense(const s24_contents *contents, set *s, s24_error *er
     s24_status status = S24_OK;
     for (; s->kind->suffix[count] && status == S24_OK; count++) {
         planes[count] = &contents->entries[s->index[count]];
-        status = hold(contents, planes[count]->in, err);
+        status = s24_contents_hold(contents, planes[count]->in, err);
     }
     status = status == S24_OK ? s->kind->check(planes, dense, shape, err) : status;
     status = status == S24_OK ? s24_dense_bytes(dense->dtype, dense->rank, shape, &dense->bytes, err) : status;

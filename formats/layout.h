@@ -28,6 +28,12 @@
  */
 s24_status s24_layout_apply(s24_source *source, s24_error *err);
 
+/*
+ * All data of a stream, whose header has been read, can be read again and again. Where they end, it must end, too: nobody else
+ * will see that. Of a file nothing is to do.
+ */
+s24_status s24_contents_hold(const s24_contents *contents, s24_input *in, s24_error *err);
+
 /* Takes CUTLASS's mark out of the metadata, unless some plane is left that it may mean. */
 void s24_layout_unmark(s24_contents *contents);
 

@@ -94,15 +94,17 @@ static s24_status convert(const s24_entry *e, const void *from, s24_dtype to, vo
 
 /* ---------------------------------------------------------------- weights */
 
-static s24_status read_weights(const matrix *m, s24_dtype dtype, unsigned char *weights, s24_error *err)
+s24_status s24_prepare_weights(const s24_entry *e, s24_dtype dtype, void *weights, s24_error *err)
 {
-    const size_t row_bytes = m->cols * s24_info(dtype)->bytes;
+    const s24_geometry *const g = &e->pruned->geometry;
+    const size_t row_bytes = g->cols * s24_info(dtype)->bytes;
+    unsigned char *to = weights;
     reading r;
     size_t n = 0;
-    s24_status status = reading_begin(&r, m->entry, m->entry->axis, m->rows, m->cols, err);
-    for (size_t row = 0; row < m->rows && status == S24_OK; row += n) {
+    s24_status status = reading_begin(&r, e, e->axis, g->rows, g->cols, err);
+    for (size_t row = 0; row < g->rows && status == S24_OK; row += n) {
         status = reading_next(&r, row, &n, err);
-        status = status == S24_OK ? convert(m->entry, r.data, dtype, weights + row * row_bytes, n * m->cols, err) : status;
+        status = status == S24_OK ? convert(e, r.data, dtype, to + row * row_bytes, n * g->cols, err) : status;
     }
     reading_end(&r);
     return status;
@@ -343,10 +345,61 @@ static s24_status prepare(matrix *m, const s24_entry *elements, s24_second kind,
     m->cols = g->cols;
     p->weights = s24_calloc(g->num_elements, s24_info(p->dtype)->bytes, err);
     s24_status status = p->weights ? S24_OK : S24_ERR_SYSTEM;
-    status = status == S24_OK ? read_weights(m, p->dtype, p->weights, err) : status;
+    status = status == S24_OK ? s24_prepare_weights(m->entry, p->dtype, p->weights, err) : status;
     status = status == S24_OK && second ? calibrate(m, kind, second, &cal, err) : status;
     status = status == S24_OK ? solve(m, elements, cal, p, err) : status;
     s24_calibration_free(cal);
+    return status;
+}
+
+/* What a row of the second input says of ||X_j||^2: a sample, a row of the hessian, the norms. at: which row it is. */
+static void add_squares(const matrix *m, s24_second kind, const double *row, size_t at, double *squares)
+{
+    for (size_t i = 0; i < m->cols * m->taps; i++) {
+        if (kind != S24_HESSIAN || i == at) {
+            squares[i / m->taps] += kind == S24_HESSIAN ? row[i] : row[i] * row[i];
+        }
+    }
+}
+
+static s24_status sum_squares(const matrix *m, s24_second kind, const s24_entry *second, double *squares, s24_error *err)
+{
+    const size_t inputs = m->cols * m->taps;
+    reading r;
+    size_t n = 0;
+    s24_status status = reading_begin(&r, second, second->rank - 1, samples_of(second), inputs, err);
+    double *const rows = status == S24_OK ? s24_malloc(r.chunk * inputs * sizeof *rows, err) : NULL;
+    status = status == S24_OK && !rows ? S24_ERR_SYSTEM : status;
+    for (size_t row = 0; row < r.rows && status == S24_OK; row += n) {
+        status = reading_next(&r, row, &n, err);
+        status = status == S24_OK ? convert(second, r.data, S24_F64, rows, n * inputs, err) : status;
+        for (size_t i = 0; i < n && status == S24_OK; i++) {
+            add_squares(m, kind, rows + i * inputs, row + i, squares);
+        }
+    }
+    free(rows);
+    reading_end(&r);
+    return status;
+}
+
+s24_status s24_prepare_squares(const s24_preparation *how, const s24_entry *e, double **squares, s24_error *err)
+{
+    matrix m = {.how = how, .entry = e, .rows = e->pruned->geometry.rows, .cols = e->pruned->geometry.cols, .taps = 1};
+    const s24_second kind = s24_seconds_given(how->seconds, ~S24_ELEMENTS);
+    *squares = NULL;
+    if (kind == S24_SECONDS) {
+        return S24_OK;
+    }
+    const s24_entry *const second = s24_seconds_find(how->seconds, kind, e, &m.taps, err);
+    *squares = second ? s24_calloc(m.cols, sizeof **squares, err) : NULL;
+    if (!*squares) {
+        return second ? S24_ERR_SYSTEM : S24_ERR_DATA;
+    }
+    const s24_status status = sum_squares(&m, kind, second, *squares, err);
+    if (status != S24_OK) {
+        free(*squares);
+        *squares = NULL;
+    }
     return status;
 }
 

@@ -40,4 +40,13 @@ typedef struct s24_prepared {
 s24_status s24_prepare(const s24_preparation *how, const s24_entry *entry, s24_prepared *prepared, s24_error *err);
 void s24_prepared_free(s24_prepared *prepared);
 
+/* The entry's elements along its axis, converted, into room for all of them. Not finite ones are refused. */
+s24_status s24_prepare_weights(const s24_entry *entry, s24_dtype dtype, void *weights, s24_error *err);
+
+/*
+ * ||X_j||^2 of each column, over all taps, from whatever calibration was given; *squares is the caller's to free, NULL where there
+ * is none.
+ */
+s24_status s24_prepare_squares(const s24_preparation *how, const s24_entry *entry, double **squares, s24_error *err);
+
 #endif

@@ -6,7 +6,7 @@
 
 #include "batch.h"
 #include "delivery.h"
-#include "prepare.h"
+#include "permute.h"
 #include "prune.h"
 #include "summary.h"
 #include "select.h"
@@ -479,16 +479,6 @@ static s24_status expect_end(void *ctx, s24_source *file, s24_error *err)
     return s24_fail_prefix(err, status, "%s: ", file->in->name);
 }
 
-static s24_status find_format(prune_run *run, s24_error *err)
-{
-    const char *to = run->request->to ? run->request->to : "s24";
-    run->format = strcmp(to, "same") == 0 ? run->source->format : s24_format_by_name(to);
-    if (!run->format || (run->format != &s24_format_s24 && !run->format->create)) {
-        return s24_fail(err, S24_ERR_USAGE, "no such output type: %s", to);
-    }
-    return S24_OK;
-}
-
 /* A share of a checkpoint leaves the other shards' tensors to the other jobs. */
 static s24_status take_share(prune_run *run, s24_error *err)
 {
@@ -574,6 +564,28 @@ static s24_status check_scales(const prune_run *run, s24_error *err)
     return S24_OK;
 }
 
+static s24_status find_format(prune_run *run, s24_error *err)
+{
+    const char *to = run->request->to ? run->request->to : "s24";
+    run->format = strcmp(to, "same") == 0 ? run->source->format : s24_format_by_name(to);
+    if (!run->format || (run->format != &s24_format_s24 && !run->format->create)) {
+        return s24_fail(err, S24_ERR_USAGE, "no such output type: %s", to);
+    }
+    return S24_OK;
+}
+
+/* Before anything else is done: it may take minutes. */
+static s24_status permute(prune_run *run, s24_error *err)
+{
+    const s24_prune_request *q = run->request;
+    const s24_status status = find_format(run, err);
+    if (status == S24_OK && q->permute && run->format != &s24_format_s24) {
+        return s24_fail(err, S24_ERR_USAGE, "--permute: a dense file of permuted tensors would not be 2:4, since the order is "
+                        "undone in it; write .s24, or permute neighbours alike with --permute-with");
+    }
+    return status == S24_OK ? s24_permute_source(&run->preparation, q, run->source, err) : status;
+}
+
 /* Which tensors, of which files. */
 static s24_status choose(prune_run *run, s24_error *err)
 {
@@ -583,7 +595,8 @@ static s24_status choose(prune_run *run, s24_error *err)
     status = status == S24_OK ? check_scales(run, err) : status;
     status = status == S24_OK ? take_share(run, err) : status;
     status = status == S24_OK ? count_selected(run, err) : status;
-    return status == S24_OK ? check_seconds(run, err) : status;
+    status = status == S24_OK ? check_seconds(run, err) : status;
+    return status == S24_OK && (q->permute || q->permute_with_count) ? permute(run, err) : status;
 }
 
 /* All tensors, to where they go. */

@@ -130,6 +130,15 @@ typedef struct s24_selection {
     size_t axis_count;
 } s24_selection;
 
+/*
+ * Of neighbouring layers: the inputs of `tensor` are permuted so that 2:4 keeps more, and the outputs of the tensors `with`, which
+ * are those inputs, in the same way, so that the model computes what it did.
+ */
+typedef struct s24_permute_rule {
+    const char *tensor;
+    const char *with;          /* names, separated by commas; each permuted along axis 0, or N where it ends in "@N" */
+} s24_permute_rule;
+
 typedef struct s24_prune_request {
     const char *input;
     s24_read_options read;
@@ -142,6 +151,9 @@ typedef struct s24_prune_request {
     const char *second[S24_SECONDS]; /* files of second inputs, tensors of the weights' names; NULL: none */
     bool refit;                /* after the choice the kept weights are fitted again to activations or hessian */
     bool transposable;         /* by magnitude or wanda: two of four in both directions, see s24_prune_transposable */
+    bool permute;              /* each tensor's columns, so that 2:4 keeps more; the order is stored. .s24 only */
+    const s24_permute_rule *permute_with; /* neighbours, permuted alike: any output */
+    size_t permute_with_count;
     s24_dtype dtype;           /* of the stored values; S24_SAME */
     size_t scale_group;        /* where s24_dtype_scaled: columns that share a scale, S24_SCALE_GROUP, or 0: all of a row */
     s24_selection selection;
