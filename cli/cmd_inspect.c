@@ -85,12 +85,13 @@ static void json_hardware(json_object *j, const s24_report_tensor *t)
 
 static void add_tensor(table *rows, const s24_report *report, const s24_report_tensor *t)
 {
-    char text[TEXT_SHAPE_SIZE];
+    char text[TEXT_SHAPE_SIZE], stored[TEXT_SIZE];
     table_add(rows, t->name);
     text_shape(text, t->rank, t->shape, "x");
     table_add(rows, text);
     table_add(rows, s24_dtype_name(t->dtype));
-    table_add(rows, t->status == S24_TENSOR_DENSE ? "" : s24_dtype_name(t->stored));
+    report_stored(stored, t);
+    table_add(rows, t->status == S24_TENSOR_DENSE ? "" : stored);
     snprintf(text, sizeof text, "%d", t->axis);
     table_add(rows, t->axis < 0 ? "" : text);
     text_bytes(text, t->bytes_dense);
@@ -142,7 +143,7 @@ static void print_json(const s24_report *report, bool first)
         const s24_report_tensor *t = &report->tensors[i];
         json_object j = json_new();
         report_json_head(&j, t, status_of(report, t));
-        json_text(&j, "method", t->method);
+        report_json_method(&j, t);
         json_raw(&j, "bytes_dense", "%llu", (unsigned long long)t->bytes_dense);
         json_raw(&j, "bytes_stored", "%llu", (unsigned long long)t->bytes_stored);
         json_text(&j, "layout", t->layout);

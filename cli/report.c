@@ -91,10 +91,17 @@ const char *report_status_name(s24_tensor_status status)
     return names[status];
 }
 
+void report_stored(char out[TEXT_SIZE], const s24_report_tensor *t)
+{
+    snprintf(out, TEXT_SIZE, t->scale_group ? "%s/%zu" : "%s", s24_dtype_name(t->stored), t->scale_group);
+}
+
 void report_dtype(char out[TEXT_SIZE], const s24_report_tensor *t)
 {
+    char stored[TEXT_SIZE];
     const bool same = t->stored == t->dtype || t->status == S24_TENSOR_DENSE;
-    snprintf(out, TEXT_SIZE, same ? "%s" : "%s->%s", s24_dtype_name(t->dtype), s24_dtype_name(t->stored));
+    report_stored(stored, t);
+    snprintf(out, TEXT_SIZE, same ? "%s" : "%s->%s", s24_dtype_name(t->dtype), stored);
 }
 
 const char *report_name(const s24_report_tensor *t)
@@ -192,6 +199,16 @@ void report_json_head(json_object *j, const s24_report_tensor *t, const char *st
     json_text(j, "reason", t->reason);
 }
 
+void report_json_method(json_object *j, const s24_report_tensor *t)
+{
+    json_text(j, "method", t->method);
+    if (t->scale_group) {
+        json_raw(j, "scales", "%zu", t->scale_group);
+    } else {
+        json_text(j, "scales", t->scaled ? "row" : NULL);
+    }
+}
+
 static void json_figures(json_object *j, const s24_report_tensor *t, bool measured)
 {
     for (size_t i = 0; i < METRICS; i++) {
@@ -249,7 +266,7 @@ static void json_file(const report_writer *w, FILE *out, const s24_report *repor
     for (size_t i = 0; i < report->count; i++) {
         json_object j = json_new();
         report_json_head(&j, tensors[i], report_status_name(tensors[i]->status));
-        json_text(&j, "method", tensors[i]->method);
+        report_json_method(&j, tensors[i]);
         json_figures(&j, tensors[i], report_measured(report, tensors[i]));
         json_calibration(&j, tensors[i]);
         json_input(&j, tensors[i]);

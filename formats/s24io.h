@@ -84,6 +84,8 @@ typedef struct s24_report_tensor {
     s24_tensor_status status;
     char *reason;            /* why dense, or how the axis was chosen; NULL: nothing to tell */
     char *method;            /* NULL for a dense one */
+    bool scaled;             /* stored in 8 bits with scales: */
+    size_t scale_group;      /* one for so many columns of a row; 0: for a row */
     const char *layout;      /* another tool's sparse layout that it is stored in, static; NULL: none */
     char *file;              /* of a checkpoint: the name of the file that it is in; NULL: no checkpoint */
     s24_prune_metrics metrics;

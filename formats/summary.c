@@ -38,6 +38,8 @@ static s24_status fill_tensor(s24_report_tensor *t, const s24_entry *e, const ch
     *t = (s24_report_tensor){.dtype = e->dtype, .stored = packed ? e->stored : e->dtype, .rank = e->rank,
                              .axis = packed ? e->axis : -1, .status = S24_TENSOR_DENSE, .bytes_dense = e->bytes};
     t->bytes_stored = s24_plain_stored_bytes(e);
+    t->scaled = packed && e->scaled;
+    t->scale_group = t->scaled ? e->scale_group : 0;
     t->layout = e->layout ? e->layout->name : NULL;
     if (packed) {
         t->metrics = s24_metrics_from_sums(&e->pruned->sums);

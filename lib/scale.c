@@ -105,7 +105,7 @@ bool s24_quantize(const s24_pruner *p, const void *values, size_t n, size_t real
     const double steps = s24_scale_steps(to), most = largest(from, values, real, at);
     bool overflow = false;
     *scale = find_scale(steps, most);
-    if (isfinite(*scale)) { /* the largest comes back as steps * scale, which is not below it */
+    if (most > 0 && isfinite(*scale)) { /* the largest comes back as steps * scale, which is not below it */
         s24_encode(from, steps * (double)*scale, &overflow);
     }
     if (overflow || !isfinite(*scale)) {

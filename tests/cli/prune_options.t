@@ -85,10 +85,10 @@ run prune big.npy --dtype f16 -o big.s24
 expect_status 3
 expect_error big.npy '3'
 expect_no_file big.s24
-run prune "$digits/fc1.weight.npy" --dtype i8 -o i8.s24
+run prune "$digits/fc1.weight.npy" --dtype i32 -o i32.s24
 expect_status 2
 expect_error
-expect_no_file i8.s24
+expect_no_file i32.s24
 
 # gradients
 echo '[[1,-3,2,0.5]]' >w1.json

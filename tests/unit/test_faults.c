@@ -393,6 +393,14 @@ static s24_status prune_from(const char *from, const char *to, s24_report *repor
     return s24_prune_file(&io, &q, report, err);
 }
 
+/* The same in 8 bits with scales. */
+static s24_status prune_scaled_from(const char *from, const char *to, s24_error *err)
+{
+    const s24_prune_request q = {.input = from, .output = to, .dtype = S24_I8, .panel_groups = 4, .panel_bytes = 64,
+                                 .selection = {.include = include, .include_count = 1, .axes = axes, .axis_count = 1}};
+    return s24_prune_file(&io, &q, NULL, err);
+}
+
 /* ---------------------------------------------------------------- directories */
 
 /* The files of a checkpoint, and of what becomes of it; "?" is where the suffix goes. */
@@ -537,6 +545,9 @@ static void make_directory(void)
     ck_assert_int_eq(s24_decompress_file(&io, &z, &err), S24_OK);
     deflate_archive("m.npz", "in.npz");
     ck_assert_msg(prune_from("in.npz", "n.s24", NULL, &err) == S24_OK, "%s", err.message);
+    ck_assert_msg(prune_scaled_from("in.safetensors", "scaled.s24", &err) == S24_OK, "%s", err.message);
+    const s24_decompress_request d = {.input = "scaled.s24", .output = "scaled.safetensors", .dtype = S24_SAME};
+    ck_assert_int_eq(s24_decompress_file(&io, &d, &err), S24_OK);
     const s24_stats_request s = {.input = "m.s24"};
     ck_assert_int_eq(s24_stats_file(&io, &s, &figures, &err), S24_OK);
     const s24_stats_request r = {.input = "m.s24", .original = "other.safetensors"};
@@ -572,6 +583,29 @@ static s24_status do_prune(s24_error *err)
     const bool right = status != S24_OK || right_figures(&report, &figures);
     s24_report_free(&report);
     return right ? status : S24_ERR_CHECK;
+}
+
+static s24_status do_prune_scaled(s24_error *err)
+{
+    return prune_scaled_from("in.safetensors", "out", err);
+}
+
+static s24_status do_decompress_scaled(s24_error *err)
+{
+    const s24_decompress_request q = {.input = "scaled.s24", .output = "out", .dtype = S24_SAME};
+    return s24_decompress_file(&io, &q, err);
+}
+
+static s24_status do_load_and_save_scaled(s24_error *err)
+{
+    s24_tensor *tensor;
+    s24_prune_metrics metrics;
+    s24_status status = s24_tensor_load("scaled.s24", "turned", &tensor, &metrics, err);
+    if (status == S24_OK) {
+        status = s24_tensor_save("out", "turned", tensor, "magnitude", &metrics, err);
+        s24_tensor_free(tensor);
+    }
+    return status;
 }
 
 static s24_status do_decompress(s24_error *err)
@@ -784,6 +818,11 @@ static s24_status do_prune_pipe(s24_error *err)
     return prune_from(path_in, path_out, NULL, err);
 }
 
+static s24_status do_prune_scaled_pipe(s24_error *err)
+{
+    return prune_scaled_from(path_in, path_out, err);
+}
+
 static s24_status do_decompress_pipe(s24_error *err)
 {
     const s24_decompress_request q = {.input = path_in, .output = path_out, .dtype = S24_SAME};
@@ -837,6 +876,9 @@ static const operation operations[] = {
     {"decompress to .npz", do_decompress_npz, "m.npz", NULL, true, 0, false, NULL},
     {"salvage", do_salvage, "m.safetensors", NULL, true, 99, false, NULL},
     {"load and save", do_load_and_save, NULL, NULL, true, 0, false, NULL},
+    {"scales", do_prune_scaled, "scaled.s24", NULL, true, 2, false, NULL},
+    {"decompress scales", do_decompress_scaled, "scaled.safetensors", NULL, true, 0, false, NULL},
+    {"load and save scales", do_load_and_save_scaled, NULL, NULL, true, 0, false, NULL},
     {"verify", do_verify, NULL, NULL, false, 0, false, NULL},
     {"verify dense", do_verify_dense, NULL, NULL, false, 2, false, NULL},
     {"stats", do_stats, NULL, NULL, false, 0, false, NULL},
@@ -856,6 +898,7 @@ static const operation operations[] = {
     {"prune through pipes", do_prune_pipe, "m.s24", "in.safetensors", false, 0, false, NULL},
     {"prune .npz through pipes", do_prune_pipe, "n.s24", "in.npz", false, 0, false, NULL},
     {"decompress to .npz through pipes", do_decompress_npz_pipe, NULL, "m.s24", false, 0, false, NULL},
+    {"scales through pipes", do_prune_scaled_pipe, "scaled.s24", "in.safetensors", false, 0, false, NULL},
     {"decompress through pipes", do_decompress_pipe, "m.safetensors", "m.s24", false, 0, false, NULL},
     {"salvage through pipes", do_salvage_pipe, "m.safetensors", "m.s24", false, 0, false, NULL},
     {"bitmask through pipes", do_bitmask_pipe, "bitmask.safetensors", "bitmask.safetensors", false, 2, false, NULL},

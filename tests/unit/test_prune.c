@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <time.h>
 
-#include "dtype.h"
+#include "panel.h"
 #include "random.h"
 
 #define ROWS(table) ((int)(sizeof (table) / sizeof (table)[0]))
@@ -553,6 +553,232 @@ START_TEST(every_conversion)
         s24_tensor_free(t);
         free(a.data);
     }
+}
+END_TEST
+
+/* ---------------------------------------------------------------- scales */
+
+static const s24_dtype scaled[] = {S24_I8, S24_F8E4M3, S24_F8E5M2};
+static const double steps[] = {127, 448, 57344};
+
+/* Any q of the dtype that is as near to x as this one, or nearer, is this one; of two equally near ones it is even. */
+static bool nearest(s24_dtype to, uint64_t q, double x)
+{
+    const s24_dtype_info *info = s24_info(to);
+    const double distance = fabs(s24_decode(info, q) - x);
+    for (uint64_t other = 0; other < 256; other++) {
+        const bool possible = to == S24_I8 ? other != 0x80 : s24_key(info, other) < info->nonfinite_key;
+        const double d = possible ? fabs(s24_decode(info, other) - x) : INFINITY;
+        if (d < distance || (d == distance && s24_key(info, other) != s24_key(info, q) && q % 2)) {
+            return false;
+        }
+    }
+    return q != 0x80 || to != S24_I8;
+}
+
+/* By the definition in s24.h, from the values that are kept without scales: they are the same ones. */
+static void require_scaled(const s24_tensor *t, const s24_tensor *as_it_is, double most, const char *what)
+{
+    const s24_geometry *g = &t->geometry;
+    const s24_dtype_info *from = s24_info(as_it_is->dtype);
+    const size_t step = t->scale_group ? t->scale_group / 2 : g->row_values;
+    const float *scale = t->scales;
+    REQUIRE(memcmp(t->positions, as_it_is->positions, g->positions_bytes) == 0, "%s: other positions", what);
+    for (size_t r = 0; r < g->rows; r++) {
+        for (size_t begin = 0; begin < g->row_values; begin += step, scale++) {
+            double largest = 0;
+            const size_t end = begin + step < g->row_values ? begin + step : g->row_values;
+            for (size_t i = begin; i < end; i++) {
+                const size_t at = r * g->row_values + i;
+                const double w = s24_decode(from, s24_load(as_it_is->values, from->bytes, at));
+                const uint64_t q = s24_load(t->values, 1, at);
+                REQUIRE(nearest(t->dtype, q, w / (double)*scale), "%s: %g / %g became %g", what, w, (double)*scale,
+                        s24_decode(s24_info(t->dtype), q));
+                largest = fmax(largest, fabs(w));
+            }
+            const double below = (double)nextafterf(*scale, 0);
+            REQUIRE(largest == 0 ? *scale == 1 : most * (double)*scale >= largest && most * below < largest,
+                    "%s: the scale of %g is %g", what, largest, (double)*scale);
+        }
+    }
+    REQUIRE((size_t)(scale - t->scales) * sizeof *scale + g->values_bytes + g->positions_bytes == t->memory_bytes,
+            "%s: memory_bytes", what);
+}
+
+/* What comes back: q times its scale, rounded once to the type that it came from. */
+static void require_restored(const s24_tensor *t, const array *a, const char *what)
+{
+    const s24_dtype_info *from = s24_info(a->dtype);
+    unsigned char *dense = allocate(a->n * from->bytes);
+    double *expected = calloc(a->n + 1, sizeof *expected);
+    s24_error err;
+    REQUIRE(s24_decompress(t, S24_SAME, dense, &err) == S24_OK, "%s: %s", what, err.message);
+    REQUIRE(s24_decompress(t, S24_F64, expected, &err) == S24_OK, "%s: %s", what, err.message);
+    for (size_t i = 0; i < a->n; i++) {
+        bool overflow = false;
+        const uint64_t bits = s24_encode(from, expected[i], &overflow);
+        REQUIRE(!overflow && bits == s24_load(dense, from->bytes, i), "%s: element %zu", what, i);
+    }
+    for (size_t r = 0; r < t->geometry.rows; r++) {
+        for (size_t group = 0; group < t->geometry.groups; group++) {
+            const s24_block b = s24_tensor_block(t, r, group);
+            size_t index[MAX_RANK], at = 0;
+            for (int i = 0; i < 2 && 4 * group + b.positions[i] < t->geometry.cols; i++, at = 0) {
+                s24_element_index(t->rank, t->shape, t->axis, r, 4 * group + b.positions[i], index);
+                for (int d = 0; d < t->rank; d++) {
+                    at = at * t->shape[d] + index[d];
+                }
+                REQUIRE(expected[at] == b.values[i], "%s: a block is not what comes back", what);
+            }
+        }
+    }
+    free(expected);
+    free(dense);
+}
+
+/* From every dtype, by magnitude and by gradient, any shape and axis: the definition, and the same whatever computes it. */
+START_TEST(scales)
+{
+    static const s24_dtype floats[] = {S24_F64, S24_F32, S24_F16, S24_BF16, S24_F8E4M3, S24_F8E5M2};
+    for (int n = 0; n < 240; n++) {
+        const s24_dtype from = floats[below(ROWS(floats))], to = scaled[_i];
+        const size_t group = below(2) ? S24_SCALE_GROUP : 0, wide[2] = {1 + below(4), 1 + below(700)};
+        array a = n % 3 ? random_array(from, below(2) ? TIES : MODERATE) : array_new(from, 2, wide);
+        if (n % 3 == 0) {
+            fill(&a, MODERATE);
+        }
+        array gradient = array_new(S24_F32, a.rank, a.shape);
+        fill(&gradient, MODERATE);
+        const s24_dense view = dense_of(&a), g = dense_of(&gradient), *const by = n % 4 ? NULL : &g;
+        const int axis = (int)below(a.rank ? (size_t)a.rank : 1);
+        const char *what = describe(&a, axis, to);
+        s24_prune_options o = options_for(axis, S24_SAME);
+        s24_prune_metrics metrics, again;
+        s24_tensor *as_it_is = prune(&view, by, &o, NULL);
+        o.dtype = to;
+        o.scale_group = group;
+        o.isa = S24_ISA_GENERIC;
+        if (from != to) {
+            s24_tensor *t = prune(&view, by, &o, &metrics);
+            REQUIRE(t->scale_group == group && t->source_dtype == from, "%s", what);
+            require_scaled(t, as_it_is, steps[_i], what);
+            require_restored(t, &a, what);
+            require_figures(&metrics, &metrics.sums, what);
+            for (int isa = S24_ISA_BEST; isa < S24_ISAS; isa++) {
+                o.isa = (s24_isa)isa;
+                o.threads = 1 + (unsigned)isa % 3;
+                s24_tensor *u = prune(&view, by, &o, &again);
+                require_same_tensor(t, u, what);
+                REQUIRE(memcmp(t->scales, u->scales, t->memory_bytes - t->geometry.values_bytes -
+                               t->geometry.positions_bytes) == 0, "%s: other scales", what);
+                REQUIRE(memcmp(&metrics, &again, sizeof again) == 0, "%s: other metrics with %s", what, s24_isa_name(o.isa));
+                s24_tensor_free(u);
+            }
+            REQUIRE(s24_compute_metrics(&view, t, 2, &again, NULL) == S24_OK && memcmp(&metrics, &again, sizeof again) == 0,
+                    "%s: compute_metrics is not what pruning said", what);
+            s24_tensor_free(t);
+        }
+        s24_tensor_free(as_it_is);
+        free(gradient.data);
+        free(a.data);
+    }
+}
+END_TEST
+
+/* Several panels, on any number of threads, and rows cut into panels. */
+START_TEST(scales_of_many_panels)
+{
+    static const size_t shapes[][2] = {{700, 1000}, {1, 262144}, {2, 524417}};
+    for (int i = 0; i < 2 * ROWS(shapes); i++) {
+        array a = array_new(i % 2 ? S24_F32 : S24_BF16, 2, shapes[i / 2]);
+        fill(&a, MODERATE);
+        const s24_dense view = dense_of(&a);
+        s24_prune_options o = options_for(1, S24_I8);
+        s24_prune_metrics m[2];
+        o.scale_group = i / 2 == 2 ? S24_SCALE_GROUP : 0;
+        s24_tensor *t = prune(&view, NULL, &o, &m[0]);
+        o.threads = 3;
+        o.isa = S24_ISA_GENERIC;
+        s24_tensor *u = prune(&view, NULL, &o, &m[1]);
+        require_same_tensor(t, u, "many panels");
+        const size_t scale_bytes = t->memory_bytes - t->geometry.values_bytes - t->geometry.positions_bytes;
+        ck_assert(memcmp(t->scales, u->scales, scale_bytes) == 0 && memcmp(&m[0], &m[1], sizeof *m) == 0);
+        ck_assert_int_eq(s24_compute_metrics(&view, t, 3, &m[1], NULL), S24_OK);
+        ck_assert(memcmp(&m[0], &m[1], sizeof *m) == 0);
+        require_restored(t, &a, "many panels");
+        s24_tensor_free(t);
+        s24_tensor_free(u);
+        free(a.data);
+    }
+}
+END_TEST
+
+/* A row of zeros, of the least numbers, and what no scale holds. */
+START_TEST(scales_at_the_ends)
+{
+    const double rows[][4] = {{0, -0.0, 0, 0}, {5e-324, 0, 0, -5e-324}, {0x1p-149, 0x1.fcp-143, 0, 0}, {0x1p-150, 0x1p-151, 0, 0},
+                              {1e38, -1, 0, 0}};
+    const float expected[] = {1, 0x1p-149f, 0x1p-149f, 0x1p-149f, 0};
+    const size_t shape[2] = {ROWS(rows), 4};
+    const s24_dense view = {.data = rows, .dtype = S24_F64, .rank = 2, .shape = shape};
+    s24_prune_options o = options_for(1, S24_I8);
+    s24_prune_metrics metrics;
+    s24_tensor *t = prune(&view, NULL, &o, &metrics);
+    ck_assert(memcmp(t->scales, expected, 4 * sizeof *expected) == 0);
+    ck_assert_uint_eq(metrics.sums.negative_zero_count, 1); /* a -0.0 kept, which i8 has not */
+    double back[ROWS(rows)][4];
+    ck_assert_int_eq(s24_decompress(t, S24_F64, back, NULL), S24_OK);
+    ck_assert(back[0][1] == 0 && !signbit(back[0][1]) && back[1][0] == 0 && back[2][0] == 0x1p-149 && back[2][1] == 0x1.fcp-143);
+    ck_assert(back[3][0] == 0 && back[3][1] == 0); /* the half of the scale goes to the even 0 */
+    s24_tensor_free(t);
+
+    const double bad[] = {NAN, INFINITY, -INFINITY, 1e300, -4.4e40};
+    const float largest[4] = {1, FLT_MAX, 0, 0};
+    s24_error err;
+    for (int i = 0; i < ROWS(bad); i++) {
+        const double w[4] = {1, 2, bad[i], 3};
+        const s24_dense one = {.data = w, .dtype = S24_F64, .rank = 2, .shape = (const size_t[]){1, 4}};
+        for (int allow = 0; allow < 2; allow++) {
+            o.allow_nonfinite = allow;
+            ck_assert_int_eq(s24_prune_magnitude(&one, &o, &t, NULL, &err), S24_ERR_DATA);
+            ck_assert_msg(strstr(err.message, isfinite(bad[i]) ? "element [0, 2] is" : "i8 with scales has no place for it"), "%s",
+                          err.message);
+        }
+    }
+    /* 127 times the least scale that holds FLT_MAX is beyond it: it would not come back. */
+    const s24_dense most = {.data = largest, .dtype = S24_F32, .rank = 2, .shape = (const size_t[]){1, 4}};
+    ck_assert_int_eq(s24_prune_magnitude(&most, &o, &t, NULL, &err), S24_ERR_DATA);
+    ck_assert_msg(strstr(err.message, "element [0, 1] is 3.40282347e+38"), "%s", err.message);
+}
+END_TEST
+
+START_TEST(scales_that_cannot_be)
+{
+    const size_t shape[2] = {3, 300}, longer[2] = {1, 262145};
+    s24_error err;
+    s24_tensor *t = NULL;
+    ck_assert_int_eq(s24_tensor_new_scaled(&t, S24_F16, 0, 2, shape, 1, &err), S24_ERR_USAGE);
+    ck_assert_int_eq(s24_tensor_new_scaled(&t, S24_I8, 64, 2, shape, 1, &err), S24_ERR_USAGE);
+    ck_assert_int_eq(s24_tensor_new_scaled(&t, S24_I8, 0, 2, longer, 1, &err), S24_ERR_USAGE);
+    ck_assert_ptr_null(t);
+    ck_assert_int_eq(s24_tensor_new_scaled(&t, S24_I8, S24_SCALE_GROUP, 2, shape, 1, &err), S24_OK);
+    for (int i = 0; i < 9; i++) {
+        ck_assert(t->scales[i] == 1);
+    }
+    float *dense = calloc(900, sizeof *dense);
+    ck_assert_int_eq(s24_decompress(t, S24_I8, dense, &err), S24_ERR_USAGE);
+    ck_assert_int_eq(s24_decompress(t, S24_F32, dense, &err), S24_OK);
+    const float bad[] = {0, -1, NAN, INFINITY};
+    const s24_dense view = {.data = dense, .dtype = S24_F32, .rank = 2, .shape = shape};
+    for (int i = 0; i < ROWS(bad); i++) {
+        s24_prune_metrics metrics;
+        t->scales[5] = bad[i];
+        ck_assert_int_eq(s24_decompress(t, S24_F32, dense, &err), S24_ERR_DATA);
+        ck_assert_msg(strstr(err.message, "row 1, group 64: the scale is"), "%s", err.message);
+        ck_assert_int_eq(s24_compute_metrics(&view, t, 1, &metrics, &err), S24_ERR_DATA);
+    }
+    free(dense);
+    s24_tensor_free(t);
 }
 END_TEST
 
@@ -1446,6 +1672,10 @@ static void add_small(TCase *tcase)
     tcase_add_test(tcase, decompress_damaged_positions);
     tcase_add_test(tcase, decompress_overflow);
     tcase_add_test(tcase, usage);
+    tcase_add_loop_test(tcase, scales, 0, ROWS(scaled));
+    tcase_add_test(tcase, scales_of_many_panels);
+    tcase_add_test(tcase, scales_at_the_ends);
+    tcase_add_test(tcase, scales_that_cannot_be);
     tcase_add_test(tcase, measures_another_original);
     tcase_add_test(tcase, squares_out_of_range);
     tcase_add_test(tcase, odd_shapes);
