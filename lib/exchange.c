@@ -5,10 +5,11 @@
 
 #include "mem.h"
 
-s24_status s24_exchange_init(s24_exchange *x, const s24_gram *gram, double damping, s24_error *err)
+s24_status s24_exchange_init(s24_exchange *x, const s24_solve_kernels *kernels, const s24_gram *gram, double damping,
+                             s24_error *err)
 {
     const size_t k = gram->k;
-    *x = (s24_exchange){.k = k, .h = s24_alloc(k * k * sizeof *x->h, err)};
+    *x = (s24_exchange){.kernels = kernels, .k = k, .h = s24_alloc(k * k * sizeof *x->h, err)};
     if (!x->h) {
         return S24_ERR_SYSTEM;
     }
@@ -30,47 +31,30 @@ void s24_exchange_free(s24_exchange *x)
 /* ---------------------------------------------------------------- the state of a row */
 
 typedef struct state {
-    size_t k;
-    double *t;      /* [k, k], the lower triangle */
-    double *y;      /* [k] */
-    double *column; /* [k] */
+    const s24_solve_kernels *kernels;
+    size_t ld;      /* k, up to a multiple of 8 */
+    double *t;      /* [ld, ld], the lower triangle */
+    double *y;      /* [ld] */
+    double *column; /* [ld] */
 } state;
+
+static size_t stride_of(size_t k)
+{
+    return (k + 7) / 8 * 8;
+}
 
 size_t s24_exchange_scratch(size_t k)
 {
-    return k * k + 2 * k;
+    const size_t ld = stride_of(k);
+    return ld * ld + 2 * ld;
 }
 
-/* Sweeps column c in, or out again: the two differ in a sign. */
 static void sweep(const state *s, size_t c, bool in)
 {
-    const size_t k = s->k;
-    double *column = s->column;
-    for (size_t i = 0; i < k; i++) {
-        column[i] = i < c ? s->t[c * k + i] : s->t[i * k + c];
-    }
-    const double inverse = 1 / column[c], sign = in ? inverse : -inverse, yc = s->y[c];
-    column[c] = 0;
-    for (size_t i = 0; i < k; i++) {
-        const double f = column[i] * inverse;
-        double *row = s->t + i * k;
-        for (size_t j = 0; j <= i; j++) {
-            row[j] -= f * column[j];
-        }
-        s->y[i] -= f * yc;
-    }
-    for (size_t i = 0; i < k; i++) {
-        if (i < c) {
-            s->t[c * k + i] = column[i] * sign;
-        } else {
-            s->t[i * k + c] = column[i] * sign;
-        }
-    }
-    s->t[c * k + c] = -inverse;
-    s->y[c] = yc * sign;
+    s->kernels->sweep(s->t, s->y, s->column, s->ld, c, in);
 }
 
-/* The same of a group's block alone. */
+/* Sweeps element c of a group's block in, or out again: the two differ in a sign. */
 static void sweep_block(double t[4][4], double y[4], unsigned c, bool in)
 {
     const double inverse = 1 / t[c][c], sign = in ? inverse : -inverse, yc = y[c];
@@ -107,7 +91,7 @@ static unsigned best_pair(const state *s, size_t group, unsigned now, double *be
     double t[4][4], y[4];
     for (size_t i = 0; i < 4; i++) {
         for (size_t j = 0; j <= i; j++) {
-            t[i][j] = t[j][i] = s->t[(4 * group + i) * s->k + 4 * group + j];
+            t[i][j] = t[j][i] = s->t[(4 * group + i) * s->ld + 4 * group + j];
         }
         y[i] = s->y[4 * group + i];
     }
@@ -151,7 +135,7 @@ static double start(const s24_exchange *x, const float *w, const state *s)
 {
     const size_t k = x->k;
     double energy = 0;
-    memset(s->y, 0, k * sizeof *s->y);
+    memset(s->t, 0, (s->ld * s->ld + 2 * s->ld) * sizeof *s->t);
     for (size_t i = 0; i < k; i++) {
         const double *row = x->h + i * k;
         for (size_t j = 0; j < i; j++) {
@@ -159,7 +143,7 @@ static double start(const s24_exchange *x, const float *w, const state *s)
             s->y[j] += row[j] * (double)w[i];
         }
         s->y[i] += row[i] * (double)w[i];
-        memcpy(s->t + i * k, row, (i + 1) * sizeof *row);
+        memcpy(s->t + i * s->ld, row, (i + 1) * sizeof *row);
     }
     for (size_t i = 0; i < k; i++) {
         energy += s->y[i] * (double)w[i];
@@ -171,12 +155,12 @@ static double start(const s24_exchange *x, const float *w, const state *s)
 
 void s24_exchange_row(const s24_exchange *x, const float *w, float *v, uint8_t *pairs, unsigned passes, double *scratch)
 {
-    const size_t k = x->k;
-    const state s = {.k = k, .t = scratch, .y = scratch + k * k, .column = scratch + k * k + k};
+    const size_t k = x->k, ld = stride_of(k);
+    const state s = {.kernels = x->kernels, .ld = ld, .t = scratch, .y = scratch + ld * ld, .column = scratch + ld * ld + ld};
     double error = start(x, w, &s);
     for (size_t j = 0; j < k; j++) {
         if (kept(pairs[j / 4], j % 4)) {
-            error -= s.y[j] * s.y[j] / s.t[j * k + j];
+            error -= s.y[j] * s.y[j] / s.t[j * ld + j];
             sweep(&s, j, true);
         }
     }

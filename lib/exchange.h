@@ -14,15 +14,18 @@
 #define S24_LIB_EXCHANGE_H
 
 #include "refit.h"
+#include "solve_kernels.h"
 
 #define S24_EXCHANGE_COLUMNS 512 /* at most: the state of a row, 2 MiB, is in a core's second cache, or near it */
 
 typedef struct s24_exchange {
+    const s24_solve_kernels *kernels;
     size_t k;
     double *h; /* [k, k], the lower triangle: damped */
 } s24_exchange;
 
-s24_status s24_exchange_init(s24_exchange *x, const s24_gram *gram, double damping, s24_error *err);
+s24_status s24_exchange_init(s24_exchange *x, const s24_solve_kernels *kernels, const s24_gram *gram, double damping,
+                             s24_error *err);
 void s24_exchange_free(s24_exchange *x);
 
 /* Doubles that s24_exchange_row needs. */

@@ -14,6 +14,7 @@
 #define REFIT_STEPS 30
 #define QUICK_STEPS 12
 #define EXCHANGE_PASSES 6
+#define EXACT_COLUMNS 128 /* up to here a refit is by elimination */
 
 /* ---------------------------------------------------------------- methods */
 
@@ -60,6 +61,7 @@ typedef struct problem {
     const s24_solve_options *o;
     const s24_calibration *cal; /* NULL: magnitude */
     s24_compute_env env;
+    const s24_solve_kernels *kernels;
     size_t rows;                /* of the matrix that is solved: a run of each tap behind one another */
     size_t taps, cols, run;     /* elements of a run, also padded to a multiple of 4 */
     size_t k;                   /* taps * run: padded columns */
@@ -270,8 +272,8 @@ static s24_status solution_init(solution *s, const problem *p, const recipe *how
         status = s24_eliminator_init(&s->eliminator, &p->env, &p->columns, parts,
                                      s->kind == SPARSEGPT ? S24_RULE_SPARSEGPT : S24_RULE_OBS, s->damping, err);
     }
-    if (status == S24_OK && s->refit && short_rows && !s->quick) {
-        status = s24_exchange_init(&s->exchange, gram, s->damping, err);
+    if (status == S24_OK && s->refit && (s->search ? short_rows : p->k <= EXACT_COLUMNS) && !s->quick) {
+        status = s24_exchange_init(&s->exchange, p->kernels, gram, s->damping, err);
     }
     if (status == S24_OK && s->search && !short_rows) {
         status = s24_alternation_init(&s->alternation, &p->env, gram, s->damping, err);
@@ -355,7 +357,7 @@ static s24_status solve_rows(const solution *s, const size_t *row_at, size_t cou
     }
     memcpy(ws->v, ws->w, count * k * sizeof *ws->v);
     if (s->kind != MASK || s->refit) {
-        s24_eliminate(&s->eliminator, p->env.blas, ws->v, count, ws->pairs, s->kind == MASK, ws->scratch);
+        s24_eliminate(&s->eliminator, p->kernels, p->env.blas, ws->v, count, ws->pairs, s->kind == MASK, ws->scratch);
     } else {
         for (size_t i = 0; i < count * (k / 4); i++) {
             ws->v[4 * i + s24_pair_dropped[ws->pairs[i]][0]] = 0;
@@ -545,8 +547,8 @@ static s24_status choose_damping(trial *t, recipe *how, s24_error *err)
 /* What obs gives way to where that does better on held-out samples. */
 static s24_status choose_fallback(trial *t, recipe *how, double *error, s24_error *err)
 {
-    const recipe others[] = {{.m = method_find("obs"), .refit = true, .damping = how->damping},
-                             {.m = method_find("wanda"), .refit = true, .damping = how->damping},
+    const recipe others[] = {{.m = method_find("obs"), .refit = true, .damping = how->damping, .quick = true},
+                             {.m = method_find("wanda"), .refit = true, .damping = how->damping, .quick = true},
                              {.m = method_find("wanda"), .damping = NAN},
                              {.m = method_find("magnitude"), .damping = NAN}};
     s24_status status = S24_OK;
@@ -555,6 +557,7 @@ static s24_status choose_fallback(trial *t, recipe *how, double *error, s24_erro
         status = try(t, &others[i], &e, err);
         if (status == S24_OK && e < *error) {
             *how = others[i];
+            how->quick = false;
             *error = e;
         }
     }
@@ -695,7 +698,7 @@ s24_status s24_solve(const s24_solve_options *o, const s24_calibration *cal, siz
     if (status != S24_OK) {
         return status;
     }
-    problem p = {.o = o, .cal = cal, .dtype = dtype, .weights = weights, .positions = positions,
+    problem p = {.o = o, .cal = cal, .kernels = s24_solve_kernels_of(o->isa), .dtype = dtype, .weights = weights, .positions = positions,
                  .env = {.blas = cal ? &cal->blas : NULL, .threads = o->threads ? o->threads : s24_threads_available(),
                          .cancel = o->cancel}};
     if (cal) {
