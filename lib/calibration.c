@@ -59,16 +59,6 @@ static size_t least(size_t a, size_t b)
     return a < b ? a : b;
 }
 
-/* Tile number `job` of the lower triangle, row after row: (0, 0), (1, 0), (1, 1), (2, 0), ... */
-static void place_of(size_t job, size_t *i, size_t *j)
-{
-    size_t row = (size_t)((sqrt(8 * (double)job + 1) - 1) / 2);
-    row -= row * (row + 1) / 2 > job;
-    row += (row + 1) * (row + 2) / 2 <= job;
-    *i = row;
-    *j = job - row * (row + 1) / 2;
-}
-
 static void add_squares(const s24_calibration *cal, double *squares, size_t from, size_t count)
 {
     for (size_t r = 0; r < cal->buffered; r++) {
@@ -85,7 +75,7 @@ static s24_status accumulate_tile(void *ctx, unsigned slot, size_t job, s24_erro
     const s24_calibration *cal = a->cal;
     float *scratch = a->scratch + slot * TILE * TILE;
     size_t i, j;
-    place_of(job, &i, &j);
+    s24_triangle_place(job, &i, &j);
     const size_t m = least(TILE, cal->k - i * TILE), n = least(TILE, cal->k - j * TILE);
     (void)err;
     cal->blas.sgemm(S24_ROW_MAJOR, S24_TRANSPOSED, S24_PLAIN, (int)m, (int)n, (int)cal->buffered, 1,

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "mem.h"
+#include "solve_kernels.h"
 
 const unsigned char s24_pair_dropped[S24_PAIRS][2] = {{2, 3}, {1, 3}, {0, 3}, {1, 2}, {0, 2}, {0, 1}};
 const unsigned char s24_pair_kept[S24_PAIRS][2] = {{0, 1}, {0, 2}, {1, 2}, {0, 3}, {1, 3}, {2, 3}};
@@ -156,124 +157,21 @@ void s24_eliminator_free(s24_eliminator *e)
 
 /* ---------------------------------------------------------------- rows */
 
-/*
- * Sixteen rows side by side, a vector of AVX-512 a column, for the columns of a block:
- *
- *     column 0    r0 r1 ... r15
- *     column 1    r0 r1 ... r15
- *     ...
- */
-#define LANES 16
-#define BLOCK S24_ELIMINATE_BLOCK
-
-typedef struct lanes {
-    float w[BLOCK][LANES];
-    float e[BLOCK][LANES];
-} lanes;
-
-static void choose_pairs(const s24_pair_cost costs[S24_PAIRS], float (*w)[LANES], int32_t pair[LANES])
+void s24_eliminate(const s24_eliminator *el, const s24_solve_kernels *kernels, const s24_blas *blas, float *w, size_t rows,
+                   uint8_t *pairs, bool fixed, float *scratch)
 {
-    float best[LANES];
-    for (unsigned r = 0; r < LANES; r++) {
-        best[r] = INFINITY;
-        pair[r] = 0;
-    }
-    for (int32_t s = 0; s < S24_PAIRS; s++) {
-        const float a = costs[s].a, b = 2 * costs[s].b, c = costs[s].c;
-        const float *p = w[s24_pair_dropped[s][0]], *q = w[s24_pair_dropped[s][1]];
-        for (unsigned r = 0; r < LANES; r++) {
-            const float cost = a * p[r] * p[r] + b * p[r] * q[r] + c * q[r] * q[r];
-            pair[r] = cost < best[r] ? s : pair[r];
-            best[r] = cost < best[r] ? cost : best[r];
-        }
-    }
-}
-
-static void set_errors(const s24_pair_cost costs[S24_PAIRS], float (*w)[LANES], const int32_t pair[LANES],
-                       float (*e)[LANES])
-{
-    memset(e, 0, 4 * sizeof *e);
-    for (int32_t s = 0; s < S24_PAIRS; s++) {
-        const float *p = w[s24_pair_dropped[s][0]], *q = w[s24_pair_dropped[s][1]];
-        for (unsigned i = 0; i < 4; i++) {
-            const float with_p = costs[s].e[i][0], with_q = costs[s].e[i][1];
-            for (unsigned r = 0; r < LANES; r++) {
-                const float x = with_p * p[r] + with_q * q[r];
-                e[i][r] = pair[r] == s ? x : e[i][r];
-            }
-        }
-    }
-}
-
-/* w_c -= sum_i e_i u_ic for columns [from, to) of the block; u: the group's first row of U, at the block's first column. */
-static void spread_errors(const float *u, size_t ldu, size_t from, size_t to, float (*e)[LANES], float (*w)[LANES])
-{
-    for (size_t c = from; c < to; c++) {
-        const float u0 = u[c], u1 = u[ldu + c], u2 = u[2 * ldu + c], u3 = u[3 * ldu + c];
-        for (unsigned r = 0; r < LANES; r++) {
-            w[c][r] -= (e[0][r] * u0 + e[1][r] * u1) + (e[2][r] * u2 + e[3][r] * u3);
-        }
-    }
-}
-
-static void zero_pairs(const int32_t pair[LANES], float (*w)[LANES])
-{
-    for (unsigned r = 0; r < LANES; r++) {
-        w[s24_pair_dropped[pair[r]][0]][r] = 0;
-        w[s24_pair_dropped[pair[r]][1]][r] = 0;
-    }
-}
-
-/* Columns [begin, begin + cols) of up to LANES rows; their errors go to e [rows, BLOCK]. */
-static void eliminate_lanes(const s24_eliminator *el, size_t begin, size_t cols, float *w, size_t rows, uint8_t *pairs,
-                            bool fixed, float *e, lanes *l)
-{
-    const size_t k = el->k;
-    for (size_t c = 0; c < cols; c++) {
-        for (size_t r = 0; r < LANES; r++) {
-            l->w[c][r] = r < rows ? w[r * k + begin + c] : 0;
-        }
-    }
-    for (size_t c = 0; c < cols; c += 4) {
-        const size_t group = (begin + c) / 4;
-        int32_t pair[LANES] = {0};
-        for (size_t r = 0; r < rows && fixed; r++) {
-            pair[r] = pairs[r * (k / 4) + group];
-        }
-        if (!fixed) {
-            choose_pairs(el->costs[group], l->w + c, pair);
-        }
-        set_errors(el->costs[group], l->w + c, pair, l->e + c);
-        spread_errors(el->u + (begin + c) * k + begin, k, c, cols, l->e + c, l->w);
-        zero_pairs(pair, l->w + c);
-        for (size_t r = 0; r < rows && !fixed; r++) {
-            pairs[r * (k / 4) + group] = (uint8_t)pair[r];
-        }
-    }
-    for (size_t r = 0; r < rows; r++) {
-        for (size_t c = 0; c < cols; c++) {
-            w[r * k + begin + c] = l->w[c][r];
-            e[r * BLOCK + c] = l->e[c][r];
-        }
-    }
-}
-
-void s24_eliminate(const s24_eliminator *el, const s24_blas *blas, float *w, size_t rows, uint8_t *pairs, bool fixed,
-                   float *scratch)
-{
-    const size_t k = el->k;
-    lanes l;
+    const size_t k = el->k, block = S24_ELIMINATE_BLOCK, lanes = S24_ELIMINATE_LANES;
     for (size_t i = 0; el->drop && i < rows * k; i++) {
         w[i] = el->drop[i % k] ? 0 : w[i];
     }
-    for (size_t begin = 0; begin < k; begin += BLOCK) {
-        const size_t cols = k - begin < BLOCK ? k - begin : BLOCK, end = begin + cols;
-        for (size_t r = 0; r < rows; r += LANES) {
-            eliminate_lanes(el, begin, cols, w + r * k, rows - r < LANES ? rows - r : LANES, pairs + r * (k / 4), fixed,
-                            scratch + r * BLOCK, &l);
+    for (size_t begin = 0; begin < k; begin += block) {
+        const size_t cols = k - begin < block ? k - begin : block, end = begin + cols;
+        for (size_t r = 0; r < rows; r += lanes) {
+            kernels->eliminate(el, begin, cols, w + r * k, rows - r < lanes ? rows - r : lanes, pairs + r * (k / 4), fixed,
+                               scratch + r * block);
         }
         if (end < k) {
-            blas->sgemm(S24_ROW_MAJOR, S24_PLAIN, S24_PLAIN, (int)rows, (int)(k - end), (int)cols, -1, scratch, BLOCK,
+            blas->sgemm(S24_ROW_MAJOR, S24_PLAIN, S24_PLAIN, (int)rows, (int)(k - end), (int)cols, -1, scratch, (int)block,
                         el->u + begin * k + end, (int)k, 1, w + end, (int)k);
         }
     }

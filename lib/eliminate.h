@@ -44,12 +44,15 @@ s24_status s24_eliminator_init(s24_eliminator *e, const s24_compute_env *env, co
 void s24_eliminator_free(s24_eliminator *e);
 
 #define S24_ELIMINATE_BLOCK 128 /* columns between two products: SparseGPT's lazy blocks */
+#define S24_ELIMINATE_LANES 16  /* rows side by side: a vector of AVX-512 */
+
+struct s24_solve_kernels;
 
 /*
  * Rows w [rows, k] become their sparse solution; pairs [rows, k / 4] are what was dropped, by its number. fixed: pairs
  * are read instead, and only the values are found. scratch: [rows, S24_ELIMINATE_BLOCK].
  */
-void s24_eliminate(const s24_eliminator *e, const s24_blas *blas, float *w, size_t rows, uint8_t *pairs, bool fixed,
-                   float *scratch);
+void s24_eliminate(const s24_eliminator *e, const struct s24_solve_kernels *kernels, const s24_blas *blas, float *w,
+                   size_t rows, uint8_t *pairs, bool fixed, float *scratch);
 
 #endif

@@ -4,13 +4,17 @@
 #include <math.h>
 #include <string.h>
 
+#include "alternate.h"
 #include "dtype.h"
+#include "exchange.h"
 #include "mem.h"
-#include "refit.h"
 #include "threads.h"
 
 #define TILE_ROWS 256 /* rows of one job: what a product of them by K x K reads of K x K is little beside its work */
 #define REFIT_STEPS 30
+#define QUICK_STEPS 12
+#define EXCHANGE_PASSES 6
+#define EXACT_COLUMNS 128 /* up to here a refit is by elimination */
 
 /* ---------------------------------------------------------------- methods */
 
@@ -57,6 +61,7 @@ typedef struct problem {
     const s24_solve_options *o;
     const s24_calibration *cal; /* NULL: magnitude */
     s24_compute_env env;
+    const s24_solve_kernels *kernels;
     size_t rows;                /* of the matrix that is solved: a run of each tap behind one another */
     size_t taps, cols, run;     /* elements of a run, also padded to a multiple of 4 */
     size_t k;                   /* taps * run: padded columns */
@@ -229,12 +234,17 @@ typedef struct solution {
     scorer scorer;          /* of MASK, unless given */
     s24_eliminator eliminator;
     const s24_gram *gram;   /* of the refit */
+    bool quick, search;     /* as in recipe */
+    s24_exchange exchange;       /* of short rows, unless quick */
+    s24_alternation alternation; /* of long ones, for `search` */
 } solution;
 
 static void solution_free(solution *s)
 {
     scorer_free(&s->scorer);
     s24_eliminator_free(&s->eliminator);
+    s24_exchange_free(&s->exchange);
+    s24_alternation_free(&s->alternation);
 }
 
 /* What is done, and with how much damping. */
@@ -242,6 +252,8 @@ typedef struct recipe {
     const method *m;        /* NULL: the mask that is given */
     bool refit;
     double damping;         /* NaN: none is used */
+    bool search;            /* for a better mask, by exchanges or by alternating directions */
+    bool quick;             /* a refit of few steps will do, to choose by */
 } recipe;
 
 /* From the samples of `parts`, whose products are `gram` (used where there is a refit, and borrowed). */
@@ -250,7 +262,8 @@ static s24_status solution_init(solution *s, const problem *p, const recipe *how
 {
     const method *m = how->m;
     *s = (solution){.p = p, .kind = m ? m->kind : MASK, .given = !m, .refit = how->refit, .damping = how->damping,
-                    .gram = gram};
+                    .gram = gram, .search = how->search, .quick = how->quick};
+    const bool short_rows = p->k <= S24_EXCHANGE_COLUMNS;
     s24_status status = S24_OK;
     if (m && m->kind == MASK) {
         status = scorer_init(&s->scorer, p, m, parts, err);
@@ -258,6 +271,12 @@ static s24_status solution_init(solution *s, const problem *p, const recipe *how
     if (status == S24_OK && (s->kind != MASK || s->refit)) {
         status = s24_eliminator_init(&s->eliminator, &p->env, &p->columns, parts,
                                      s->kind == SPARSEGPT ? S24_RULE_SPARSEGPT : S24_RULE_OBS, s->damping, err);
+    }
+    if (status == S24_OK && s->refit && (s->search ? short_rows : p->k <= EXACT_COLUMNS) && !s->quick) {
+        status = s24_exchange_init(&s->exchange, p->kernels, gram, s->damping, err);
+    }
+    if (status == S24_OK && s->search && !short_rows) {
+        status = s24_alternation_init(&s->alternation, &p->env, gram, s->damping, err);
     }
     return status;
 }
@@ -277,14 +296,20 @@ static void workspace_free(workspace *ws)
     free(ws->scratch);
 }
 
+static size_t larger(size_t a, size_t b)
+{
+    return a > b ? a : b;
+}
+
 static s24_status workspace_init(workspace *ws, const problem *p, s24_error *err)
 {
     const s24_gram gram = {.k = p->k};
-    const size_t refit = s24_refit_scratch(&gram, TILE_ROWS), block = TILE_ROWS * S24_ELIMINATE_BLOCK;
+    const size_t exchange = 2 * s24_exchange_scratch(p->k < S24_EXCHANGE_COLUMNS ? p->k : S24_EXCHANGE_COLUMNS);
+    const size_t refit = larger(s24_refit_scratch(&gram, TILE_ROWS), exchange);
     *ws = (workspace){.w = s24_alloc(TILE_ROWS * p->k * sizeof(float), err),
                       .v = s24_alloc(TILE_ROWS * p->k * sizeof(float), err),
                       .pairs = s24_alloc(TILE_ROWS * (p->k / 4), err),
-                      .scratch = s24_alloc((refit > block ? refit : block) * sizeof(float), err)};
+                      .scratch = s24_alloc(larger(refit, TILE_ROWS * S24_ELIMINATE_BLOCK) * sizeof(float), err)};
     return ws->w && ws->v && ws->pairs && ws->scratch ? S24_OK : S24_ERR_SYSTEM;
 }
 
@@ -293,6 +318,26 @@ static void load_row(const problem *p, size_t row, float *w)
     for (size_t j = 0; j < p->k; j++) {
         w[j] = (float)(weight_at(p, row, j) * p->scale);
     }
+}
+
+static s24_status refit_rows(const solution *s, size_t count, workspace *ws, s24_error *err)
+{
+    const s24_compute_env *env = &s->p->env;
+    const size_t k = s->p->k;
+    s24_status status = S24_OK;
+    for (size_t r = 0; s->exchange.h && r < count && status == S24_OK; r++) {
+        s24_exchange_row(&s->exchange, ws->w + r * k, ws->v + r * k, ws->pairs + r * (k / 4),
+                         s->search ? EXCHANGE_PASSES : 0, (double *)(void *)ws->scratch);
+        status = s24_cancelled(env, err);
+    }
+    if (s->alternation.k) {
+        status = s24_alternate(&s->alternation, env, ws->w, ws->v, count, ws->pairs, ws->scratch, err);
+    }
+    if (status == S24_OK && !s->exchange.h) {
+        status = s24_refit(s->gram, s->damping, env, ws->w, ws->v, count, ws->pairs, s->quick ? QUICK_STEPS : REFIT_STEPS,
+                           ws->scratch, err);
+    }
+    return status;
 }
 
 /* Rows row_at[0..count) of the weights: ws->w, their solution ws->v, and ws->pairs. */
@@ -312,14 +357,14 @@ static s24_status solve_rows(const solution *s, const size_t *row_at, size_t cou
     }
     memcpy(ws->v, ws->w, count * k * sizeof *ws->v);
     if (s->kind != MASK || s->refit) {
-        s24_eliminate(&s->eliminator, p->env.blas, ws->v, count, ws->pairs, s->kind == MASK, ws->scratch);
+        s24_eliminate(&s->eliminator, p->kernels, p->env.blas, ws->v, count, ws->pairs, s->kind == MASK, ws->scratch);
     } else {
         for (size_t i = 0; i < count * (k / 4); i++) {
             ws->v[4 * i + s24_pair_dropped[ws->pairs[i]][0]] = 0;
             ws->v[4 * i + s24_pair_dropped[ws->pairs[i]][1]] = 0;
         }
     }
-    return s->refit ? s24_refit(s->gram, s->damping, &p->env, ws->w, ws->v, count, ws->pairs, REFIT_STEPS, ws->scratch, err) : S24_OK;
+    return s->refit ? refit_rows(s, count, ws, err) : S24_OK;
 }
 
 /* ---------------------------------------------------------------- all rows */
@@ -463,8 +508,11 @@ static double damping_at(int index)
     return pow(10, -4 + 0.5 * index);
 }
 
-static s24_status choose_damping(trial *t, recipe *how, double *error, s24_error *err)
+static s24_status choose_damping(trial *t, recipe *how, s24_error *err)
 {
+    recipe quick = *how;
+    quick.search = false;
+    quick.quick = true;
     double tried[DAMPINGS];
     int best = DAMPING_START;
     for (int i = 0; i < DAMPINGS; i++) {
@@ -479,8 +527,8 @@ static s24_status choose_damping(trial *t, recipe *how, double *error, s24_error
                 if (at[i] < 0 || at[i] >= DAMPINGS || !isnan(tried[at[i]])) {
                     continue;
                 }
-                how->damping = damping_at(at[i]);
-                const s24_status status = try(t, how, &tried[at[i]], err);
+                quick.damping = damping_at(at[i]);
+                const s24_status status = try(t, &quick, &tried[at[i]], err);
                 if (status != S24_OK) {
                     return status;
                 }
@@ -493,22 +541,23 @@ static s24_status choose_damping(trial *t, recipe *how, double *error, s24_error
         }
     }
     how->damping = damping_at(best);
-    *error = tried[best];
     return S24_OK;
 }
 
 /* What obs gives way to where that does better on held-out samples. */
 static s24_status choose_fallback(trial *t, recipe *how, double *error, s24_error *err)
 {
-    const recipe others[] = {{method_find("wanda"), true, how->damping},
-                             {method_find("wanda"), false, NAN},
-                             {method_find("magnitude"), false, NAN}};
+    const recipe others[] = {{.m = method_find("obs"), .refit = true, .damping = how->damping, .quick = true},
+                             {.m = method_find("wanda"), .refit = true, .damping = how->damping, .quick = true},
+                             {.m = method_find("wanda"), .damping = NAN},
+                             {.m = method_find("magnitude"), .damping = NAN}};
     s24_status status = S24_OK;
     for (size_t i = 0; i < sizeof others / sizeof *others && status == S24_OK; i++) {
         double e = NAN;
         status = try(t, &others[i], &e, err);
         if (status == S24_OK && e < *error) {
             *how = others[i];
+            how->quick = false;
             *error = e;
         }
     }
@@ -517,14 +566,13 @@ static s24_status choose_fallback(trial *t, recipe *how, double *error, s24_erro
 
 static s24_status choose(trial *t, recipe *how, s24_output_error *errors, s24_error *err)
 {
-    const recipe wanda = {method_find("wanda"), false, NAN};
+    const recipe wanda = {.m = method_find("wanda"), .damping = NAN};
     const bool obs = how->m && how->m->kind == OBS, automatic = isnan(how->damping);
     s24_status status = try(t, &wanda, &errors->wanda_held_out, err);
     if (status == S24_OK && how->refit && automatic) {
-        status = choose_damping(t, how, &errors->held_out, err);
-    } else if (status == S24_OK) {
-        status = try(t, how, &errors->held_out, err);
+        status = choose_damping(t, how, err);
     }
+    status = status == S24_OK ? try(t, how, &errors->held_out, err) : status;
     return status == S24_OK && obs ? choose_fallback(t, how, &errors->held_out, err) : status;
 }
 
@@ -547,7 +595,7 @@ static s24_status choose_held_out(sample *sa, const problem *p, recipe *how, s24
 static s24_status solve_and_measure(sample *sa, const problem *p, const recipe *how, bool measures, s24_output_error *errors,
                                     s24_error *err)
 {
-    const recipe wanda = {method_find("wanda"), false, NAN};
+    const recipe wanda = {.m = method_find("wanda"), .damping = NAN};
     s24_gram all = {.k = 0};
     solution s = {.p = p};
     s24_status status = measures ? s24_gram_init(&all, &p->columns, ALL_PARTS, err) : S24_OK;
@@ -569,7 +617,8 @@ static s24_status solve_problem(problem *p, const method *m, bool refit, s24_out
     const bool solves = refit || (m && m->kind != MASK);
     const bool measures = p->cal && p->cal->has_blas && p->cal->products[S24_FIT];
     const double given = p->o->damping >= 0 ? p->o->damping : NAN;
-    recipe how = {m, refit, !solves ? NAN : m && m->kind == SPARSEGPT && isnan(given) ? DAMPING_DEFAULT : given};
+    recipe how = {.m = m, .refit = refit, .search = m && m->kind == OBS,
+                  .damping = !solves ? NAN : m && m->kind == SPARSEGPT && isnan(given) ? DAMPING_DEFAULT : given};
     sample sa = {.count = 0};
     s24_status status = measures ? sample_init(&sa, p, err) : S24_OK;
     if (status == S24_OK && measures && p->cal->products[S24_HELD_OUT]) {
@@ -649,7 +698,7 @@ s24_status s24_solve(const s24_solve_options *o, const s24_calibration *cal, siz
     if (status != S24_OK) {
         return status;
     }
-    problem p = {.o = o, .cal = cal, .dtype = dtype, .weights = weights, .positions = positions,
+    problem p = {.o = o, .cal = cal, .kernels = s24_solve_kernels_of(o->isa), .dtype = dtype, .weights = weights, .positions = positions,
                  .env = {.blas = cal ? &cal->blas : NULL, .threads = o->threads ? o->threads : s24_threads_available(),
                          .cancel = o->cancel}};
     if (cal) {

@@ -1,0 +1,29 @@
+/*
+ * What solvers spend their time in besides products: one body, lib/solve_kernels_template.h, in vectors of the compiler,
+ * instantiated for each instruction set. Every element is computed by the same operations in the same order, so that
+ * results do not depend on which of them runs.
+ */
+#ifndef S24_LIB_SOLVE_KERNELS_H
+#define S24_LIB_SOLVE_KERNELS_H
+
+#include "eliminate.h"
+
+typedef struct s24_solve_kernels {
+    /*
+     * Columns [begin, begin + cols) of up to S24_ELIMINATE_LANES rows w [rows, k], as s24_eliminate: cols at most
+     * S24_ELIMINATE_BLOCK; the errors go to e [rows, S24_ELIMINATE_BLOCK].
+     */
+    void (*eliminate)(const s24_eliminator *el, size_t begin, size_t cols, float *w, size_t rows, uint8_t *pairs, bool fixed,
+                      float *e);
+    /*
+     * t [ld, ld], the lower triangle of a symmetric matrix, y [ld]: column c swept in, or out again. column [ld] is scratch;
+     * ld is a multiple of 8. What is above the diagonal is overwritten up to the next multiple of 8.
+     */
+    void (*sweep)(double *t, double *y, double *column, size_t ld, size_t c, bool in);
+} s24_solve_kernels;
+
+extern const s24_solve_kernels s24_solve_generic, s24_solve_avx2, s24_solve_avx512;
+
+const s24_solve_kernels *s24_solve_kernels_of(s24_isa cap);
+
+#endif

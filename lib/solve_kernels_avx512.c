@@ -1,0 +1,16 @@
+/* The solvers' kernels as the compiler makes them for AVX-512. */
+#include "kernels.h"
+
+#if S24_X86
+
+#include "solve_kernels.h"
+#include "vector.h"
+
+VECTOR_BEGIN(VECTOR_AVX512)
+
+#define KERNELS s24_solve_avx512
+#include "solve_kernels_template.h"
+
+VECTOR_END
+
+#endif

@@ -1,0 +1,139 @@
+/*
+ * The bodies of s24_solve_kernels. Sixteen rows lie side by side, for the columns of a block:
+ *
+ *     column 0    r0 r1 ... r15        one vector of AVX-512, two of AVX2, four of SSE2 and NEON
+ *     column 1    r0 r1 ... r15
+ *     ...
+ *
+ * INLINE is defined before this file is included, and KERNELS, the name of the table.
+ */
+#include <string.h>
+
+#include "solve_kernels.h"
+
+#define LANES S24_ELIMINATE_LANES
+#define BLOCK S24_ELIMINATE_BLOCK
+
+typedef float lane __attribute__((vector_size(4 * LANES)));
+typedef int32_t lane_mask __attribute__((vector_size(4 * LANES)));
+typedef double eight __attribute__((vector_size(64), aligned(8), may_alias));
+
+/* A block's rows and their errors, a column a vector. */
+typedef struct lanes {
+    lane w[BLOCK];
+    lane e[BLOCK];
+} lanes;
+
+INLINE void choose_pairs(const s24_pair_cost costs[S24_PAIRS], const lane *w, lane_mask *pair)
+{
+    lane best = {0};
+    lane_mask chosen = {0};
+    for (int32_t s = 0; s < S24_PAIRS; s++) {
+        const lane p = w[s24_pair_dropped[s][0]], q = w[s24_pair_dropped[s][1]];
+        const lane cost = costs[s].a * p * p + 2 * costs[s].b * p * q + costs[s].c * q * q;
+        const lane_mask less = s == 0 ? cost == cost : cost < best;
+        chosen = (less & s) | (~less & chosen);
+        best = (lane)((less & (lane_mask)cost) | (~less & (lane_mask)best));
+    }
+    *pair = chosen;
+}
+
+INLINE void set_errors(const s24_pair_cost costs[S24_PAIRS], const lane *w, const lane_mask *pair, lane *e)
+{
+    lane_mask sum[4] = {{0}, {0}, {0}, {0}};
+    for (int32_t s = 0; s < S24_PAIRS; s++) {
+        const lane p = w[s24_pair_dropped[s][0]], q = w[s24_pair_dropped[s][1]];
+        const lane_mask here = *pair == s;
+        for (unsigned i = 0; i < 4; i++) {
+            sum[i] |= here & (lane_mask)(costs[s].e[i][0] * p + costs[s].e[i][1] * q);
+        }
+    }
+    for (unsigned i = 0; i < 4; i++) {
+        e[i] = (lane)sum[i];
+    }
+}
+
+/* w_c -= sum_i e_i u_ic for the columns of the block from the group's first; u: its first row of U there. */
+INLINE void spread_errors(const float *u, size_t ldu, size_t count, const lane *e, lane *w)
+{
+    const lane e0 = e[0], e1 = e[1], e2 = e[2], e3 = e[3];
+    for (size_t c = 0; c < count; c++) {
+        w[c] -= (e0 * u[c] + e1 * u[ldu + c]) + (e2 * u[2 * ldu + c] + e3 * u[3 * ldu + c]);
+    }
+}
+
+INLINE void zero_pairs(const lane_mask *pair, lane *w)
+{
+    lane_mask keep[4] = {{0}, {0}, {0}, {0}};
+    for (int32_t s = 0; s < S24_PAIRS; s++) {
+        const lane_mask here = *pair == s;
+        keep[s24_pair_kept[s][0]] |= here;
+        keep[s24_pair_kept[s][1]] |= here;
+    }
+    for (unsigned i = 0; i < 4; i++) {
+        w[i] = (lane)((lane_mask)w[i] & keep[i]);
+    }
+}
+
+static void eliminate(const s24_eliminator *el, size_t begin, size_t cols, float *w, size_t rows, uint8_t *pairs, bool fixed,
+                      float *e)
+{
+    const size_t k = el->k, groups = k / 4;
+    lanes l;
+    for (size_t c = 0; c < cols; c++) {
+        for (size_t r = 0; r < LANES; r++) {
+            l.w[c][r] = r < rows ? w[r * k + begin + c] : 0;
+        }
+    }
+    for (size_t c = 0; c < cols; c += 4) {
+        const size_t group = (begin + c) / 4;
+        lane_mask pair = {0};
+        if (!fixed) {
+            choose_pairs(el->costs[group], l.w + c, &pair);
+        }
+        for (size_t r = 0; r < rows; r++) {
+            if (fixed) {
+                pair[r] = pairs[r * groups + group];
+            } else {
+                pairs[r * groups + group] = (uint8_t)pair[r];
+            }
+        }
+        set_errors(el->costs[group], l.w + c, &pair, l.e + c);
+        spread_errors(el->u + (begin + c) * k + begin + c, k, cols - c, l.e + c, l.w + c);
+        zero_pairs(&pair, l.w + c);
+    }
+    for (size_t r = 0; r < rows; r++) {
+        for (size_t c = 0; c < cols; c++) {
+            w[r * k + begin + c] = l.w[c][r];
+            e[r * BLOCK + c] = l.e[c][r];
+        }
+    }
+}
+
+static void sweep(double *t, double *y, double *column, size_t ld, size_t c, bool in)
+{
+    memcpy(column, t + c * ld, c * sizeof *column);
+    for (size_t i = c; i < ld; i++) {
+        column[i] = t[i * ld + c];
+    }
+    const double inverse = 1 / column[c], sign = in ? inverse : -inverse, yc = y[c];
+    column[c] = 0;
+    for (size_t i = 0; i < ld; i++) {
+        const double f = column[i] * inverse;
+        double *row = t + i * ld;
+        for (size_t j = 0; j <= i && f != 0; j += 8) {
+            *(eight *)(void *)(row + j) -= f * *(const eight *)(const void *)(column + j);
+        }
+        y[i] -= f * yc;
+    }
+    for (size_t i = 0; i < c; i++) {
+        t[c * ld + i] = column[i] * sign;
+    }
+    for (size_t i = c; i < ld; i++) {
+        t[i * ld + c] = column[i] * sign;
+    }
+    t[c * ld + c] = -inverse;
+    y[c] = yc * sign;
+}
+
+const s24_solve_kernels KERNELS = {.eliminate = eliminate, .sweep = sweep};
