@@ -315,7 +315,10 @@ static s24_status open_gradients(prune_run *run, s24_error *err)
         return S24_OK;
     }
     const bool raw = run->source->format == &s24_format_raw;
-    const s24_status status = s24_source_open(&run->gradients, run->io, q->gradients, raw ? &q->read : &by_content, err);
+    s24_status status = s24_source_open(&run->gradients, run->io, q->gradients, raw ? &q->read : &by_content, err);
+    if (status == S24_OK && run->gradients->format == &s24_format_s24) { /* whose values lie in other places */
+        status = s24_fail(err, S24_ERR_USAGE, "is a .s24 file; --gradients takes a dense one");
+    }
     return s24_fail_prefix(err, status, "%s: ", q->gradients);
 }
 

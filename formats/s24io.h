@@ -135,7 +135,7 @@ typedef struct s24_prune_request {
     unsigned shard, shards;    /* with directory: only files shard, shard + shards, ... from 1; shards 0: all */
     const char *to;            /* output format; NULL: "s24"; "same": the input's, dense with zeros */
     const char *method;        /* NULL: "magnitude" */
-    const char *gradients;     /* a file with the gradients, for method "gradient" */
+    const char *gradients;     /* a dense file with the gradients, for method "gradient" */
     s24_dtype dtype;           /* of the stored values; S24_SAME */
     s24_selection selection;
     bool allow_nonfinite;
