@@ -136,7 +136,8 @@ s24_status s24_seconds_open(s24_seconds *seconds, const s24_io *io, const char *
                 return s24_fail_prefix(err, status, "%s: ", paths[k]);
             }
             if (seconds->of[k]->format == &s24_format_s24) {
-                return s24_fail(err, S24_ERR_USAGE, "%s: is a .s24 file, whose tensors are no %s", paths[k], s24_second_name((s24_second)k));
+                return s24_fail(err, S24_ERR_USAGE, "%s: is a .s24 file; --%s takes a dense one", paths[k],
+                                s24_second_name((s24_second)k));
             }
         }
     }

@@ -106,6 +106,13 @@ run prune w1.json --method gradient --gradients missing.json -o h.s24
 expect_status 4
 expect_error missing.json
 expect_no_file h.s24
+# a .s24 has a tensor of that name, but its values are not where a dense file has them
+run prune g1.json -o g1.s24 -q
+expect_status 0
+run prune w1.json --method gradient --gradients g1.s24 -o h.s24
+expect_status 2
+expect_error g1.s24 'is a .s24 file; --gradients takes a dense one'
+expect_no_file h.s24
 
 # NaN and infinity
 f32 1 2 nan 3 inf 1 2 3 | npy nan.npy '<f4' '(2, 4)'
