@@ -158,6 +158,9 @@ static const kernel_row unpack_rows[] = {S24_UNPACK_KERNELS(ROW) END};
 static const kernel_row zeros_rows[] = {S24_ZEROS_KERNELS(ROW_OF_ONE) END};
 static const kernel_row measure_rows[] = {S24_MEASURE_KERNELS(ROW) END};
 static const kernel_row blocks_rows[] = {S24_BLOCKS_KERNELS(ROW_OF_ONE) END};
+static const kernel_row quantize_rows[] = {S24_QUANTIZE_KERNELS(ROW) END};
+static const kernel_row dequantize_rows[] = {S24_DEQUANTIZE_KERNELS(ROW) END};
+static const kernel_row largest_rows[] = {S24_LARGEST_KERNELS(ROW_OF_ONE) END};
 static const kernel_row comply_rows[] = {S24_COMPLY_KERNELS(ROW_OF_ONE) END};
 
 static any_kernel *find(const kernel_row *rows, s24_isa isa, s24_dtype from, s24_dtype to)
@@ -180,6 +183,21 @@ s24_prune_kernel *s24_find_prune_kernel(s24_isa isa, s24_dtype from, s24_dtype t
 s24_unpack_kernel *s24_find_unpack_kernel(s24_isa isa, s24_dtype from, s24_dtype to)
 {
     return (s24_unpack_kernel *)find(unpack_rows, isa, from, to);
+}
+
+s24_quantize_kernel *s24_find_quantize_kernel(s24_isa isa, s24_dtype from, s24_dtype to)
+{
+    return (s24_quantize_kernel *)find(quantize_rows, isa, from, to);
+}
+
+s24_dequantize_kernel *s24_find_dequantize_kernel(s24_isa isa, s24_dtype from, s24_dtype to)
+{
+    return (s24_dequantize_kernel *)find(dequantize_rows, isa, from, to);
+}
+
+s24_largest_kernel *s24_find_largest_kernel(s24_isa isa, s24_dtype dtype)
+{
+    return (s24_largest_kernel *)find(largest_rows, isa, dtype, dtype);
 }
 
 s24_comply_kernel *s24_find_comply_kernel(s24_isa isa, s24_dtype dtype)

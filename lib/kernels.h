@@ -88,6 +88,18 @@ typedef size_t s24_measure_kernel(const void *src, size_t groups, const void *va
 typedef void s24_blocks_kernel(const uint8_t pairs[][2], const double scores[16][S24_BLOCKS], uint8_t best[S24_BLOCKS]);
 
 /*
+ * The first of n kept values that share a scale, as the generic code in scale.c does it: stored as 8 bits, value i adding to
+ * lane i modulo 8 of quant_abs and quant_sq, and to max_abs_error, kept_zeros, negative_zeros. Returns how many, a multiple of 8.
+ */
+typedef size_t s24_quantize_kernel(const void *values, size_t n, float scale, void *q, s24_lanes *lanes);
+
+/* *key = the largest of itself and the magnitudes' bits of the first of n finite values; returns how many. */
+typedef size_t s24_largest_kernel(const void *values, size_t n, uint64_t *key);
+
+/* The reverse of quantizing: values times their scale. Returns how many, a multiple of 8; stops before what the dtype cannot hold. */
+typedef size_t s24_dequantize_kernel(const void *q, size_t n, float scale, void *values);
+
+/*
  * Whether p0 < p1 in every group of `positions`, 16 nibbles; `groups` has a 1 for each group that there is. Numbers of two
  * bits are compared as one does with digits: the higher decides, and where it is equal the lower.
  */
@@ -141,6 +153,39 @@ static inline bool s24_positions_valid(uint64_t positions, uint64_t groups)
     X(ISA, F8E4M3, F8E4M3, s24_measure_##isa##_f8e4m3) \
     X(ISA, F8E5M2, F8E5M2, s24_measure_##isa##_f8e5m2) \
     X(ISA, I8, I8, s24_measure_##isa##_i8)
+#define S24_FROM_FLOATS(X, ISA, isa, TO, to) \
+    X(ISA, F64, TO, s24_quantize_##isa##_f64_##to) \
+    X(ISA, F32, TO, s24_quantize_##isa##_f32_##to) \
+    X(ISA, F16, TO, s24_quantize_##isa##_f16_##to) \
+    X(ISA, BF16, TO, s24_quantize_##isa##_bf16_##to)
+#define S24_QUANTIZE_ROWS(X, ISA, isa) \
+    S24_FROM_FLOATS(X, ISA, isa, I8, i8) \
+    S24_FROM_FLOATS(X, ISA, isa, F8E4M3, f8e4m3) \
+    S24_FROM_FLOATS(X, ISA, isa, F8E5M2, f8e5m2)
+#define S24_TO_FLOATS(X, ISA, isa, FROM, from) \
+    X(ISA, FROM, F64, s24_dequantize_##isa##_##from##_f64) \
+    X(ISA, FROM, F32, s24_dequantize_##isa##_##from##_f32) \
+    X(ISA, FROM, F16, s24_dequantize_##isa##_##from##_f16) \
+    X(ISA, FROM, BF16, s24_dequantize_##isa##_##from##_bf16)
+#define S24_DEQUANTIZE_ROWS(X, ISA, isa) \
+    S24_TO_FLOATS(X, ISA, isa, I8, i8) \
+    S24_TO_FLOATS(X, ISA, isa, F8E4M3, f8e4m3) \
+    S24_TO_FLOATS(X, ISA, isa, F8E5M2, f8e5m2)
+#define S24_LARGEST_ROWS(X, ISA, isa) \
+    X(ISA, F64, s24_largest_##isa##_f64) \
+    X(ISA, F32, s24_largest_##isa##_f32) \
+    X(ISA, F16, s24_largest_##isa##_f16) \
+    X(ISA, BF16, s24_largest_##isa##_f16)
+
+#if S24_X86
+#define S24_QUANTIZE_KERNELS(X) S24_QUANTIZE_ROWS(X, AVX512, avx512) S24_QUANTIZE_ROWS(X, AVX2, avx2)
+#define S24_DEQUANTIZE_KERNELS(X) S24_DEQUANTIZE_ROWS(X, AVX512, avx512) S24_DEQUANTIZE_ROWS(X, AVX2, avx2)
+#define S24_LARGEST_KERNELS(X) S24_LARGEST_ROWS(X, AVX512, avx512) S24_LARGEST_ROWS(X, AVX2, avx2)
+#else
+#define S24_QUANTIZE_KERNELS(X)
+#define S24_DEQUANTIZE_KERNELS(X)
+#define S24_LARGEST_KERNELS(X)
+#endif
 
 #define S24_BLOCKS_ROWS(X, ISA, isa) X(ISA, F64, s24_blocks_##isa)
 
@@ -179,6 +224,12 @@ S24_COMPLY_KERNELS(S24_DECLARE_COMPLY)
 S24_ZEROS_KERNELS(S24_DECLARE_ZEROS)
 S24_MEASURE_KERNELS(S24_DECLARE_MEASURE)
 S24_BLOCKS_KERNELS(S24_DECLARE_BLOCKS)
+#define S24_DECLARE_QUANTIZE(isa, from, to, function) s24_quantize_kernel function;
+#define S24_DECLARE_DEQUANTIZE(isa, from, to, function) s24_dequantize_kernel function;
+#define S24_DECLARE_LARGEST(isa, dtype, function) s24_largest_kernel function;
+S24_QUANTIZE_KERNELS(S24_DECLARE_QUANTIZE)
+S24_DEQUANTIZE_KERNELS(S24_DECLARE_DEQUANTIZE)
+S24_LARGEST_KERNELS(S24_DECLARE_LARGEST)
 
 /* The best kernel for this machine, capped at isa; NULL: there is none, the generic code does it all. */
 s24_prune_kernel *s24_find_prune_kernel(s24_isa isa, s24_dtype from, s24_dtype to);
@@ -187,6 +238,9 @@ s24_comply_kernel *s24_find_comply_kernel(s24_isa isa, s24_dtype dtype);
 s24_zeros_kernel *s24_find_zeros_kernel(s24_isa isa, s24_dtype dtype);
 s24_measure_kernel *s24_find_measure_kernel(s24_isa isa, s24_dtype from, s24_dtype to);
 s24_blocks_kernel *s24_find_blocks_kernel(s24_isa isa);
+s24_quantize_kernel *s24_find_quantize_kernel(s24_isa isa, s24_dtype from, s24_dtype to);
+s24_dequantize_kernel *s24_find_dequantize_kernel(s24_isa isa, s24_dtype from, s24_dtype to);
+s24_largest_kernel *s24_find_largest_kernel(s24_isa isa, s24_dtype dtype);
 
 /* Whether this process may use AMX, which it asks the operating system for. S24_ISA_AMX only says that there is AMX. */
 bool s24_amx_permitted(void);

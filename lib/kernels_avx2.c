@@ -230,6 +230,72 @@ INLINE vd vd_choose(vd greater, vd than, vd a, vd b)
 #include "blocks_template.h"
 
 BLOCKS_KERNEL(s24_blocks_avx2)
+/* ---------------------------------------------------------------- scales */
+
+D8_EACH(d8_div, _mm256_div_pd(a.low, b.low), _mm256_div_pd(a.high, b.high))
+
+INLINE d8 d8_set(double x)
+{
+    return (d8){_mm256_set1_pd(x), _mm256_set1_pd(x)};
+}
+
+INLINE d8 d8_round_i8(d8 x, unsigned char *q)
+{
+    const __m128i low = _mm256_cvtpd_epi32(x.low), high = _mm256_cvtpd_epi32(x.high);
+    const __m128i words = _mm_packs_epi32(low, high);
+    _mm_storel_epi64((__m128i *)(void *)q, _mm_packs_epi16(words, words));
+    return (d8){_mm256_cvtepi32_pd(low), _mm256_cvtepi32_pd(high)};
+}
+
+/* As with AVX-512, where it is told. A byte of each lane of 64 bits. */
+INLINE __m256d round_f8(s24_dtype to, __m256d x, unsigned char *q)
+{
+    const int mantissa = to == S24_F8E4M3 ? 3 : 2, least = to == S24_F8E4M3 ? -6 : -14;
+    const __m256d minus = _mm256_set1_pd(-0.0), sign = _mm256_and_pd(x, minus);
+    const __m256i exponent = _mm256_srli_epi64(_mm256_castpd_si256(_mm256_andnot_pd(minus, x)), 52);
+    const __m256i unit = _mm256_add_epi64(_mm256_max_epi32(exponent, _mm256_set1_epi64x(1023 + least)),
+                                          _mm256_set1_epi64x(52 - mantissa));
+    const __m256d magic = _mm256_castsi256_pd(_mm256_or_si256(_mm256_slli_epi64(unit, 52),
+                                                              _mm256_set1_epi64x(INT64_C(1) << 51)));
+    const __m256d size = _mm256_andnot_pd(minus, _mm256_sub_pd(_mm256_add_pd(x, magic), magic));
+    const __m256d normal = _mm256_set1_pd(least == -6 ? 0x1p-6 : 0x1p-14);
+    const __m256d subnormal = _mm256_cmp_pd(size, normal, _CMP_LT_OQ);
+    const __m256d led = _mm256_add_pd(size, _mm256_and_pd(subnormal, normal));
+    const __m256i key = _mm256_sub_epi64(_mm256_srli_epi64(_mm256_castpd_si256(led), 52 - mantissa),
+                                         _mm256_set1_epi64x((int64_t)(1022 + least) << mantissa));
+    const __m256i less = _mm256_and_si256(_mm256_castpd_si256(subnormal), _mm256_set1_epi64x(1 << mantissa));
+    const __m256i code = _mm256_or_si256(_mm256_sub_epi64(key, less), _mm256_srli_epi64(_mm256_castpd_si256(sign), 56));
+    const __m128i words = _mm_packs_epi32(_mm256_castsi256_si128(code), _mm256_extracti128_si256(code, 1));
+    const int four = _mm_cvtsi128_si32(_mm_shuffle_epi8(words, _mm_setr_epi8(0, 4, 8, 12, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)));
+    memcpy(q, &four, sizeof four);
+    return _mm256_or_pd(size, sign);
+}
+
+INLINE d8 d8_round_f8(s24_dtype to, d8 x, unsigned char *q)
+{
+    return (d8){round_f8(to, x.low, q), round_f8(to, x.high, q + 4)};
+}
+
+INLINE __m256i most_bits(unsigned in, __m256i a, __m256i b)
+{
+    return in == 4 ? _mm256_max_epi32(a, b) : in == 2 ? _mm256_max_epi16(a, b)
+                                            : _mm256_blendv_epi8(a, b, _mm256_cmpgt_epi64(b, a));
+}
+
+#include "store_floats.h"
+
+INLINE bool d8_put(s24_dtype to, d8 x, unsigned char *dst)
+{
+    if (to == S24_F64) {
+        d8_store((double *)(void *)dst, x);
+        return !d8_signs((d8){_mm256_cmp_pd(x.low, x.low, _CMP_UNORD_Q), _mm256_cmp_pd(x.high, x.high, _CMP_UNORD_Q)});
+    }
+    return put_floats(to, x.low, x.high, dst);
+}
+
+#include "quantize_template.h"
+
+SCALE_KERNELS(avx2)
 
 VECTOR_END
 

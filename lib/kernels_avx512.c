@@ -171,6 +171,60 @@ INLINE vd vd_choose(vd greater, vd than, vd a, vd b)
 #include "blocks_template.h"
 
 BLOCKS_KERNEL(s24_blocks_avx512)
+/* ---------------------------------------------------------------- scales */
+
+#define d8_set _mm512_set1_pd
+#define d8_div _mm512_div_pd
+
+INLINE d8 d8_round_i8(d8 x, unsigned char *q)
+{
+    const __m256i rounded = _mm512_cvtpd_epi32(x);
+    _mm_storel_epi64((__m128i *)(void *)q, _mm256_cvtepi32_epi8(rounded));
+    return _mm512_cvtepi32_pd(rounded);
+}
+
+/*
+ * To a multiple of what the last bit is worth at x, but not of less than the least number: adding 1.5 * 2^52 of that, and
+ * taking it away, rounds. Then the exponents are brought together; a subnormal has its leading bit in front of it for that.
+ */
+INLINE d8 d8_round_f8(s24_dtype to, d8 x, unsigned char *q)
+{
+    const int mantissa = to == S24_F8E4M3 ? 3 : 2, least = to == S24_F8E4M3 ? -6 : -14;
+    const __m512i sign = _mm512_and_si512(_mm512_castpd_si512(x), _mm512_set1_epi64(INT64_MIN));
+    const __m512i exponent = _mm512_srli_epi64(_mm512_castpd_si512(_mm512_abs_pd(x)), 52);
+    const __m512i unit = _mm512_add_epi64(_mm512_max_epi64(exponent, _mm512_set1_epi64(1023 + least)),
+                                          _mm512_set1_epi64(52 - mantissa));
+    const d8 magic = _mm512_castsi512_pd(_mm512_or_si512(_mm512_slli_epi64(unit, 52), _mm512_set1_epi64(INT64_C(1) << 51)));
+    const d8 size = _mm512_abs_pd(_mm512_sub_pd(_mm512_add_pd(x, magic), magic));
+    const double normal = least == -6 ? 0x1p-6 : 0x1p-14;
+    const __mmask8 subnormal = _mm512_cmp_pd_mask(size, _mm512_set1_pd(normal), _CMP_LT_OQ);
+    const d8 led = _mm512_mask_add_pd(size, subnormal, size, _mm512_set1_pd(normal));
+    const __m512i key = _mm512_sub_epi64(_mm512_srli_epi64(_mm512_castpd_si512(led), (unsigned)(52 - mantissa)),
+                                         _mm512_set1_epi64((int64_t)(1022 + least) << mantissa));
+    const __m512i code = _mm512_mask_sub_epi64(key, subnormal, key, _mm512_set1_epi64(1 << mantissa));
+    _mm_storel_epi64((__m128i *)(void *)q, _mm512_cvtepi64_epi8(_mm512_or_si512(code, _mm512_srli_epi64(sign, 56))));
+    return _mm512_castsi512_pd(_mm512_or_si512(_mm512_castpd_si512(size), sign));
+}
+
+INLINE __m256i most_bits(unsigned in, __m256i a, __m256i b)
+{
+    return in == 4 ? _mm256_max_epi32(a, b) : in == 2 ? _mm256_max_epi16(a, b) : _mm256_max_epi64(a, b);
+}
+
+#include "store_floats.h"
+
+INLINE bool d8_put(s24_dtype to, d8 x, unsigned char *dst)
+{
+    if (to == S24_F64) {
+        _mm512_storeu_pd((double *)(void *)dst, x);
+        return _mm512_cmp_pd_mask(x, x, _CMP_UNORD_Q) == 0; /* the generic code's NaN has its own bits */
+    }
+    return put_floats(to, _mm512_castpd512_pd256(x), _mm512_extractf64x4_pd(x, 1), dst);
+}
+
+#include "quantize_template.h"
+
+SCALE_KERNELS(avx512)
 
 VECTOR_END
 

@@ -204,7 +204,9 @@ s24_pruner s24_pruner_of(const s24_method *method, s24_dtype from, s24_dtype to,
     const bool scaled = s24_dtype_scaled(from, to);
     return (s24_pruner){.from = s24_info(from), .to = s24_info(to), .aux = method->takes ? s24_info(aux) : NULL,
                         .method = method, .allow_nonfinite = allow_nonfinite && !scaled, .scaled = scaled,
-                        .kernel = method->score ? NULL : s24_find_prune_kernel(isa, from, scaled ? from : to)};
+                        .kernel = method->score ? NULL : s24_find_prune_kernel(isa, from, scaled ? from : to),
+                        .quantize = scaled ? s24_find_quantize_kernel(isa, from, to) : NULL,
+                        .largest = scaled ? s24_find_largest_kernel(isa, from) : NULL};
 }
 
 s24_pruner s24_pruner_of_mask(s24_dtype from, s24_dtype to, bool allow_nonfinite)
@@ -584,7 +586,9 @@ bool s24_find_broken_group(s24_dtype dtype, size_t rows, size_t cols, const void
 
 s24_unpacker s24_unpacker_of(s24_dtype from, s24_dtype to, s24_isa isa)
 {
-    return (s24_unpacker){.from = s24_info(from), .to = s24_info(to), .kernel = s24_find_unpack_kernel(isa, from, to)};
+    return (s24_unpacker){.from = s24_info(from), .to = s24_info(to), .kernel = s24_find_unpack_kernel(isa, from, to),
+                          .expand = s24_find_unpack_kernel(isa, to, to),
+                          .dequantize = s24_find_dequantize_kernel(isa, from, to)};
 }
 
 static bool unpack_group(const s24_unpacker *u, const void *values, unsigned nibble, const void *scales, size_t g,
@@ -612,6 +616,28 @@ static bool unpack_group(const s24_unpacker *u, const void *values, unsigned nib
     return true;
 }
 
+#define PIECE_VALUES 1024 /* 8 KiB of f64 */
+
+/* By kernels, as far as they come: how many groups of a row with scales, an even number. */
+static size_t unpack_scaled(const s24_unpacker *u, const unsigned char *values, const uint8_t *positions, const void *scales,
+                            size_t cols, unsigned char *row)
+{
+    unsigned char piece[PIECE_VALUES * sizeof(double)];
+    const size_t count = cols / 4 * 2, run = u->scale_group ? u->scale_group / 2 : count;
+    size_t done = 0;
+    while (u->dequantize && u->expand && done < count) {
+        const size_t left = run - done % run, n = min_size(min_size(left, PIECE_VALUES), count - done);
+        const float scale = s24_load_scale(scales, done / run);
+        const size_t groups = u->dequantize(values + done, n, scale, piece) / 2;
+        const size_t expanded = u->expand(piece, positions + done / 4, groups, row + 2 * done * u->to->bytes);
+        done += 2 * expanded;
+        if (2 * expanded < n) {
+            break;
+        }
+    }
+    return done / 2;
+}
+
 bool s24_unpack_panel(const s24_unpacker *u, size_t rows, size_t cols, const void *values, const uint8_t *positions,
                       const void *scales, void *dst, s24_fault *fault)
 {
@@ -628,7 +654,8 @@ bool s24_unpack_panel(const s24_unpacker *u, size_t rows, size_t cols, const voi
         const uint8_t *row_positions = positions + r * ((groups + 1) / 2);
         const void *row_scale = scales ? (const unsigned char *)scales + r * row_scales * sizeof(float) : NULL;
         void *row = (unsigned char *)dst + r * run_cols * u->to->bytes;
-        size_t g = u->kernel && !scales ? u->kernel(row_values, row_positions, run_cols / 4, row) : 0;
+        size_t g = scales ? unpack_scaled(u, row_values, row_positions, row_scale, cols, row)
+                 : u->kernel ? u->kernel(row_values, row_positions, run_cols / 4, row) : 0;
         for (; g < groups; g++) {
             const unsigned count = (unsigned)min_size(4, run_cols - 4 * g);
             if (!unpack_group(u, row_values, nibble_get(row_positions, g), row_scale, g, count, row, fault)) {

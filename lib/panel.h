@@ -150,6 +150,8 @@ typedef struct s24_pruner {
     bool masked;              /* nothing is chosen: the positions of every panel are given */
     s24_prune_kernel *kernel; /* for magnitude; NULL: generic. With scales it stores the values as they are, to the scratch */
     bool scaled;              /* s24_dtype_scaled(from, to) */
+    s24_quantize_kernel *quantize; /* then; NULL: generic */
+    s24_largest_kernel *largest;
     size_t scale_group;       /* the caller's to set then; 0: whole rows */
 } s24_pruner;
 
@@ -197,7 +199,9 @@ bool s24_find_broken_group(s24_dtype dtype, size_t rows, size_t cols, const void
 typedef struct s24_unpacker {
     const s24_dtype_info *from, *to;
     s24_unpack_kernel *kernel;
-    size_t scale_group;         /* the caller's to set where there are scales */
+    s24_unpack_kernel *expand;         /* of elements that are of `to` already, and what makes them of scaled ones; */
+    s24_dequantize_kernel *dequantize; /* NULL: generic */
+    size_t scale_group;                /* the caller's to set where there are scales */
 } s24_unpacker;
 
 s24_unpacker s24_unpacker_of(s24_dtype from, s24_dtype to, s24_isa isa);

@@ -69,19 +69,25 @@ static uint64_t quantize(const s24_dtype_info *to, double x)
     return s24_encode(to, to->kind == S24_KIND_INT ? nearbyint(x) : x, &overflow);
 }
 
-/* The greatest magnitude of n values, none of them infinite or NaN, and the first that has it. */
-static double largest(const s24_dtype_info *from, const void *values, size_t n, size_t *at)
+/* The greatest magnitude of n values, none of them infinite or NaN. */
+static uint64_t largest_key(const s24_pruner *p, const void *values, size_t n)
 {
     uint64_t most = 0;
-    *at = 0;
-    for (size_t i = 0; i < n; i++) {
-        const uint64_t key = s24_key(from, s24_load(values, from->bytes, i));
-        if (key > most) {
-            most = key;
-            *at = i;
-        }
+    for (size_t i = p->largest ? p->largest(values, n, &most) : 0; i < n; i++) {
+        const uint64_t key = s24_key(p->from, s24_load(values, p->from->bytes, i));
+        most = key > most ? key : most;
     }
-    return s24_decode(from, most);
+    return most;
+}
+
+/* The first that has it. */
+static size_t find_key(const s24_dtype_info *from, const void *values, uint64_t key)
+{
+    size_t i = 0;
+    while (s24_key(from, s24_load(values, from->bytes, i)) != key) {
+        i++;
+    }
+    return i;
 }
 
 static void quantize_one(const s24_dtype_info *from, const s24_dtype_info *to, uint64_t bits, float scale, size_t i, void *q,
@@ -102,16 +108,18 @@ bool s24_quantize(const s24_pruner *p, const void *values, size_t n, size_t real
                   size_t *at)
 {
     const s24_dtype_info *from = p->from, *to = p->to;
-    const double steps = s24_scale_steps(to), most = largest(from, values, real, at);
+    const uint64_t key = largest_key(p, values, real);
+    const double steps = s24_scale_steps(to), most = s24_decode(from, key);
     bool overflow = false;
     *scale = find_scale(steps, most);
     if (most > 0 && isfinite(*scale)) { /* the largest comes back as steps * scale, which is not below it */
         s24_encode(from, steps * (double)*scale, &overflow);
     }
     if (overflow || !isfinite(*scale)) {
+        *at = find_key(from, values, key);
         return false;
     }
-    for (size_t i = 0; i < real; i++) {
+    for (size_t i = p->quantize ? p->quantize(values, real, *scale, q, lanes) : 0; i < real; i++) {
         quantize_one(from, to, s24_load(values, from->bytes, i), *scale, i, q, lanes);
     }
     for (size_t i = real; i < n; i++) {

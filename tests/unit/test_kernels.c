@@ -14,7 +14,7 @@
 #include <sys/mman.h>
 #include <time.h>
 
-#include "panel.h"
+#include "scale.h"
 
 /* ---------------------------------------------------------------- what is tested */
 
@@ -59,6 +59,30 @@ typedef struct zeros_case {
     const char *name;
 } zeros_case;
 static const zeros_case zeros_cases[] = {S24_ZEROS_KERNELS(CASE_OF_ONE){.name = NULL}};
+typedef struct quantize_case {
+    s24_isa isa;
+    s24_dtype from, to;
+    s24_quantize_kernel *function;
+    const char *name;
+} quantize_case;
+static const quantize_case quantize_cases[] = {S24_QUANTIZE_KERNELS(CASE){.name = NULL}};
+typedef struct dequantize_case {
+    s24_isa isa;
+    s24_dtype from, to;
+    s24_dequantize_kernel *function;
+    const char *name;
+} dequantize_case;
+static const dequantize_case dequantize_cases[] = {S24_DEQUANTIZE_KERNELS(CASE){.name = NULL}};
+typedef struct largest_case {
+    s24_isa isa;
+    s24_dtype dtype;
+    s24_largest_kernel *function;
+    const char *name;
+} largest_case;
+static const largest_case largest_cases[] = {S24_LARGEST_KERNELS(CASE_OF_ONE){.name = NULL}};
+#define QUANTIZE_CASES ((int)(sizeof quantize_cases / sizeof *quantize_cases) - 1)
+#define DEQUANTIZE_CASES ((int)(sizeof dequantize_cases / sizeof *dequantize_cases) - 1)
+#define LARGEST_CASES ((int)(sizeof largest_cases / sizeof *largest_cases) - 1)
 #define ZEROS_CASES ((int)(sizeof zeros_cases / sizeof *zeros_cases) - 1)
 #define PRUNE_CASES ((int)(sizeof prune_cases / sizeof *prune_cases) - 1)
 #define UNPACK_CASES ((int)(sizeof unpack_cases / sizeof *unpack_cases) - 1)
@@ -873,6 +897,143 @@ START_TEST(properties)
 }
 END_TEST
 
+/* ---------------------------------------------------------------- scales */
+
+/* A number times 2^exponent: one of the 8-bit type, halfway between two of them, next to such a place, or any. */
+static double near_steps(const s24_dtype_info *to, int exponent)
+{
+    const uint64_t most = to->kind == S24_KIND_INT ? 127 : to->nonfinite_key - 1;
+    const uint64_t key = below(most); /* one more is still a number */
+    const double low = s24_decode(to, key), high = s24_decode(to, key + 1), between = (low + high) / 2;
+    const double x = one_in(3) ? low : one_in(2) ? between : low + (high - low) * (double)(random_bits() >> 11) * 0x1p-53;
+    const double shifted = one_in(4) ? nextafter(x, one_in(2) ? 0 : INFINITY) : x;
+    return ldexp(one_in(2) ? -shifted : shifted, exponent);
+}
+
+static void quantize_both(const quantize_case *c, size_t n, int exponent, bool steps)
+{
+    s24_pruner fast = s24_pruner_of(&s24_methods[S24_METHOD_MAGNITUDE], c->from, c->to, c->from, false, c->isa), slow = fast;
+    s24_lanes lanes[2];
+    float scale[2];
+    size_t at;
+    unsigned char *values = buffer_place(&src_buffer, n * fast.from->bytes, random_gap());
+    const size_t real = n - (n % 2 == 0 && one_in(4));
+    slow.quantize = NULL;
+    slow.largest = NULL;
+    memset(lanes, 0, sizeof lanes);
+    ck_assert_msg(fast.quantize == c->function, "%s is not what dispatch finds", c->name);
+    for (size_t i = 0; i < n; i++) {
+        bool overflow = false;
+        double x = i == 3 && steps ? ldexp(s24_scale_steps(fast.to), exponent) : near_steps(fast.to, exponent);
+        x = one_in(16) ? copysign(0, x) : !steps && one_in(8) ? ldexp(x, -(int)below(40)) : x;
+        s24_store(values, fast.from->bytes, i, i < real ? s24_encode(fast.from, x, &overflow) : 0);
+        ck_assert(!overflow);
+    }
+    for (int generic = 0; generic < 2; generic++) {
+        void *q = buffer_place(&out_buffer[generic], n, random_gap());
+        ck_assert(s24_quantize(generic ? &slow : &fast, values, n, real, q, &scale[generic], &lanes[generic], &at));
+        buffer_check(&out_buffer[generic]);
+    }
+    buffer_check(&src_buffer);
+    ck_assert_msg(memcmp(&scale[0], &scale[1], sizeof *scale) == 0, "%s: scales %a, %a", c->name, (double)scale[0],
+                  (double)scale[1]);
+    for (size_t i = 0; i < n; i++) {
+        ck_assert_msg(out_buffer[0].data[i] == out_buffer[1].data[i], "%s: %a / %a is %02x, not %02x", c->name,
+                      s24_decode(fast.from, s24_load(values, fast.from->bytes, i)), (double)*scale, out_buffer[0].data[i],
+                      out_buffer[1].data[i]);
+    }
+    ck_assert_msg(memcmp(&lanes[0], &lanes[1], sizeof *lanes) == 0, "%s: sums differ", c->name);
+}
+
+START_TEST(quantize_kernels)
+{
+    const quantize_case *c = &quantize_cases[_i];
+    if (!have(c->isa)) {
+        return;
+    }
+    for (int n = 0; n < 1500; n++) {
+        const int least = c->from == S24_F16 ? -20 : -120, room = c->from == S24_F16 ? 19 : 220;
+        quantize_both(c, 4 + below(300), c->from == S24_F16 && c->to == S24_F8E5M2 ? -(int)below(12)
+                      : least + (int)below((size_t)room), n % 2);
+    }
+    /* the kernel itself does all the eights that there are */
+    for (size_t n = 0; n < 40; n++) {
+        s24_lanes lanes = {.redo = false};
+        memset(buffer_place(&src_buffer, 8 * n, 0), 0, 8 * n);
+        ck_assert_uint_eq(c->function(src_buffer.data, n, 1, buffer_place(&out_buffer[0], n, 0), &lanes), n / 8 * 8);
+        ck_assert_uint_eq(lanes.kept_zeros, n / 8 * 8);
+    }
+}
+END_TEST
+
+START_TEST(largest_kernels)
+{
+    const largest_case *c = &largest_cases[_i];
+    if (!have(c->isa)) {
+        return;
+    }
+    const s24_dtype_info *info = s24_info(c->dtype);
+    for (size_t n = 0; n < 200; n++) {
+        unsigned char *values = buffer_place(&src_buffer, n * info->bytes, random_gap());
+        const size_t whole = n / (32 / info->bytes) * (32 / info->bytes);
+        uint64_t expected = below(2) ? 0 : random_bits() % info->nonfinite_key, key = expected;
+        for (size_t i = 0; i < n; i++) {
+            const uint64_t bits = random_bits() % info->nonfinite_key | (one_in(2) ? info->magnitude_mask + 1 : 0);
+            s24_store(values, info->bytes, i, bits);
+            expected = i < whole && s24_key(info, bits) > expected ? s24_key(info, bits) : expected;
+        }
+        ck_assert_uint_eq(c->function(values, n, &key), whole);
+        ck_assert_uint_eq(key, expected);
+    }
+}
+END_TEST
+
+/* A panel with scales by kernels and without: every stored value, and what does not fit or is no position. */
+START_TEST(dequantize_kernels)
+{
+    const dequantize_case *c = &dequantize_cases[_i];
+    if (!have(c->isa)) {
+        return;
+    }
+    for (int n = 0; n < 600; n++) {
+        const size_t rows = 1 + below(4), cols = 1 + below(n % 8 ? 300 : 5000), groups = (cols + 3) / 4;
+        s24_unpacker fast = s24_unpacker_of(c->from, c->to, c->isa), slow = fast;
+        fast.scale_group = slow.scale_group = one_in(2) ? S24_SCALE_GROUP : 0;
+        const size_t scales = s24_row_scales(cols, fast.scale_group);
+        ck_assert_msg(fast.dequantize == c->function, "%s is not what dispatch finds", c->name);
+        slow.dequantize = NULL;
+        unsigned char *q = buffer_place(&src_buffer, rows * 2 * groups, random_gap());
+        uint8_t *positions = buffer_place(&aux_buffer, rows * ((groups + 1) / 2), random_gap());
+        float *scale = (float *)(void *)buffer_place(&positions_buffer[0], rows * scales * sizeof(float), 0);
+        for (size_t i = 0; i < src_buffer.size; i++) {
+            q[i] = (unsigned char)random_bits();
+            q[i] = one_in(64) || s24_key(fast.from, q[i]) < fast.from->nonfinite_key ? q[i] : 1;
+        }
+        for (size_t i = 0; i < aux_buffer.size; i++) {
+            positions[i] = n % 16 ? random_positions() : (uint8_t)random_bits();
+        }
+        for (size_t i = 0; i < rows * scales; i++) {
+            const int exponent = c->to == S24_F16 ? (int)below(36) - 34 : (int)below(260) - 149;
+            scale[i] = ldexpf((float)(1 + (random_bits() >> 41)) * 0x1p-23f, one_in(8) ? -20 : exponent);
+            scale[i] = scale[i] > 0 && isfinite(scale[i]) ? scale[i] : 1;
+        }
+        s24_fault fault[2];
+        bool ok[2];
+        for (int generic = 0; generic < 2; generic++) {
+            void *dst = buffer_place(&out_buffer[generic], rows * cols * fast.to->bytes, random_gap());
+            ok[generic] = s24_unpack_panel(generic ? &slow : &fast, rows, cols, q, positions, scale, dst, &fault[generic]);
+            buffer_check(&out_buffer[generic]);
+        }
+        ck_assert_msg(ok[0] == ok[1], "%s: %s, which the generic code does not", c->name, ok[0] ? "accepts" : "refuses");
+        if (!ok[0]) {
+            assert_same_fault(&fault[0], &fault[1], c->name);
+        } else {
+            ck_assert_msg(memcmp(out_buffer[0].data, out_buffer[1].data, out_buffer[0].size) == 0, "%s: values differ", c->name);
+        }
+    }
+}
+END_TEST
+
 /* ---------------------------------------------------------------- suite */
 
 static void print_skipped(void)
@@ -932,6 +1093,13 @@ int main(void)
     tcase_add_loop_test(comply, comply_patterns, 0, COMPLY_CASES);
     tcase_add_loop_test(comply, comply_reach, 0, COMPLY_CASES);
     tcase_add_loop_test(comply, zeros_reach, 0, ZEROS_CASES);
+    TCase *scaling = tcase_create("scales");
+    tcase_add_checked_fixture(scaling, map_all, NULL);
+    tcase_set_timeout(scaling, 300);
+    tcase_add_loop_test(scaling, quantize_kernels, 0, QUANTIZE_CASES);
+    tcase_add_loop_test(scaling, largest_kernels, 0, LARGEST_CASES);
+    tcase_add_loop_test(scaling, dequantize_kernels, 0, DEQUANTIZE_CASES);
+    suite_add_tcase(suite, scaling);
     suite_add_tcase(suite, comply);
     suite_add_tcase(suite, measure);
     suite_add_tcase(suite, prune);
