@@ -10,7 +10,7 @@
  * A tile's edge. Products of 256 x 256 x (what is done already) run near the BLAS's full speed, and the work without it,
  * one tile's own factorization a step, is n / 256 times 256^3 / 3: below 1% of n^3 from n = 4096 on.
  */
-#define TILE 256
+#define TILE 128
 
 s24_status s24_cancelled(const s24_compute_env *env, s24_error *err)
 {

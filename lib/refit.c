@@ -147,13 +147,14 @@ static void residuals(const s24_gram *g, float damping, const s24_blas *blas, co
 }
 
 typedef struct planes {
-    double *rz, *first;  /* [rows] */
+    double *rz, *error;   /* [rows]: r'P r; (w - v)'H(w - v) */
     float *r, *z, *p, *q; /* [rows, k] */
     pair_inverse (*inverse)[S24_PAIRS];
 } planes;
 
-/* A row's step along p, with q = H p. False: there is none to make. */
-static bool step_row(const s24_gram *g, float damping, const planes *s, size_t row, const uint8_t *pairs, float *v)
+/* A row's step along p, with q = H p. False: there is no other to make, or not much to gain by it. */
+static bool step_row(const s24_gram *g, float damping, double enough, const planes *s, size_t row, const uint8_t *pairs,
+                     float *v)
 {
     const size_t k = g->k;
     float *p = s->p + row * k, *q = s->q + row * k, *r = s->r + row * k, *z = s->z + row * k;
@@ -175,19 +176,19 @@ static bool step_row(const s24_gram *g, float damping, const planes *s, size_t r
     for (size_t j = 0; j < k; j++) {
         p[j] = z[j] + beta * p[j];
     }
+    const double gained = s->rz[row] * s->rz[row] / curvature;
     s->rz[row] = rz;
-    return true;
+    s->error[row] -= gained;
+    return gained > enough * s->error[row];
 }
 
-#define CONVERGED 1e-10 /* of r'P r, which measures how much less the error could be */
-
 s24_status s24_refit(const s24_gram *g, double damping, const s24_compute_env *env, const float *w, float *v, size_t rows,
-                     const uint8_t *pairs, unsigned steps, float *scratch, s24_error *err)
+                     const uint8_t *pairs, unsigned steps, double enough, float *scratch, s24_error *err)
 {
     const size_t k = g->k, groups = k / 4;
     planes s = {.rz = (double *)(void *)scratch};
-    s.first = s.rz + rows;
-    s.r = (float *)(void *)(s.first + rows);
+    s.error = s.rz + rows;
+    s.r = (float *)(void *)(s.error + rows);
     s.z = s.r + rows * k;
     s.p = s.z + rows * k;
     s.q = s.p + rows * k;
@@ -197,8 +198,9 @@ s24_status s24_refit(const s24_gram *g, double damping, const s24_compute_env *e
     }
     residuals(g, (float)damping, env->blas, w, v, rows, s.q, s.r);
     for (size_t i = 0; i < rows; i++) {
+        s.error[i] = dot(s.q + i * k, s.r + i * k, k);
         precondition((const pair_inverse (*)[S24_PAIRS])s.inverse, groups, pairs + i * groups, s.r + i * k, s.z + i * k);
-        s.rz[i] = s.first[i] = dot(s.r + i * k, s.z + i * k, k);
+        s.rz[i] = dot(s.r + i * k, s.z + i * k, k);
     }
     memcpy(s.p, s.z, rows * k * sizeof *s.p);
     bool moving = true;
@@ -210,7 +212,10 @@ s24_status s24_refit(const s24_gram *g, double damping, const s24_compute_env *e
         times_gram(g, env->blas, s.p, rows, s.q);
         moving = false;
         for (size_t i = 0; i < rows; i++) {
-            moving |= s.rz[i] > CONVERGED * s.first[i] && step_row(g, (float)damping, &s, i, pairs + i * groups, v + i * k);
+            if (s.rz[i] > 0 && !step_row(g, (float)damping, enough, &s, i, pairs + i * groups, v + i * k)) {
+                s.rz[i] = 0;
+            }
+            moving |= s.rz[i] > 0;
         }
     }
     for (size_t i = 0; i < rows; i++) {

@@ -335,7 +335,7 @@ static s24_status refit_rows(const solution *s, size_t count, workspace *ws, s24
     }
     if (status == S24_OK && !s->exchange.h) {
         status = s24_refit(s->gram, s->damping, env, ws->w, ws->v, count, ws->pairs, s->quick ? QUICK_STEPS : REFIT_STEPS,
-                           ws->scratch, err);
+                           s->quick ? 1e-3 : 1e-5, ws->scratch, err);
     }
     return status;
 }

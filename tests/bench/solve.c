@@ -1,0 +1,185 @@
+/*
+ * solve ROWS K SAMPLES THREADS [PART...]: the times of calibrated pruning, beside those of OpenBLAS's own products and
+ * factorizations on as many threads: lines "NAME SECONDS". PART: blas, products, sparsegpt, obs; all.
+ */
+#include <dlfcn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "solve.h"
+
+static double now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static void must(s24_status status, const s24_error *err)
+{
+    if (status != S24_OK) {
+        fprintf(stderr, "solve: %s\n", err->message);
+        exit((int)status);
+    }
+}
+
+static void *allocate(size_t bytes)
+{
+    void *p = malloc(bytes);
+    if (!p) {
+        exit(S24_ERR_SYSTEM);
+    }
+    return p;
+}
+
+static void *find(void *handle, const char *name)
+{
+    void *p = dlsym(handle, name);
+    if (!p) {
+        fprintf(stderr, "solve: OpenBLAS has no %s\n", name);
+        exit(S24_ERR_SYSTEM);
+    }
+    return p;
+}
+
+#define LOAD(function, name) memcpy(&(function), &(void *){find(handle, name)}, sizeof(void *))
+
+/* Inputs as layers have them: half of the variance in k / 8 directions, and scales that differ. */
+static void fill_samples(float *x, size_t n, size_t k)
+{
+    const size_t rank = k / 8 + 1;
+    float *mix = allocate(rank * k * sizeof *mix), *z = allocate(rank * sizeof *z), *noise = allocate(k * sizeof *noise);
+    s24_bench_normal(7, mix, rank * k);
+    for (size_t i = 0; i < n; i++) {
+        s24_bench_normal(1000 + i, z, rank);
+        s24_bench_normal(900000 + i, noise, k);
+        float *row = x + i * k;
+        memcpy(row, noise, k * sizeof *row);
+        for (size_t r = 0; r < 8 && r < rank; r++) { /* some of them a sample, so that filling is quick */
+            const size_t at = (i * 131 + r * 977) % rank;
+            for (size_t j = 0; j < k; j++) {
+                row[j] += z[r] * mix[at * k + j];
+            }
+        }
+        for (size_t j = 0; j < k; j++) {
+            row[j] *= j % 64 ? 1 : 8;
+        }
+    }
+    free(mix);
+    free(z);
+    free(noise);
+}
+
+typedef struct job {
+    size_t rows, k;
+    unsigned threads;
+    float *w, *x;
+    s24_calibration *cal;
+} job;
+
+static void solve(const job *j, const char *name, double damping)
+{
+    s24_solve_options o = S24_SOLVE_OPTIONS_INIT;
+    s24_error err;
+    s24_output_error e;
+    float *w = allocate(j->rows * j->k * sizeof *w);
+    uint8_t *positions = allocate(j->rows * ((j->k + 7) / 8));
+    o.method = name;
+    o.threads = j->threads;
+    o.damping = damping;
+    memcpy(w, j->w, j->rows * j->k * sizeof *w);
+    const double start = now();
+    must(s24_solve(&o, j->cal, j->rows, j->k, S24_F32, w, positions, &e, &err), &err);
+    printf("%s %.3f\n# errors: %s%s, damping %.3g, training %.4f, held out %.4f; Wanda %.4f, %.4f\n", name, now() - start,
+           e.method, e.refit ? " and refit" : "", e.damping, e.training, e.held_out, e.wanda_training, e.wanda_held_out);
+    free(w);
+    free(positions);
+}
+
+/* LAPACK's own, of X'X, and a product of the layer's size. */
+static void peers(const job *j, void *handle, const s24_blas *blas)
+{
+    void (*potrf)(const char *, const int *, void *, const int *, int *, size_t);
+    void (*potri)(const char *, const int *, void *, const int *, int *, size_t);
+    const int k = (int)j->k, rows = (int)j->rows;
+    float *h = allocate(j->k * j->k * sizeof *h), *c = allocate(j->rows * j->k * sizeof *c);
+    double *h64 = allocate(j->k * j->k * sizeof *h64);
+    int info;
+    blas->set_threads((int)j->threads);
+    memset(h, 0, j->k * j->k * sizeof *h);
+    double start = now();
+    blas->sgemm(S24_ROW_MAJOR, S24_PLAIN, S24_PLAIN, rows, k, k, 1, j->w, k, h, k, 0, c, k);
+    printf("sgemm %.3f\n", now() - start);
+    for (size_t i = 0; i < j->k * j->k; i++) {
+        h64[i] = h[i] = i % (j->k + 1) == 0 ? 1 : (float)(1e-4 * (double)(i * 2654435761u % 1000) / 1000);
+    }
+    start = now();
+    LOAD(potrf, "spotrf_");
+    LOAD(potri, "spotri_");
+    potrf("U", &k, h, &k, &info, 1);
+    potri("U", &k, h, &k, &info, 1);
+    printf("spotrf+spotri %.3f\n", now() - start);
+    start = now();
+    LOAD(potrf, "dpotrf_");
+    LOAD(potri, "dpotri_");
+    potrf("U", &k, h64, &k, &info, 1);
+    potri("U", &k, h64, &k, &info, 1);
+    printf("dpotrf+dpotri %.3f\n", now() - start);
+    blas->set_threads(1);
+    free(h);
+    free(h64);
+    free(c);
+}
+
+static bool wanted(int argc, char **argv, const char *part)
+{
+    for (int i = 5; i < argc; i++) {
+        if (strcmp(argv[i], part) == 0) {
+            return true;
+        }
+    }
+    return argc == 5;
+}
+
+int main(int argc, char **argv)
+{
+    if (argc < 5) {
+        fprintf(stderr, "usage: solve ROWS K SAMPLES THREADS [blas|products|sparsegpt|obs...]\n");
+        return S24_ERR_USAGE;
+    }
+    void *handle = dlopen("libopenblas.so.0", RTLD_NOW | RTLD_LOCAL);
+    if (!handle) {
+        printf("# no OpenBLAS\n");
+        return 0;
+    }
+    s24_blas blas = {.name = "OpenBLAS"};
+    LOAD(blas.sgemm, "cblas_sgemm");
+    LOAD(blas.dgemm, "cblas_dgemm");
+    LOAD(blas.set_threads, "openblas_set_num_threads");
+    job j = {.rows = (size_t)atol(argv[1]), .k = (size_t)atol(argv[2]), .threads = (unsigned)atoi(argv[4])};
+    const size_t samples = (size_t)atol(argv[3]);
+    s24_error err;
+    j.w = allocate(j.rows * j.k * sizeof *j.w);
+    s24_bench_normal(1, j.w, j.rows * j.k);
+    if (wanted(argc, argv, "blas")) {
+        peers(&j, handle, &blas);
+    }
+    j.x = allocate(samples * j.k * sizeof *j.x);
+    fill_samples(j.x, samples, j.k);
+    must(s24_calibration_new(&j.cal, j.k, samples, &blas, j.threads, &err), &err);
+    const double start = now();
+    must(s24_calibration_add(j.cal, j.x, samples, &err), &err);
+    printf("products %.3f\n", now() - start);
+    free(j.x);
+    if (wanted(argc, argv, "sparsegpt")) {
+        solve(&j, "sparsegpt", S24_DAMPING_AUTO);
+    }
+    if (wanted(argc, argv, "obs")) {
+        solve(&j, "obs", S24_DAMPING_AUTO);
+    }
+    s24_calibration_free(j.cal);
+    free(j.w);
+    return 0;
+}
