@@ -46,7 +46,8 @@ static void add_kind(table *rows, const s24_report_tensor *t)
 
 static void add_figures(table *rows, const s24_report_tensor *t, bool measured)
 {
-    const s24_prune_metrics *m = &t->metrics;
+    static const s24_prune_metrics none;
+    const s24_prune_metrics *m = t->figures ? &t->figures->metrics : &none;
     add_figure(rows, measured ? m->relative_error : NAN);
     add_figure(rows, measured ? m->approximation_error : NAN);
     add_figure(rows, measured ? m->kept_magnitude_mean : NAN);
@@ -81,7 +82,8 @@ static void print_table(const report_writer *w, FILE *out, const s24_report *rep
             table_add(&rows, report_why(t));
         }
     }
-    const s24_report_tensor total = report_total(&report->totals, report->bytes_dense, report->bytes_stored);
+    s24_report_figures figures;
+    const s24_report_tensor total = report_total(&figures, &report->totals, report->bytes_dense, report->bytes_stored);
     table_add(&rows, total.name);
     for (int i = 0; i < 4; i++) {
         table_add(&rows, "");
@@ -142,11 +144,11 @@ static void print_metrics(FILE *out, const s24_prune_metrics *m)
 }
 
 /* What a dense tensor is before anything is done to it. */
-static void print_input(FILE *out, const s24_report_tensor *t)
+static void print_input(FILE *out, const s24_report_figures *f)
 {
-    if (t->input_read) {
-        line_counts(out, "zeros already", t->input_zeros, t->metrics.total_count);
-        line_counts(out, "groups 2:4 already", t->compliant_groups, t->groups);
+    if (f->input_read) {
+        line_counts(out, "zeros already", f->input_zeros, f->metrics.total_count);
+        line_counts(out, "groups 2:4 already", f->compliant_groups, f->groups);
     }
 }
 
@@ -171,8 +173,8 @@ static void print_card(const report_writer *w, FILE *out, const s24_report *repo
     }
     fputc('\n', out);
     if (report_measured(report, t)) {
-        print_input(out, t);
-        print_metrics(out, &t->metrics);
+        print_input(out, t->figures);
+        print_metrics(out, &t->figures->metrics);
     }
     line_bytes(out, t->bytes_dense, t->bytes_stored);
 }
@@ -201,7 +203,7 @@ void report_text_totals(const report_writer *w, FILE *out, const s24_report_tens
 {
     if (w->count > 1) {
         fprintf(out, "%s%zu files%s\n", color(out, COLOR_BOLD), w->count, color(out, COLOR_OFF));
-        print_metrics(out, &total->metrics);
+        print_metrics(out, &total->figures->metrics);
         line_bytes(out, total->bytes_dense, total->bytes_stored);
     }
 }

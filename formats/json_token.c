@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "shared.h"
+
 /* ---------------------------------------------------------------- characters */
 
 static bool hex4(const char *text, size_t n, size_t at, uint32_t *value)
@@ -262,37 +264,64 @@ bool s24_json_reads(const s24_json_walk *w, const char *ascii)
     return *ascii == '\0';
 }
 
-static void add_character(s24_text *out, uint32_t c)
+static size_t put_character(char *out, uint32_t c)
 {
-    char bytes[4];
     const size_t more = c < 0x80 ? 0 : c < 0x800 ? 1 : c < 0x10000 ? 2 : 3;
     for (size_t i = more; i > 0; i--) {
-        bytes[i] = (char)(0x80 | (c & 0x3f));
+        out[i] = (char)(0x80 | (c & 0x3f));
         c >>= 6;
     }
-    bytes[0] = (char)(more ? (0xf0u << (3 - more) & 0xff) | c : c);
-    s24_text_add(out, bytes, more + 1);
+    out[0] = (char)(more ? (0xf0u << (3 - more) & 0xff) | c : c);
+    return more + 1;
+}
+
+/* Moves over a string, which is left at out, with its NUL: no spelling is shorter than what it stands for. */
+static size_t take_characters(s24_json_walk *w, size_t end, char *out)
+{
+    size_t n = 0;
+    for (w->at++; w->at < end;) {
+        const char *const text = w->text + w->at, *const escape = memchr(text, '\\', end - w->at);
+        const size_t plain = escape ? (size_t)(escape - text) : end - w->at;
+        memcpy(out + n, text, plain);
+        n += plain;
+        w->at += plain;
+        if (escape) {
+            uint32_t character = 0;
+            s24_json_character(w->text, end, &w->at, &character);
+            n += put_character(out + n, character);
+        }
+    }
+    out[n] = '\0';
+    w->at++;
+    return n;
+}
+
+/* Where the string that is next ends. */
+static size_t end_of_string(s24_json_walk *w)
+{
+    s24_json_look(w);
+    s24_json_walk ahead = *w;
+    skip_string(&ahead);
+    return ahead.at - 1;
 }
 
 s24_status s24_json_take_string(s24_json_walk *w, s24_text *out, s24_error *err)
 {
-    s24_json_look(w);
-    size_t at = w->at + 1, plain = at;
-    skip_string(w);
-    const size_t end = w->at - 1;
+    const size_t end = end_of_string(w);
     out->length = 0;
-    s24_text_add(out, "", 0); /* there is a text, if only an empty one */
-    while (at < end) {
-        if (w->text[at] != '\\') {
-            at++;
-            continue;
-        }
-        uint32_t character = 0;
-        s24_text_add(out, w->text + plain, at - plain);
-        s24_json_character(w->text, end, &at, &character);
-        add_character(out, character);
-        plain = at;
+    if (!s24_text_reserve(out, end - w->at)) {
+        return s24_fail_memory(err, end - w->at);
     }
-    s24_text_add(out, w->text + plain, end - plain);
-    return out->failed ? s24_fail_memory(err, end - plain) : S24_OK;
+    out->length = take_characters(w, end, out->text);
+    return S24_OK;
+}
+
+char *s24_json_take_shared(s24_json_walk *w, s24_error *err)
+{
+    const size_t end = end_of_string(w);
+    char *const text = s24_shared_new(NULL, end - w->at, err);
+    if (text) {
+        take_characters(w, end, text);
+    }
+    return text;
 }

@@ -61,5 +61,6 @@ size_t s24_json_take_rest(s24_json_walk *w);                /* to behind the end
 double s24_json_take_number(s24_json_walk *w);              /* a number is next: rounded to nearest */
 bool s24_json_reads(const s24_json_walk *w, const char *ascii); /* whether the string that begins here is this, however it is spelled */
 s24_status s24_json_take_string(s24_json_walk *w, s24_text *out, s24_error *err); /* a string is next: *out becomes it */
+char *s24_json_take_shared(s24_json_walk *w, s24_error *err); /* the same as a text of shared.h; NULL: no memory */
 
 #endif

@@ -236,7 +236,8 @@ static s24_status take_user_metadata(s24_plain *plain, const s24_contents *store
 {
     static const char *const ours[] = {"s24", "s24.layout", "s24.file", "s24.tensors", "s24.needs", "s24.may"};
     for (size_t i = 0; i < stored->pairs; i++) {
-        const char *key = stored->metadata[i].key;
+        const s24_pair *pair = &stored->metadata[i];
+        const char *key = pair->key;
         bool own = false;
         for (size_t k = 0; k < sizeof ours / sizeof *ours; k++) {
             own = own || strcmp(key, ours[k]) == 0;
@@ -244,12 +245,13 @@ static s24_status take_user_metadata(s24_plain *plain, const s24_contents *store
         if (own) {
             continue;
         }
-        if (strncmp(key, "s24.user.", 9) == 0) {
-            key += 9;
-        } else if (strncmp(key, "s24", 3) == 0) {
+        const bool escaped = strncmp(key, "s24.user.", 9) == 0;
+        if (!escaped && strncmp(key, "s24", 3) == 0) {
             return s24_fail_unsupported(err, "its metadata key %s is unknown to this s24; use a newer one", key);
         }
-        const s24_status status = s24_contents_add_pair(&plain->contents, key, stored->metadata[i].value, err);
+        const s24_status status =
+            s24_contents_take_pair(&plain->contents, escaped ? s24_shared_text(key + 9, err) : s24_shared_keep(pair->key),
+                                   s24_shared_keep(pair->value), err);
         if (status != S24_OK) {
             return status;
         }
@@ -357,10 +359,11 @@ static s24_status parse_tensor(s24_plain *plain, const s24_contents *stored, con
     }
     e->fortran = order && strcmp(order, "F") == 0;
     e->big_endian = endian && strcmp(endian, "big") == 0;
-    e->method = method ? strdup(method) : NULL;
-    e->reason = reason ? strdup(reason) : NULL;
+    const s24_entry *const last = plain->contents.count > 1 ? e - 1 : e; /* which of the first has nothing yet */
+    e->method = method ? s24_shared_like(last->method, method, err) : NULL;
+    e->reason = reason ? s24_shared_like(last->reason, reason, err) : NULL;
     if ((method && !e->method) || (reason && !e->reason)) {
-        return s24_fail_memory(err, 0);
+        return S24_ERR_SYSTEM;
     }
     if (!method) {
         *at += 2; /* data, checks */

@@ -207,8 +207,13 @@ static s24_status metadata_member(scan *s)
     if (s24_json_look(&s->in) != '"') {
         return refuse(s, start, "the value of \"%.40s\" is not a string", s->key.text);
     }
-    const s24_status status = read_string(s, &s->value, "a value");
-    return status == S24_OK ? s24_contents_add_pair(&s->contents, s->key.text, s->value.text, &s->error) : status;
+    if (s->contents.without_metadata) {
+        s24_json_skip(&s->in);
+        return S24_OK;
+    }
+    char *const value = s24_json_take_shared(&s->in, &s->error); /* it may be most of the header */
+    return value ? s24_contents_take_pair(&s->contents, s24_shared_text(s->key.text, &s->error), value, &s->error)
+                 : S24_ERR_SYSTEM;
 }
 
 static s24_status header_member(scan *s)

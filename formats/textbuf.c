@@ -12,8 +12,7 @@ void s24_text_free(s24_text *text)
     *text = (s24_text){0};
 }
 
-/* Room for n more characters and the NUL. */
-static bool text_reserve(s24_text *text, size_t n)
+bool s24_text_reserve(s24_text *text, size_t n)
 {
     size_t wanted;
     if (text->failed) {
@@ -42,7 +41,7 @@ static bool text_reserve(s24_text *text, size_t n)
 
 void s24_text_add(s24_text *text, const char *data, size_t n)
 {
-    if (text_reserve(text, n)) {
+    if (s24_text_reserve(text, n)) {
         memcpy(text->text + text->length, data, n);
         text->length += n;
         text->text[text->length] = '\0';
@@ -57,7 +56,7 @@ void s24_text_printf(s24_text *text, const char *format, ...)
     const int n = vsnprintf(NULL, 0, format, args);
     if (n < 0) {
         text->failed = true;
-    } else if (text_reserve(text, (size_t)n)) {
+    } else if (s24_text_reserve(text, (size_t)n)) {
         vsnprintf(text->text + text->length, (size_t)n + 1, format, again);
         text->length += (size_t)n;
     }

@@ -12,6 +12,7 @@ typedef struct s24_text {
 } s24_text;
 
 void s24_text_free(s24_text *text);
+bool s24_text_reserve(s24_text *text, size_t n); /* room for n more characters and the NUL; false: failed */
 void s24_text_add(s24_text *text, const char *data, size_t n);
 void s24_text_printf(s24_text *text, const char *format, ...) S24_PRINTF(2, 3);
 void s24_text_json_string(s24_text *text, const char *value); /* quoted and escaped */

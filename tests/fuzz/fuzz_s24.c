@@ -103,8 +103,8 @@ static void add_entry(s24_contents *contents)
     }
     e->stored = pick(4) == 0 && s24_dtype_convertible(dtype, other) ? other : dtype;
     s24_entry_pack(e, rank ? (int)pick((uint32_t)rank) : 0, NULL);
-    e->method = e->packed ? strdup("magnitude") : NULL;
-    e->reason = pick(2) ? strdup("why") : NULL;
+    e->method = e->packed ? s24_shared_text("magnitude", NULL) : NULL;
+    e->reason = pick(2) ? s24_shared_text("why", NULL) : NULL;
 }
 
 /* Values and positions as they may be: pairs in order, nothing in the padding. */
