@@ -10,7 +10,7 @@
 /* ---------------------------------------------------------------- figures */
 
 /* In the order of the JSON. */
-#define FIGURE(name, count) {#name, count, true, offsetof(s24_report_tensor, metrics.name)}
+#define FIGURE(name, count) {#name, count, true, offsetof(s24_report_figures, metrics.name)}
 static const report_metric metrics[] = {
     FIGURE(pruned_count, true),
     FIGURE(total_count, true),
@@ -46,10 +46,15 @@ bool report_measured(const s24_report *report, const s24_report_tensor *t)
     return report->has_metrics && t->status != S24_TENSOR_DENSE;
 }
 
+static const unsigned char *place_of(const report_metric *metric, const s24_report_tensor *t)
+{
+    return (const unsigned char *)(metric->of_metrics ? (const void *)t->figures : t) + metric->offset;
+}
+
 static uint64_t count_of(const report_metric *metric, const s24_report_tensor *t)
 {
     uint64_t x;
-    memcpy(&x, (const unsigned char *)t + metric->offset, sizeof x);
+    memcpy(&x, place_of(metric, t), sizeof x);
     return x;
 }
 
@@ -62,7 +67,7 @@ double report_value(const report_metric *metric, const s24_report_tensor *t, boo
     if (metric->count) {
         return (double)count_of(metric, t);
     }
-    memcpy(&x, (const unsigned char *)t + metric->offset, sizeof x);
+    memcpy(&x, place_of(metric, t), sizeof x);
     return x;
 }
 
@@ -76,10 +81,11 @@ static void exact_value(char out[TEXT_SIZE], const report_metric *metric, const 
     }
 }
 
-s24_report_tensor report_total(const s24_sums *sums, uint64_t bytes_dense, uint64_t bytes_stored)
+s24_report_tensor report_total(s24_report_figures *figures, const s24_sums *sums, uint64_t bytes_dense, uint64_t bytes_stored)
 {
     static char name[] = "total";
-    return (s24_report_tensor){.name = name, .axis = -1, .metrics = s24_metrics_from_sums(sums),
+    *figures = (s24_report_figures){.metrics = s24_metrics_from_sums(sums)};
+    return (s24_report_tensor){.name = name, .axis = -1, .figures = figures,
                                .bytes_dense = bytes_dense, .bytes_stored = bytes_stored};
 }
 
@@ -144,7 +150,7 @@ static ranked rank_of(const s24_report *report, size_t i, report_sort sort)
     const s24_report_tensor *t = &report->tensors[i];
     ranked r = {.tensor = t, .index = i, .name = sort == REPORT_BY_NAME ? t->name : NULL, .path = report->path};
     if (sort == REPORT_BY_ERROR) {
-        r.figure = report_measured(report, t) ? t->metrics.relative_error : NAN;
+        r.figure = report_measured(report, t) ? t->figures->metrics.relative_error : NAN;
     } else if (sort == REPORT_BY_SIZE) {
         r.figure = (double)t->bytes_dense;
     }
@@ -219,26 +225,27 @@ static void json_figures(json_object *j, const s24_report_tensor *t, bool measur
 }
 
 /* What became of the layer's output. */
-static void json_calibration(json_object *j, const s24_report_tensor *t)
+static void json_calibration(json_object *j, const s24_report_figures *f)
 {
     char text[TEXT_SIZE];
-    if (t->calibrated) {
-        text_exact(text, t->output_error.training);
+    if (f && f->calibrated) {
+        text_exact(text, f->output_error.training);
         json_raw(j, "output_error", "%s", text);
-        text_exact(text, t->output_error.held_out);
+        text_exact(text, f->output_error.held_out);
         json_raw(j, "held_out_error", "%s", text);
-        json_raw(j, "calibration_samples", "%" PRIu64, t->output_error.samples);
-        json_raw(j, "held_out_samples", "%" PRIu64, t->output_error.held_out_samples);
+        json_raw(j, "calibration_samples", "%" PRIu64, f->output_error.samples);
+        json_raw(j, "held_out_samples", "%" PRIu64, f->output_error.held_out_samples);
     }
 }
 
 /* What a dense tensor was before anything was done to it. */
 static void json_input(json_object *j, const s24_report_tensor *t)
 {
-    if (t->input_read) {
-        json_raw(j, "input_zeros", "%" PRIu64, t->input_zeros);
-        json_raw(j, "groups", "%" PRIu64, t->groups);
-        json_raw(j, "compliant_groups", "%" PRIu64, t->compliant_groups);
+    const s24_report_figures *f = t->figures;
+    if (f && f->input_read) {
+        json_raw(j, "input_zeros", "%" PRIu64, f->input_zeros);
+        json_raw(j, "groups", "%" PRIu64, f->groups);
+        json_raw(j, "compliant_groups", "%" PRIu64, f->compliant_groups);
     }
 }
 
@@ -258,7 +265,8 @@ static void json_begin(FILE *out)
 static void json_file(const report_writer *w, FILE *out, const s24_report *report,
                       const s24_report_tensor *const *tensors, const char *output)
 {
-    const s24_report_tensor total = report_total(&report->totals, report->bytes_dense, report->bytes_stored);
+    s24_report_figures figures;
+    const s24_report_tensor total = report_total(&figures, &report->totals, report->bytes_dense, report->bytes_stored);
     (void)output;
     fprintf(out, "%s\n {\"path\": ", w->count > 1 ? "," : "");
     json_print_string(report->path, out);
@@ -268,7 +276,7 @@ static void json_file(const report_writer *w, FILE *out, const s24_report *repor
         report_json_head(&j, tensors[i], report_status_name(tensors[i]->status));
         report_json_method(&j, tensors[i]);
         json_figures(&j, tensors[i], report_measured(report, tensors[i]));
-        json_calibration(&j, tensors[i]);
+        json_calibration(&j, tensors[i]->figures);
         json_input(&j, tensors[i]);
         fputs(i ? ",\n  " : "\n  ", out);
         json_print(&j, out);
@@ -391,7 +399,7 @@ void report_file(report_writer *w, s24_report *report, const char *output)
 }
 
 /* By name, then by path: a model gives the same figures however it is split into files, and in whatever order. */
-static s24_report_tensor add_all(const report_writer *w)
+static s24_report_tensor add_all(const report_writer *w, s24_report_figures *figures)
 {
     s24_sums sums = {0};
     uint64_t dense = 0, stored = 0;
@@ -402,17 +410,18 @@ static s24_report_tensor add_all(const report_writer *w)
     }
     const s24_report_tensor **tensors = order_of(w->files, w->count, REPORT_BY_NAME, &count);
     for (size_t i = 0; tensors && i < count; i++) {
-        if (tensors[i]->status != S24_TENSOR_DENSE) {
-            s24_sums_add(&sums, &tensors[i]->metrics.sums);
+        if (tensors[i]->figures) {
+            s24_sums_add(&sums, &tensors[i]->figures->metrics.sums);
         }
     }
     free(tensors);
-    return report_total(&sums, dense, stored);
+    return report_total(figures, &sums, dense, stored);
 }
 
 void report_end(report_writer *w)
 {
-    const s24_report_tensor total = add_all(w);
+    s24_report_figures figures;
+    const s24_report_tensor total = add_all(w, &figures);
     for (int v = 0; v < REPORT_VIEWS; v++) {
         if (forms[w->views[v].form].end) {
             forms[w->views[v].form].end(w, w->views[v].out, &total);

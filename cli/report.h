@@ -18,7 +18,7 @@ typedef struct report_metric {
     const char *name;
     bool count;      /* a uint64_t, otherwise a double */
     bool of_metrics; /* undefined for a tensor without metrics */
-    size_t offset;   /* in s24_report_tensor */
+    size_t offset;   /* in s24_report_figures, or of the last two in s24_report_tensor */
 } report_metric;
 
 const char *report_metric_name(size_t i);                  /* NULL: no more */
@@ -65,7 +65,7 @@ void report_json_head(json_object *j, const s24_report_tensor *t, const char *st
 void report_json_method(json_object *j, const s24_report_tensor *t); /* method, and scales */
 
 /* Sums as a tensor, so that totals are printed by the same code. */
-s24_report_tensor report_total(const s24_sums *sums, uint64_t bytes_dense, uint64_t bytes_stored);
+s24_report_tensor report_total(s24_report_figures *figures, const s24_sums *sums, uint64_t bytes_dense, uint64_t bytes_stored);
 
 /* The text form, in report_text.c. `tensors`: of the report, in the order wanted. */
 void report_text_file(const report_writer *w, FILE *out, const s24_report *report,

@@ -52,9 +52,10 @@ typedef struct extras {
 
 static void add_figures(table *rows, const s24_report_tensor *t, bool measured, extras with)
 {
-    const s24_prune_metrics *m = &t->metrics;
+    static const s24_prune_metrics none;
+    const s24_prune_metrics *m = t->figures ? &t->figures->metrics : &none;
     if (with.output_error) {
-        add_figure(rows, t->calibrated ? t->output_error.training : NAN);
+        add_figure(rows, t->figures && t->figures->calibrated ? t->figures->output_error.training : NAN);
     }
     add_figure(rows, measured ? m->relative_error : NAN);
     add_figure(rows, measured ? m->approximation_error : NAN);
@@ -93,7 +94,7 @@ static void choose_columns(table_column columns[MOST_COLUMNS], extras with)
 static bool any_calibrated(const s24_report *report)
 {
     for (size_t i = 0; i < report->count; i++) {
-        if (report->has_metrics && report->tensors[i].calibrated) {
+        if (report->has_metrics && report->tensors[i].figures && report->tensors[i].figures->calibrated) {
             return true;
         }
     }
@@ -121,7 +122,8 @@ static void print_table(const report_writer *w, FILE *out, const s24_report *rep
             table_add(&rows, report_why(t));
         }
     }
-    const s24_report_tensor total = report_total(&report->totals, report->bytes_dense, report->bytes_stored);
+    s24_report_figures figures;
+    const s24_report_tensor total = report_total(&figures, &report->totals, report->bytes_dense, report->bytes_stored);
     table_add(&rows, total.name);
     for (int i = 0; i < 4; i++) {
         table_add(&rows, "");
@@ -182,10 +184,10 @@ static void print_metrics(FILE *out, const s24_prune_metrics *m)
 }
 
 /* What became of the layer's output, and of how many samples that is known. */
-static void print_calibration(FILE *out, const s24_report_tensor *t)
+static void print_calibration(FILE *out, const s24_report_figures *f)
 {
-    const s24_output_error *const e = &t->output_error;
-    if (!t->calibrated || isnan(e->training)) {
+    const s24_output_error *const e = &f->output_error;
+    if (!f->calibrated || isnan(e->training)) {
         return;
     }
     line(out, "output_error", e->training);
@@ -198,11 +200,11 @@ static void print_calibration(FILE *out, const s24_report_tensor *t)
 }
 
 /* What a dense tensor is before anything is done to it. */
-static void print_input(FILE *out, const s24_report_tensor *t)
+static void print_input(FILE *out, const s24_report_figures *f)
 {
-    if (t->input_read) {
-        line_counts(out, "zeros already", t->input_zeros, t->metrics.total_count);
-        line_counts(out, "groups 2:4 already", t->compliant_groups, t->groups);
+    if (f->input_read) {
+        line_counts(out, "zeros already", f->input_zeros, f->metrics.total_count);
+        line_counts(out, "groups 2:4 already", f->compliant_groups, f->groups);
     }
 }
 
@@ -227,9 +229,9 @@ static void print_card(const report_writer *w, FILE *out, const s24_report *repo
     }
     fputc('\n', out);
     if (report_measured(report, t)) {
-        print_input(out, t);
-        print_metrics(out, &t->metrics);
-        print_calibration(out, t);
+        print_input(out, t->figures);
+        print_metrics(out, &t->figures->metrics);
+        print_calibration(out, t->figures);
     }
     line_bytes(out, t->bytes_dense, t->bytes_stored);
 }
@@ -258,7 +260,7 @@ void report_text_totals(const report_writer *w, FILE *out, const s24_report_tens
 {
     if (w->count > 1) {
         fprintf(out, "%s%zu files%s\n", color(out, COLOR_BOLD), w->count, color(out, COLOR_OFF));
-        print_metrics(out, &total->metrics);
+        print_metrics(out, &total->figures->metrics);
         line_bytes(out, total->bytes_dense, total->bytes_stored);
     }
 }

@@ -1,6 +1,7 @@
 #include "table.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "color.h"
 #include "msg.h"
@@ -8,23 +9,32 @@
 
 #define MOST_COLUMNS 16
 
-void table_add(table *t, const char *cell)
+/* Room for n more bytes of cells. */
+static bool reserve(table *t, size_t n)
 {
-    if (t->count == t->capacity) {
-        const size_t capacity = t->capacity ? 2 * t->capacity : 64;
-        char **cells = realloc(t->cells, capacity * sizeof *cells);
-        if (!cells) {
-            t->failed = true;
-            return;
-        }
+    size_t capacity = t->capacity ? t->capacity : 4096;
+    while (capacity - t->bytes < n) {
+        capacity *= 2;
+    }
+    char *cells = capacity == t->capacity ? t->cells : realloc(t->cells, capacity);
+    if (cells) {
         t->cells = cells;
         t->capacity = capacity;
     }
+    return cells;
+}
+
+void table_add(table *t, const char *cell)
+{
     char *copy = text_escaped(cell, false);
-    t->failed = t->failed || !copy;
-    if (copy) {
-        t->cells[t->count++] = copy;
+    const size_t n = copy ? strlen(copy) + 1 : 0;
+    t->failed = t->failed || !copy || !reserve(t, n);
+    if (!t->failed) {
+        memcpy(t->cells + t->bytes, copy, n);
+        t->bytes += n;
+        t->count++;
     }
+    free(copy);
 }
 
 static void print_row(const table *t, size_t columns, const size_t *width, const char *const *cells, FILE *out)
@@ -43,21 +53,28 @@ static void print_row(const table *t, size_t columns, const size_t *width, const
 static void print_rows(const table *t, FILE *out)
 {
     size_t columns = 0, width[MOST_COLUMNS];
-    const char *titles[MOST_COLUMNS];
+    const char *cells[MOST_COLUMNS]; /* first the titles */
     for (; t->columns[columns].title; columns++) {
-        titles[columns] = t->columns[columns].title;
-        width[columns] = text_width(titles[columns]);
+        cells[columns] = t->columns[columns].title;
+        width[columns] = text_width(cells[columns]);
     }
+    const char *cell = t->cells;
     for (size_t i = 0; i < t->count; i++) {
-        const size_t w = text_width(t->cells[i]);
+        const size_t w = text_width(cell);
         /* NOLINTNEXTLINE(clang-analyzer-core.DivideZero): every table has columns */
         width[i % columns] = w > width[i % columns] ? w : width[i % columns];
+        cell += strlen(cell) + 1;
     }
     fputs(color(out, COLOR_BOLD), out);
-    print_row(t, columns, width, titles, out);
+    print_row(t, columns, width, cells, out);
     fputs(color(out, COLOR_OFF), out);
+    cell = t->cells;
     for (size_t i = 0; i + columns <= t->count; i += columns) {
-        print_row(t, columns, width, (const char *const *)t->cells + i, out);
+        for (size_t c = 0; c < columns; c++) {
+            cells[c] = cell;
+            cell += strlen(cell) + 1;
+        }
+        print_row(t, columns, width, cells, out);
     }
 }
 
@@ -67,9 +84,6 @@ void table_print(table *t, FILE *out)
         msg_error(S24_ERR_SYSTEM, "no memory for the table");
     } else if (t->count) {
         print_rows(t, out);
-    }
-    for (size_t i = 0; i < t->count; i++) {
-        free(t->cells[i]);
     }
     free(t->cells);
     *t = (table){.columns = t->columns};

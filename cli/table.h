@@ -14,8 +14,8 @@ typedef struct table_column {
 /* Begin with table{.columns = list}; cells go in row by row. */
 typedef struct table {
     const table_column *columns;
-    char **cells;
-    size_t count, capacity;
+    char *cells;       /* behind one another, each with its NUL: there may be millions */
+    size_t bytes, capacity, count;
     bool failed; /* no memory for all of it */
 } table;
 

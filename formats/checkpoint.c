@@ -436,7 +436,7 @@ static s24_status gather_metadata(s24_source *source, s24_error *err)
         qsort(places, kept, sizeof *places, by_number);
     }
     for (size_t i = 0; i < kept && status == S24_OK; i++) {
-        status = s24_contents_add_pair(&source->contents, places[i].pair->key, places[i].pair->value, err);
+        status = s24_contents_keep_pair(&source->contents, places[i].pair, err);
     }
     free(places);
     return status;

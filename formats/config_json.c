@@ -18,6 +18,7 @@
 
 #include <string.h>
 
+#include "json_token.h"
 #include "jsonx.h"
 
 #define SPARSITY "sparsity_config"
@@ -32,70 +33,45 @@ typedef struct member {
     size_t before, key, key_end, value, end;
 } member;
 
-static size_t skip_space(const char *text, size_t at)
+static s24_json_walk walk_from(const s24_text *text, size_t at)
 {
-    return at + strspn(text + at, " \t\n\r");
+    return (s24_json_walk){text->text, text->length, at};
 }
 
-/* The end of the string that begins at `at`. */
-static size_t skip_string(const char *text, size_t at)
+static size_t skip_space(const s24_text *text, size_t at)
 {
-    for (at++; text[at] != '"'; at++) {
-        at += text[at] == '\\';
-    }
-    return at + 1;
-}
-
-static size_t skip_value(const char *text, size_t at)
-{
-    size_t depth = 0;
-    do {
-        if (text[at] == '"') {
-            at = skip_string(text, at);
-        } else if (strchr("{[", text[at])) {
-            depth++;
-            at++;
-        } else if (strchr("}]", text[at])) {
-            depth--;
-            at++;
-        } else {
-            at += depth ? 1 : strcspn(text + at, ",}] \t\n\r");
-        }
-    } while (depth);
-    return at;
+    s24_json_walk w = walk_from(text, at);
+    s24_json_look(&w);
+    return w.at;
 }
 
 /* The next member of an object: m is the one before it, or {.end = the byte behind its brace}. False: there is none. */
-static bool next_member(const char *text, member *m)
+static bool next_member(const s24_text *text, member *m)
 {
-    size_t at = skip_space(text, m->end);
+    s24_json_walk w = walk_from(text, m->end);
     m->before = m->end;
-    if (text[at] == '}') {
+    if (s24_json_look(&w) == '}') {
         return false;
     }
-    at = skip_space(text, at + (text[at] == ','));
-    m->key = at;
-    m->key_end = skip_string(text, at);
-    at = skip_space(text, m->key_end);
-    m->value = skip_space(text, at + 1); /* ':' */
-    m->end = skip_value(text, m->value);
+    s24_json_take(&w, ',');
+    m->key = skip_space(text, w.at);
+    s24_json_skip(&w);
+    m->key_end = w.at;
+    s24_json_take(&w, ':');
+    s24_json_look(&w);
+    m->value = w.at;
+    s24_json_skip(&w);
+    m->end = w.at;
     return true;
 }
 
-/* A key that has escapes is unescaped first: the same key may be spelled in many ways. */
-static bool is_key(const char *text, const member *m, const char *name)
+static bool is_key(const s24_text *text, const member *m, const char *name)
 {
-    const size_t n = m->key_end - m->key;
-    if (!memchr(text + m->key, '\\', n)) {
-        return n == strlen(name) + 2 && memcmp(text + m->key + 1, name, n - 2) == 0;
-    }
-    cJSON *json = NULL;
-    const bool same = s24_json_parse(text + m->key, n, 1, &json, NULL) == S24_OK && strcmp(json->valuestring, name) == 0;
-    cJSON_Delete(json);
-    return same;
+    const s24_json_walk w = walk_from(text, m->key);
+    return s24_json_reads(&w, name);
 }
 
-static bool find(const char *text, size_t object, const char *name, member *m)
+static bool find(const s24_text *text, size_t object, const char *name, member *m)
 {
     *m = (member){.end = object + 1};
     while (next_member(text, m)) {
@@ -127,19 +103,19 @@ static s24_status splice(s24_text *text, size_t from, size_t to, const s24_text 
 
 static size_t root_of(const s24_text *text)
 {
-    return skip_space(text->text, 0);
+    return skip_space(text, 0);
 }
 
 /* A line break and `depth` times the file's indentation; a blank, or nothing, where it has all on one line. */
-static void add_break(s24_text *to, const char *text, size_t root, int depth, bool first)
+static void add_break(s24_text *to, const s24_text *text, size_t root, int depth, bool first)
 {
     const size_t first_key = skip_space(text, root + 1), n = first_key - root - 1;
-    const char *const space = text + root + 1;
+    const char *const space = text->text + root + 1;
     size_t line = n;
     while (line > 0 && space[line - 1] != '\n') {
         line--;
     }
-    if (text[first_key] == '}') { /* an empty file: as transformers writes them */
+    if (text->text[first_key] == '}') { /* an empty file: as transformers writes them */
         s24_text_printf(to, "\n%*s", 2 * depth, "");
     } else if (line == 0) {
         s24_text_add(to, " ", !first);
@@ -157,20 +133,20 @@ static s24_status set(s24_text *text, size_t object, int depth, const char *name
     member m;
     s24_text with = {0};
     size_t from, to;
-    if (find(text->text, object, name, &m)) {
+    if (find(text, object, name, &m)) {
         from = m.value;
         to = m.end;
         s24_text_add(&with, value, strlen(value));
     } else {
-        const bool empty = text->text[skip_space(text->text, object + 1)] == '}';
+        const bool empty = text->text[skip_space(text, object + 1)] == '}';
         from = m.before; /* of the end: behind the last member */
-        to = empty ? skip_space(text->text, from) : from;
+        to = empty ? skip_space(text, from) : from;
         s24_text_add(&with, ",", !empty);
-        add_break(&with, text->text, root_of(text), depth, empty);
+        add_break(&with, text, root_of(text), depth, empty);
         s24_text_json_string(&with, name);
         s24_text_printf(&with, ": %s", value);
         if (empty) {
-            add_break(&with, text->text, root_of(text), depth - 1, true);
+            add_break(&with, text, root_of(text), depth - 1, true);
         }
     }
     const s24_status status = splice(text, from, to, &with, err);
@@ -181,12 +157,12 @@ static s24_status set(s24_text *text, size_t object, int depth, const char *name
 static s24_status take_out(s24_text *text, size_t object, const member *m, s24_error *err)
 {
     const s24_text nothing = {0};
-    const size_t after = skip_space(text->text, m->end);
+    const size_t after = skip_space(text, m->end);
     if (m->before != object + 1) { /* with the comma in front of it */
         return splice(text, m->before, m->end, &nothing, err);
     }
     /* The first: with the comma behind it, up to the next key; alone: with all blanks. */
-    return text->text[after] == ',' ? splice(text, m->key, skip_space(text->text, after + 1), &nothing, err)
+    return text->text[after] == ',' ? splice(text, m->key, skip_space(text, after + 1), &nothing, err)
                                     : splice(text, m->before, after, &nothing, err);
 }
 
@@ -201,7 +177,7 @@ static bool is_object(const s24_text *text, const member *m)
 static bool says(const s24_text *text, size_t object, const char *name, const char *wanted)
 {
     member m;
-    if (!find(text->text, object, name, &m)) {
+    if (!find(text, object, name, &m)) {
         return true;
     }
     const size_t n = strlen(wanted); /* nobody writes these words with escapes */
@@ -209,10 +185,10 @@ static bool says(const s24_text *text, size_t object, const char *name, const ch
     return m.end - m.value == n + 2 && *value == '"' && memcmp(value + 1, wanted, n) == 0;
 }
 
-static bool is_empty(const char *text, const member *m)
+static bool is_empty(const s24_text *text, const member *m)
 {
-    return text[m->value] == 'n' ||
-           (strchr("{[", text[m->value]) && skip_space(text, m->value + 1) == m->end - 1);
+    return text->text[m->value] == 'n' ||
+           (strchr("{[", text->text[m->value]) && skip_space(text, m->value + 1) == m->end - 1);
 }
 
 /* Whether an object without its sparsity_config speaks of nothing: of no quantization, and of no transformation. */
@@ -224,10 +200,10 @@ static bool says_nothing(const s24_text *text, size_t object)
     if (!says(text, object, "quant_method", METHOD) || !says(text, object, "format", "dense")) {
         return false;
     }
-    while (next_member(text->text, &m)) {
-        bool known = is_empty(text->text, &m);
+    while (next_member(text, &m)) {
+        bool known = is_empty(text, &m);
         for (size_t i = 0; i < sizeof idle / sizeof *idle && !known; i++) {
-            known = is_key(text->text, &m, idle[i]);
+            known = is_key(text, &m, idle[i]);
         }
         if (!known) {
             return false;
@@ -239,8 +215,8 @@ static bool says_nothing(const s24_text *text, size_t object)
 static s24_status remove_sparsity(s24_text *text, const char *outer_name, s24_error *err)
 {
     member outer, inner;
-    if (!find(text->text, root_of(text), outer_name, &outer) || !is_object(text, &outer) ||
-        !find(text->text, outer.value, SPARSITY, &inner)) {
+    if (!find(text, root_of(text), outer_name, &outer) || !is_object(text, &outer) ||
+        !find(text, outer.value, SPARSITY, &inner)) {
         return S24_OK;
     }
     const size_t object = outer.value;
@@ -248,7 +224,9 @@ static s24_status remove_sparsity(s24_text *text, const char *outer_name, s24_er
     if (status != S24_OK || !says_nothing(text, object)) {
         return status;
     }
-    outer.end = skip_value(text->text, object); /* what is before it has not moved */
+    s24_json_walk w = walk_from(text, object); /* what is before it has not moved */
+    s24_json_skip(&w);
+    outer.end = w.at;
     return take_out(text, root_of(text), &outer, err);
 }
 
@@ -260,9 +238,9 @@ static bool is_null(const s24_text *text, const member *m)
 /* Finds the member of `object`, or makes it, as an object. */
 static s24_status open_object(s24_text *text, size_t object, int depth, const char *name, member *m, s24_error *err)
 {
-    const bool there = find(text->text, object, name, m) && !is_null(text, m);
+    const bool there = find(text, object, name, m) && !is_null(text, m);
     const s24_status status = there ? S24_OK : set(text, object, depth, name, "{}", err);
-    if (status == S24_OK && find(text->text, object, name, m) && !is_object(text, m)) {
+    if (status == S24_OK && find(text, object, name, m) && !is_object(text, m)) {
         return s24_fail(err, S24_ERR_DATA, "\"%s\" is not an object", name);
     }
     return status;
@@ -273,10 +251,10 @@ static s24_status add_sparsity(s24_text *text, const char *format, s24_error *er
     member outer, inner;
     const size_t root = root_of(text);
     const char *name = outer_names[0];
-    if (!find(text->text, root, name, &outer) && find(text->text, root, outer_names[1], &outer)) {
+    if (!find(text, root, name, &outer) && find(text, root, outer_names[1], &outer)) {
         name = outer_names[1];
     }
-    const bool made = !find(text->text, root, name, &outer) || is_null(text, &outer);
+    const bool made = !find(text, root, name, &outer) || is_null(text, &outer);
     s24_status status = open_object(text, root, 1, name, &outer, err);
     if (status == S24_OK && !says(text, outer.value, "quant_method", METHOD)) {
         return s24_fail(err, S24_ERR_DATA, "\"%s\" has another quant_method than %s, whose layout this is", name,
@@ -297,10 +275,10 @@ static s24_status add_sparsity(s24_text *text, const char *format, s24_error *er
                           : set(text, inner.value, 3, "format", value.text, err);
     s24_text_free(&value);
     status = status == S24_OK ? set(text, inner.value, 3, "sparsity_structure", "\"2:4\"", err) : status;
-    if (status == S24_OK && !find(text->text, inner.value, "targets", &m)) {
+    if (status == S24_OK && !find(text, inner.value, "targets", &m)) {
         status = set(text, inner.value, 3, "targets", "[\"Linear\"]", err);
     }
-    if (status == S24_OK && !find(text->text, inner.value, "ignore", &m)) {
+    if (status == S24_OK && !find(text, inner.value, "ignore", &m)) {
         status = set(text, inner.value, 3, "ignore", "[]", err);
     }
     return status;

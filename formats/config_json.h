@@ -5,7 +5,7 @@
 #ifndef S24_FORMATS_CONFIG_JSON_H
 #define S24_FORMATS_CONFIG_JSON_H
 
-#include "st_header.h"
+#include "textbuf.h"
 
 /*
  * Makes quantization_config.sparsity_config of the n bytes of a config.json say that tensors are stored in `format`

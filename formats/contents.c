@@ -57,11 +57,13 @@ s24_status s24_contents_fit(size_t count, s24_error *err)
                                S24_TENSORS_MAX);
 }
 
-s24_entry *s24_contents_add(s24_contents *contents, const char *name, s24_dtype dtype, int rank, const size_t *shape,
-                            s24_error *err)
+/* Takes over name and shape, also on failure; either may be NULL, where there was no memory. */
+static s24_entry *add_entry(s24_contents *contents, s24_entry entry, s24_error *err)
 {
-    s24_entry entry = {.dtype = dtype, .stored = dtype, .rank = rank};
-    if (s24_dense_bytes(dtype, rank, shape, &entry.bytes, err) != S24_OK) {
+    if (!entry.name || !entry.shape) {
+        return NULL;
+    }
+    if (s24_dense_bytes(entry.dtype, entry.rank, entry.shape, &entry.bytes, err) != S24_OK) {
         return NULL;
     }
     if (contents->most && contents->count == contents->most) {
@@ -73,22 +75,41 @@ s24_entry *s24_contents_add(s24_contents *contents, const char *name, s24_dtype 
         return NULL;
     }
     contents->entries = entries;
-    entry.name = copy_string(name, err);
-    entry.shape = s24_calloc((size_t)rank, sizeof *shape, err);
-    if (!entry.name || !entry.shape) {
-        free(entry.name);
-        free(entry.shape);
-        return NULL;
-    }
-    if (rank) {
-        memcpy(entry.shape, shape, (size_t)rank * sizeof *shape);
-    }
     entries[contents->count] = entry;
     return &entries[contents->count++];
 }
 
-s24_status s24_contents_add_pair(s24_contents *contents, const char *key, const char *value, s24_error *err)
+static s24_entry *add_or_free(s24_contents *contents, s24_entry entry, s24_error *err)
 {
+    s24_entry *const added = add_entry(contents, entry, err);
+    if (!added) {
+        s24_shared_free(entry.name);
+        s24_shared_free(entry.shape);
+    }
+    return added;
+}
+
+s24_entry *s24_contents_add(s24_contents *contents, const char *name, s24_dtype dtype, int rank, const size_t *shape,
+                            s24_error *err)
+{
+    return add_or_free(contents, (s24_entry){.dtype = dtype, .stored = dtype, .rank = rank,
+                                             .name = s24_shared_text(name, err),
+                                             .shape = s24_shared_new(rank ? shape : NULL, (size_t)rank * sizeof *shape, err)},
+                       err);
+}
+
+s24_entry *s24_contents_add_like(s24_contents *contents, const s24_entry *like, s24_dtype dtype, s24_error *err)
+{
+    return add_or_free(contents, (s24_entry){.dtype = dtype, .stored = dtype, .rank = like->rank,
+                                             .name = s24_shared_keep(like->name), .shape = s24_shared_keep(like->shape)},
+                       err);
+}
+
+static s24_status add_pair(s24_contents *contents, s24_pair pair, s24_error *err)
+{
+    if (!pair.key || !pair.value) {
+        return S24_ERR_SYSTEM;
+    }
     if (contents->most && contents->pairs == contents->most) {
         return s24_fail_unsupported(err, "too many keys in its metadata: s24 takes %d at most; leave some out",
                                     S24_TENSORS_MAX);
@@ -98,44 +119,56 @@ s24_status s24_contents_add_pair(s24_contents *contents, const char *key, const 
         return S24_ERR_SYSTEM;
     }
     contents->metadata = pairs;
-    const s24_pair pair = {.key = copy_string(key, err), .value = copy_string(value, err)};
-    if (!pair.key || !pair.value) {
-        free(pair.key);
-        free(pair.value);
-        return S24_ERR_SYSTEM;
-    }
     pairs[contents->pairs++] = pair;
     return S24_OK;
 }
 
-/* Planes may be tensors of several planes themselves: what a view is of. */
-static void free_planes(s24_entry *e)
+s24_status s24_contents_take_pair(s24_contents *contents, char *key, char *value, s24_error *err)
 {
+    const s24_status status = add_pair(contents, (s24_pair){key, value}, err);
+    if (status != S24_OK) {
+        s24_shared_free(key);
+        s24_shared_free(value);
+    }
+    return status;
+}
+
+s24_status s24_contents_add_pair(s24_contents *contents, const char *key, const char *value, s24_error *err)
+{
+    return s24_contents_take_pair(contents, s24_shared_text(key, err), s24_shared_text(value, err), err);
+}
+
+s24_status s24_contents_keep_pair(s24_contents *contents, const s24_pair *pair, s24_error *err)
+{
+    return s24_contents_take_pair(contents, s24_shared_keep(pair->key), s24_shared_keep(pair->value), err);
+}
+
+/* Planes may be tensors of several planes themselves: what a view is of. */
+static void free_entry(s24_entry *e)
+{
+    s24_shared_free(e->name);
+    s24_shared_free(e->shape);
+    s24_shared_free(e->method);
+    s24_shared_free(e->reason);
     for (size_t p = 0; p < e->plane_count; p++) {
-        free(e->planes[p].name);
-        free(e->planes[p].shape);
-        free_planes(&e->planes[p]);
+        free_entry(&e->planes[p]);
     }
     free(e->planes);
+    s24_orders_free(e->orders);
 }
 
 void s24_contents_free(s24_contents *contents)
 {
     for (size_t i = 0; i < contents->count; i++) {
         s24_entry *e = &contents->entries[i];
-        free(e->name);
-        free(e->shape);
-        free(e->method);
-        free(e->reason);
+        free_entry(e);
         if (e->pruned && --e->pruned->owners == 0) {
             free(e->pruned);
         }
-        free_planes(e);
-        s24_orders_free(e->orders);
     }
     for (size_t i = 0; i < contents->pairs; i++) {
-        free(contents->metadata[i].key);
-        free(contents->metadata[i].value);
+        s24_shared_free(contents->metadata[i].key);
+        s24_shared_free(contents->metadata[i].value);
     }
     free(contents->entries);
     free(contents->metadata);

@@ -27,9 +27,9 @@ static s24_status find_format(const s24_convert_request *q, const s24_format **f
 static s24_status leave_dense(s24_entry *e, const char *reason, s24_error *err)
 {
     e->packed = false;
-    free(e->reason);
-    e->reason = strdup(reason);
-    return e->reason ? S24_OK : s24_fail_memory(err, strlen(reason));
+    s24_shared_free(e->reason);
+    e->reason = s24_shared_text(reason, err);
+    return e->reason ? S24_OK : S24_ERR_SYSTEM;
 }
 
 static bool asked_for(const s24_convert_request *q, const s24_entry *e)
@@ -121,8 +121,8 @@ static s24_status convert_dense(const s24_io *io, const s24_convert_request *q, 
     if (status == S24_OK) {
         return s24_pack_source(io, &pack, source, report, err);
     }
-    if (status == S24_ERR_NOTHING && report && s24_report_fill(report, q->input, source, NULL, NULL) == S24_OK) {
-        report->has_metrics = false;
+    if (status == S24_ERR_NOTHING && report) {
+        s24_report_fill(report, q->input, source, NULL, false, NULL);
     }
     s24_source_close(source);
     return status;
@@ -147,6 +147,7 @@ typedef struct unpacking {
     s24_source *source;
     const s24_format *format;
     s24_report *report; /* NULL: not wanted */
+    bool nothing;       /* was done */
 } unpacking;
 
 /* What became of the tensors: of a dense output nothing is packed any more, of a sparse one what it can hold. */
@@ -157,7 +158,7 @@ static s24_status report_unpacked(void *ctx, s24_error *err)
         return S24_OK;
     }
     s24_status status = leave_unfit(&u->source->contents, u->format, err);
-    status = status == S24_OK ? s24_report_fill(u->report, u->request->input, u->source, NULL, err) : status;
+    status = status == S24_OK ? s24_report_fill(u->report, u->request->input, u->source, NULL, !u->nothing, err) : status;
     if (status == S24_OK && !u->format->unfit) {
         s24_report_as_dense(u->report);
     }
@@ -181,8 +182,9 @@ static s24_status convert_s24(const s24_io *io, const s24_convert_request *q, s2
 {
     unpacking u = {.request = q, .source = source, .format = format, .report = report};
     const s24_status status = unpack(io, &u, err);
-    if (status == S24_ERR_NOTHING && report && report_unpacked(&u, NULL) == S24_OK) {
-        report->has_metrics = false;
+    u.nothing = status == S24_ERR_NOTHING;
+    if (u.nothing && report) {
+        report_unpacked(&u, NULL);
     } else if (status != S24_OK && report) {
         s24_report_free(report);
     }

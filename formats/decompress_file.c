@@ -276,7 +276,8 @@ static s24_status plan_entry(void *ctx, const s24_entry *e, s24_contents *plan, 
                         separator(e), s24_dtype_name(dtype));
     }
     const bool nameless = run->source->contents.count == 1 && strcmp(e->name, S24_NAMELESS) == 0;
-    s24_entry *copy = s24_contents_add(plan, nameless ? "" : e->name, dtype, e->rank, e->shape, err);
+    s24_entry *copy = nameless ? s24_contents_add(plan, "", dtype, e->rank, e->shape, err)
+                               : s24_contents_add_like(plan, e, dtype, err);
     if (!copy) {
         return S24_ERR_SYSTEM;
     }

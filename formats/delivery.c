@@ -182,7 +182,7 @@ static s24_status plan_entries(const s24_delivery *d, s24_entry *entries, size_t
 static s24_status plan_metadata(const s24_delivery *d, const s24_contents *from, s24_contents *plan, s24_error *err)
 {
     for (size_t i = 0; i < from->pairs && !d->without_metadata; i++) {
-        const s24_status status = s24_contents_add_pair(plan, from->metadata[i].key, from->metadata[i].value, err);
+        const s24_status status = s24_contents_keep_pair(plan, &from->metadata[i], err);
         if (status != S24_OK) {
             return status;
         }

@@ -7,7 +7,7 @@
 #define S24_FORMATS_DELIVERY_H
 
 #include "checkpoint.h"
-#include "st_header.h"
+#include "textbuf.h"
 #include "target.h"
 
 /* A tensor that is written. */

@@ -10,6 +10,7 @@
 #include "io.h"
 #include "panel.h"
 #include "rows.h"
+#include "shared.h"
 #include "window.h"
 
 #define S24_PROBE_BYTES 256
@@ -44,7 +45,7 @@ typedef struct s24_entry {
     struct s24_entry *planes; /* of a layout: what it reads, as its file lists them; owned, with plane_count */
     size_t plane_count;
     struct s24_order *orders; /* of a view with places of axes in another order: see reorder.h */
-    char *name;             /* "" where the format has none */
+    char *name;             /* "" where the format has none; this, shape, method and reason are shared.h's */
     s24_dtype dtype;        /* of the dense tensor */
     int rank;
     size_t *shape;
@@ -69,7 +70,7 @@ typedef struct s24_entry {
 } s24_entry;
 
 typedef struct s24_pair {
-    char *key, *value;
+    char *key, *value; /* shared.h's */
 } s24_pair;
 
 /* What a file holds besides data; owned, freed by s24_contents_free. */
@@ -77,6 +78,7 @@ typedef struct s24_contents {
     s24_entry *entries;
     size_t count, capacity;
     size_t most;         /* of either that are taken, of a file that is read; 0: any number */
+    bool without_metadata; /* of a file that is read, which is checked all the same */
     s24_pair *metadata;  /* the user's own, in order */
     size_t pairs, pairs_capacity;
 } s24_contents;
@@ -84,7 +86,12 @@ typedef struct s24_contents {
 /* Appends an entry with a copy of name and shape, and bytes = elements * bits / 8 (checked). NULL: *err is set. */
 s24_entry *s24_contents_add(s24_contents *contents, const char *name, s24_dtype dtype, int rank, const size_t *shape,
                             s24_error *err);
+/* The same with name and shape of another entry. */
+s24_entry *s24_contents_add_like(s24_contents *contents, const s24_entry *like, s24_dtype dtype, s24_error *err);
 s24_status s24_contents_add_pair(s24_contents *contents, const char *key, const char *value, s24_error *err);
+/* Of strings of shared.h: takes them over, also on failure (NULL: there was no memory); or keeps those of another pair. */
+s24_status s24_contents_take_pair(s24_contents *contents, char *key, char *value, s24_error *err);
+s24_status s24_contents_keep_pair(s24_contents *contents, const s24_pair *pair, s24_error *err);
 /* S24_OK, or an error that says that a model must not have so many tensors. */
 s24_status s24_contents_fit(size_t count, s24_error *err);
 void s24_contents_free(s24_contents *contents);

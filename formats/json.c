@@ -5,19 +5,21 @@
  *     {"dtype": "f32", "shape": [2, 2], "data": [...]}    one tensor; data nested, or flat in C order
  *     {"NAME": either of these, ...}                      a model
  *
- * Reading takes the whole text, through cJSON's tree, into arrays in memory: a text has a limit, beyond which .npy is
- * what one wants. Writing goes element by element, in pieces. The shortest digits that read back to the same bits are
- * written.
+ * Reading takes the whole text: it is checked as JSON, then walked over, first for the shapes and then for the numbers, which
+ * go where they belong at once. Beside the text there are 8 bytes a number; cJSON's tree would take 80, and as many for
+ * each list. A text has a limit, beyond which .npy is what one wants. Writing goes element by element, in pieces. The
+ * shortest digits that read back to the same bits are written.
  */
+#include <assert.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "format.h"
+#include "json_token.h"
 #include "jsonx.h"
-#include "st_header.h"
 
-#define TEXT_LIMIT 64000000u /* some 0.3 GB as cJSON's tree for numbers of full length: 80 bytes each */
+#define TEXT_LIMIT 64000000u /* 0.3 GB with its numbers, if none has more than one digit */
 #define FLUSH_BYTES 65536
 #define EXACT_INTEGERS 9007199254740991.0 /* 2^53 - 1: JSON numbers are f64, and 2^53 + 1 reads as 2^53 */
 
@@ -61,15 +63,6 @@ static bool holds(const s24_dtype_info *info)
 
 /* ---------------------------------------------------------------- messages */
 
-/* What JSON escapes in a name is escaped, and a long one is cut. */
-static void shorten_name(const char *name, char *out, size_t size)
-{
-    s24_text quoted = {0};
-    s24_text_json_string(&quoted, name);
-    snprintf(out, size, "%.*s", quoted.length > 2 ? (int)(quoted.length - 2) : 0, quoted.text ? quoted.text + 1 : "");
-    s24_text_free(&quoted);
-}
-
 /* "[1,0]", or `whole` for no index at all. */
 static void path_text(const size_t *path, int depth, const char *whole, char *out, size_t size)
 {
@@ -83,20 +76,23 @@ static void path_text(const size_t *path, int depth, const char *whole, char *ou
 
 #define WHOLE (-1) /* for refuse: the tensor, not an element of its data */
 
-/* Where a tensor's numbers are in the tree, and whether they are one list though its rank is not 1. */
+/* Where a tensor's numbers are in the text. */
 typedef struct found {
-    const cJSON *data;
-    bool flat;
+    size_t at;
+    size_t length; /* of the outermost list */
+    size_t most;   /* as many numbers as that much text can hold */
+    bool flat;     /* one list, though the rank is not 1 */
 } found;
 
-/* A walk over one tensor's lists. */
+/* A walk over one tensor's text. */
 typedef struct walk {
+    s24_json_walk in;
     const char *name;
     const s24_dtype_info *info;
     int rank;
     const size_t *shape;
     size_t path[S24_MAX_RANK];
-    unsigned char *out; /* NULL: only to see that everything is right, before any memory is taken */
+    unsigned char *out; /* NULL: only to see what is wrong */
     size_t done;
     s24_error *err;
 } walk;
@@ -110,46 +106,37 @@ static s24_status refuse(const walk *w, int depth, const char *format, ...)
     va_start(args, format);
     vsnprintf(cause, sizeof cause, format, args);
     va_end(args);
-    shorten_name(w->name, name, sizeof name);
+    s24_text_shorten(w->name, name, sizeof name);
     path_text(w->path, depth, depth == WHOLE ? "the tensor" : "the data", path, sizeof path);
     return s24_fail(w->err, S24_ERR_DATA, "%s%s%s %s", name, *name ? ": " : "", path, cause);
 }
 
-static const char *kind_of(const cJSON *value)
+/* What the value is that begins with this character. */
+static const char *kind_of(char first)
 {
     static const struct {
-        int type;
+        char first;
         const char *name;
     } kinds[] = {
-        {cJSON_False, "a boolean"}, {cJSON_True, "a boolean"}, {cJSON_NULL, "null"},        {cJSON_Number, "a number"},
-        {cJSON_String, "a string"}, {cJSON_Array, "a list"},   {cJSON_Object, "an object"},
+        {'f', "a boolean"}, {'t', "a boolean"}, {'n', "null"}, {'"', "a string"}, {'[', "a list"}, {'{', "an object"},
     };
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
-        if ((value->type & 0xff) == kinds[i].type) {
+        if (first == kinds[i].first) {
             return kinds[i].name;
         }
     }
-    return "no value";
+    return "a number";
 }
 
-static size_t length_of(const cJSON *list)
+static s24_status take_number(walk *w)
 {
-    size_t n = 0;
-    for (const cJSON *child = list->child; child; child = child->next) {
-        n++;
-    }
-    return n;
-}
-
-static s24_status take_number(walk *w, const cJSON *value)
-{
-    const double x = value->valuedouble;
     double low, high;
     bool overflow = false;
     uint64_t bits;
-    if (!cJSON_IsNumber(value)) {
-        return refuse(w, w->rank, "is %s where a number is expected", kind_of(value));
+    if (!s24_json_number_next(&w->in)) {
+        return refuse(w, w->rank, "is %s where a number is expected", kind_of(s24_json_look(&w->in)));
     }
+    const double x = s24_json_take_number(&w->in);
     if (integer_range(w->info, &low, &high)) {
         if (floor(x) != x || x < low || x > high) {
             return refuse(w, w->rank, "(%g) is not an integer of %s (%.0f to %.0f)", x, w->info->name, low, high);
@@ -169,207 +156,296 @@ static s24_status take_number(walk *w, const cJSON *value)
 }
 
 /* At most S24_MAX_RANK calls deep. */
-static s24_status take_list(walk *w, const cJSON *value, int depth)
+static s24_status take_list(walk *w, int depth)
 {
     if (depth == w->rank) {
-        return take_number(w, value);
+        return take_number(w);
     }
     const size_t expected = w->shape[depth];
-    if (!cJSON_IsArray(value)) {
-        return refuse(w, depth, "is %s where a list of %zu is expected", kind_of(value), expected);
+    if (!s24_json_take(&w->in, '[')) {
+        return refuse(w, depth, "is %s where a list of %zu is expected", kind_of(s24_json_look(&w->in)), expected);
     }
     size_t n = 0;
-    for (const cJSON *child = value->child; child && n < expected; child = child->next) {
+    while (n < expected && s24_json_look(&w->in) != ']') {
         w->path[depth] = n++;
-        const s24_status status = take_list(w, child, depth + 1);
+        const s24_status status = take_list(w, depth + 1);
         if (status != S24_OK) {
             return status;
         }
+        s24_json_take(&w->in, ',');
     }
-    const size_t length = length_of(value);
+    const size_t length = n + s24_json_take_rest(&w->in);
     if (length != expected) {
         return refuse(w, depth, "has length %zu where %zu is expected", length, expected);
     }
     return S24_OK;
 }
 
-/* Checks a tensor's numbers (out NULL), or checks and stores them. */
-static s24_status take_tensor(const s24_entry *entry, const found *f, unsigned char *out, s24_error *err)
+/* Checks and stores a tensor's numbers; without `out` there are not as many as its shape says, and the error tells where. */
+static s24_status take_tensor(s24_json_walk in, const s24_entry *entry, const found *f, unsigned char *out, s24_error *err)
 {
     const s24_dtype_info *const info = s24_info(entry->dtype);
     const size_t elements = (size_t)entry->bytes / info->bytes;
-    walk w = {.name = entry->name, .info = info, .rank = entry->rank, .shape = entry->shape, .out = out, .err = err};
+    walk w = {.in = in, .name = entry->name, .info = info, .rank = entry->rank, .shape = entry->shape, .out = out, .err = err};
+    w.in.at = f->at;
     if (f->flat) {
-        const size_t length = length_of(f->data);
-        if (length != elements) {
-            return refuse(&w, 0, "has length %zu, but the shape has %zu element%s", length, elements,
+        if (f->length != elements) {
+            return refuse(&w, 0, "has length %zu, but the shape has %zu element%s", f->length, elements,
                           s24_plural(elements));
         }
         w.rank = 1;
         w.shape = &elements;
     }
-    return take_list(&w, f->data, 0);
+    return take_list(&w, 0);
 }
 
 /* ---------------------------------------------------------------- reading: the forms */
 
-/* A number, or lists whose shape the first element of each tells; that the others agree is seen on the walk. */
-static s24_status add_nested(s24_contents *contents, const char *name, const cJSON *data, found *f, s24_error *err)
+enum { DTYPE, SHAPE, DATA, MEMBERS };
+
+/* The three members that a tensor object has, and no others. */
+static const char *const member_names[MEMBERS] = {"dtype", "shape", "data"};
+
+/* Where an object's values are in the text; 0: it has no such member. */
+typedef struct members {
+    size_t at[MEMBERS];
+    size_t unknown; /* the first other key */
+    size_t count;   /* of all */
+} members;
+
+/* Moves over an object. */
+static members find_members(s24_json_walk *in)
 {
-    walk w = {.name = name, .err = err};
+    members m = {0};
+    s24_json_take(in, '{');
+    for (; !s24_json_take(in, '}'); m.count++) {
+        s24_json_take(in, ',');
+        s24_json_look(in);
+        size_t which = 0;
+        while (which < MEMBERS && !s24_json_reads(in, member_names[which])) {
+            which++;
+        }
+        if (which == MEMBERS && !m.unknown) {
+            m.unknown = in->at;
+        }
+        s24_json_skip(in);
+        s24_json_take(in, ':');
+        s24_json_look(in);
+        if (which < MEMBERS) {
+            m.at[which] = in->at;
+        }
+        s24_json_skip(in);
+    }
+    return m;
+}
+
+/* A list's text ends at in->at: numbers have a character each, and one between them. */
+static void measure_text(const s24_json_walk *in, found *f)
+{
+    f->most = (in->at - f->at + 1) / 2;
+}
+
+/*
+ * A number, or lists whose shape the first element of each tells; that the others agree is seen when they are taken. Moves
+ * over it: from the innermost of the first lists to the outermost.
+ */
+static s24_status add_nested(s24_contents *contents, s24_json_walk *in, const char *name, found *f, s24_error *err)
+{
+    const walk w = {.name = name, .err = err};
     size_t shape[S24_MAX_RANK];
     int rank = 0;
-    if (!cJSON_IsArray(data) && !cJSON_IsNumber(data)) {
-        return refuse(&w, WHOLE, "is %s; a tensor is a list of numbers, or {\"dtype\", \"shape\", \"data\"}",
-                      kind_of(data));
+    const char first = s24_json_look(in);
+    if (first != '[' && !s24_json_number_next(in)) {
+        return refuse(&w, WHOLE, "is %s; a tensor is a list of numbers, or {\"dtype\", \"shape\", \"data\"}", kind_of(first));
     }
-    *f = (found){.data = data};
-    for (const cJSON *value = data; value && cJSON_IsArray(value); value = value->child) {
+    f->at = in->at;
+    while (s24_json_take(in, '[')) {
         if (rank == S24_MAX_RANK) {
             return refuse(&w, WHOLE, "has more than %d dimensions", S24_MAX_RANK);
         }
-        shape[rank++] = length_of(value);
+        rank++;
     }
+    for (int d = rank; d-- > 0;) {
+        const size_t left = d + 1 < rank; /* the first element, a list */
+        shape[d] = left + s24_json_take_rest(in);
+    }
+    if (rank == 0) {
+        s24_json_skip(in);
+    }
+    measure_text(in, f);
     return s24_contents_add(contents, name, S24_F64, rank, shape, err) ? S24_OK : err->status;
 }
 
-static s24_status read_dtype(const walk *w, const cJSON *object, s24_dtype *dtype)
+static s24_status read_dtype(const walk *w, s24_dtype *dtype)
 {
-    const cJSON *const value = s24_json_get(object, "dtype");
-    if (!cJSON_IsString(value)) {
+    s24_json_walk in = w->in;
+    s24_text text = {0};
+    if (s24_json_look(&in) != '"') {
         return refuse(w, WHOLE, "has a \"dtype\" that is not a string");
     }
-    if (s24_dtype_parse(value->valuestring, dtype) && holds(s24_info(*dtype))) {
-        return S24_OK;
-    }
-    s24_text names = {0};
-    for (int i = S24_F64; i < S24_DTYPES; i++) {
-        if (holds(&s24_dtype_infos[i])) {
-            s24_text_printf(&names, " %s", s24_dtype_infos[i].name);
+    s24_status status = s24_json_take_string(&in, &text, w->err);
+    if (status == S24_OK && !(s24_dtype_parse(text.text, dtype) && holds(s24_info(*dtype)))) {
+        s24_text names = {0};
+        char shown[40];
+        for (int i = S24_F64; i < S24_DTYPES; i++) {
+            if (holds(&s24_dtype_infos[i])) {
+                s24_text_printf(&names, " %s", s24_dtype_infos[i].name);
+            }
         }
+        s24_text_shorten(text.text, shown, sizeof shown);
+        status = refuse(w, WHOLE, "has the unknown dtype \"%s\"; known are%s", shown, names.text ? names.text : "");
+        s24_text_free(&names);
     }
-    char shown[40];
-    shorten_name(value->valuestring, shown, sizeof shown);
-    refuse(w, WHOLE, "has the unknown dtype \"%s\"; known are%s", shown, names.text ? names.text : "");
-    s24_text_free(&names);
-    return S24_ERR_DATA;
+    s24_text_free(&text);
+    return status;
 }
 
-static s24_status read_shape(const walk *w, const cJSON *object, size_t *shape, int *rank)
+static s24_status read_shape(const walk *w, size_t *shape, int *rank)
 {
-    const cJSON *const list = s24_json_get(object, "shape");
+    s24_json_walk in = w->in;
     *rank = 0;
-    if (!cJSON_IsArray(list)) {
+    if (!s24_json_take(&in, '[')) {
         return refuse(w, WHOLE, "has a \"shape\" that is not a list");
     }
-    for (const cJSON *value = list->child; value; value = value->next) {
+    while (!s24_json_take(&in, ']')) {
+        s24_json_take(&in, ',');
         if (*rank == S24_MAX_RANK) {
             return refuse(w, WHOLE, "has more than %d dimensions", S24_MAX_RANK);
         }
-        if (!s24_json_size(value, &shape[(*rank)++])) {
+        if (!s24_json_number_next(&in) || !s24_json_whole(s24_json_take_number(&in), &shape[(*rank)++])) {
             return refuse(w, WHOLE, "has a \"shape\" that is not a list of whole numbers from 0");
         }
     }
     return S24_OK;
 }
 
-/* The three members that a tensor object has, and no others. */
-static s24_status check_members(const walk *w, const cJSON *object)
+static s24_status check_members(const walk *w, const members *m)
 {
-    static const char *const members[] = {"dtype", "shape", "data"};
-    for (size_t i = 0; i < 3; i++) {
-        if (!s24_json_get(object, members[i])) {
+    for (size_t i = 0; i < MEMBERS; i++) {
+        if (!m->at[i]) {
             return refuse(w, WHOLE, "has no \"%s\"; a tensor is a list of numbers, or {\"dtype\", \"shape\", \"data\"}",
-                          members[i]);
+                          member_names[i]);
         }
     }
-    for (const cJSON *member = object->child; member; member = member->next) {
-        const char *const key = member->string;
-        if (strcmp(key, members[0]) != 0 && strcmp(key, members[1]) != 0 && strcmp(key, members[2]) != 0) {
-            char shown[64];
-            shorten_name(key, shown, sizeof shown);
-            return refuse(w, WHOLE, "has an unknown member \"%s\"", shown);
-        }
+    if (!m->unknown) {
+        return S24_OK;
     }
-    return S24_OK;
+    char shown[64];
+    s24_text key = {0};
+    s24_json_walk in = w->in;
+    in.at = m->unknown;
+    s24_status status = s24_json_take_string(&in, &key, w->err);
+    if (status == S24_OK) {
+        s24_text_shorten(key.text, shown, sizeof shown);
+        status = refuse(w, WHOLE, "has an unknown member \"%s\"", shown);
+    }
+    s24_text_free(&key);
+    return status;
 }
 
-static s24_status add_object(s24_contents *contents, const char *name, const cJSON *object, found *f, s24_error *err)
+static s24_status add_object(s24_contents *contents, s24_json_walk *in, const char *name, found *f, s24_error *err)
 {
-    const walk w = {.name = name, .err = err};
+    walk w = {.name = name, .err = err};
     s24_dtype dtype = S24_F64;
     size_t shape[S24_MAX_RANK];
     int rank = 0;
-    s24_status status = check_members(&w, object);
-    status = status == S24_OK ? read_dtype(&w, object, &dtype) : status;
-    status = status == S24_OK ? read_shape(&w, object, shape, &rank) : status;
+    const members m = find_members(in);
+    w.in = *in;
+    s24_status status = check_members(&w, &m);
+    w.in.at = m.at[DTYPE];
+    status = status == S24_OK ? read_dtype(&w, &dtype) : status;
+    w.in.at = m.at[SHAPE];
+    status = status == S24_OK ? read_shape(&w, shape, &rank) : status;
     if (status != S24_OK) {
         return status;
     }
     if (!s24_contents_add(contents, name, dtype, rank, shape, err)) {
         return err->status;
     }
-    const cJSON *const data = s24_json_get(object, "data");
-    const bool nested = !cJSON_IsArray(data) || cJSON_IsArray(data->child);
-    *f = (found){.data = data, .flat = !nested && rank != 1};
+    f->at = w.in.at = m.at[DATA];
+    if (s24_json_take(&w.in, '[')) {
+        f->flat = s24_json_look(&w.in) != '[' && rank != 1;
+        f->length = s24_json_take_rest(&w.in);
+    } else {
+        s24_json_skip(&w.in);
+    }
+    measure_text(&w.in, f);
     return S24_OK;
 }
 
 /* An object is one tensor when it says so; a model's tensors are never strings, and hardly called so all at once. */
-static bool is_tensor_object(const cJSON *json)
+static bool is_tensor_object(const s24_json_walk *in, const members *m)
 {
-    const cJSON *const dtype = s24_json_get(json, "dtype");
-    return cJSON_IsString(dtype) || (s24_json_get(json, "data") && (dtype || s24_json_get(json, "shape")));
+    return (m->at[DTYPE] && in->text[m->at[DTYPE]] == '"') || (m->at[DATA] && (m->at[DTYPE] || m->at[SHAPE]));
 }
 
-static s24_status add_any(s24_contents *contents, const char *name, const cJSON *value, found *f, s24_error *err)
+static s24_status add_any(s24_contents *contents, s24_json_walk *in, const char *name, found *f, s24_error *err)
 {
-    return cJSON_IsObject(value) ? add_object(contents, name, value, f, err)
-                                 : add_nested(contents, name, value, f, err);
+    return s24_json_look(in) == '{' ? add_object(contents, in, name, f, err) : add_nested(contents, in, name, f, err);
 }
 
 /* Fills contents, and *tensors in the same order (the caller frees it). */
-static s24_status list_tensors(const cJSON *json, s24_contents *contents, found **tensors, s24_error *err)
+static s24_status list_tensors(s24_json_walk in, s24_contents *contents, found **tensors, s24_error *err)
 {
-    const bool model = cJSON_IsObject(json) && !is_tensor_object(json);
-    *tensors = s24_calloc(model ? length_of(json) : 1, sizeof **tensors, err);
+    members m = {.count = 1};
+    bool model = false;
+    s24_text name = {0};
+    s24_status status = S24_OK;
+    if (s24_json_look(&in) == '{') {
+        s24_json_walk ahead = in;
+        m = find_members(&ahead);
+        model = !is_tensor_object(&in, &m);
+    }
+    const size_t most = model ? m.count : 1;
+    *tensors = s24_calloc(most < S24_TENSORS_MAX ? most : S24_TENSORS_MAX + 1, sizeof **tensors, err);
     if (!*tensors) {
         return S24_ERR_SYSTEM;
     }
     if (!model) {
-        return add_any(contents, "", json, *tensors, err);
+        return add_any(contents, &in, "", *tensors, err);
     }
-    size_t i = 0;
-    for (const cJSON *child = json->child; child; child = child->next) {
-        const s24_status status = add_any(contents, child->string, child, &(*tensors)[i++], err);
-        if (status != S24_OK) {
-            return status;
-        }
+    s24_json_take(&in, '{');
+    for (size_t i = 0; status == S24_OK && !s24_json_take(&in, '}'); i++) {
+        s24_json_take(&in, ',');
+        status = s24_json_take_string(&in, &name, err);
+        s24_json_take(&in, ':');
+        status = status == S24_OK ? add_any(contents, &in, name.text, &(*tensors)[i], err) : status;
     }
-    return S24_OK;
+    s24_text_free(&name);
+    return status;
 }
 
-/* Everything is checked before memory is taken: shapes may promise more than there is. */
-static s24_status decode(const cJSON *json, s24_contents *contents, unsigned char **data, size_t *bytes,
-                         s24_error *err)
+/*
+ * Shapes may promise more than there is: memory is taken for what the text may hold, and where it cannot the walk is there to
+ * say what is wrong.
+ */
+static s24_status decode(const s24_json_walk *in, s24_contents *contents, unsigned char **data, size_t *bytes, s24_error *err)
 {
     found *tensors = NULL;
+    unsigned char *out = NULL;
     size_t total = 0;
-    s24_status status = list_tensors(json, contents, &tensors, err);
+    bool possible = true;
+    s24_status status = list_tensors(*in, contents, &tensors, err);
     for (size_t i = 0; i < contents->count && status == S24_OK; i++) {
         s24_entry *const entry = &contents->entries[i];
+        possible = possible && entry->bytes / s24_info(entry->dtype)->bytes <= tensors[i].most;
         entry->offset = total;
-        total += entry->bytes; /* as many bytes as elements in the text, times 8 at most */
-        status = take_tensor(entry, &tensors[i], NULL, err);
+        total += possible ? entry->bytes : 0; /* 8 times the text at most */
     }
-    unsigned char *const out = status == S24_OK ? s24_alloc(total, err) : NULL;
-    for (size_t i = 0; i < contents->count && out; i++) {
-        take_tensor(&contents->entries[i], &tensors[i], out + contents->entries[i].offset, err);
+    if (status == S24_OK && possible) {
+        out = s24_alloc(total, err);
+        status = out ? S24_OK : S24_ERR_SYSTEM;
+    }
+    for (size_t i = 0; i < contents->count && status == S24_OK; i++) {
+        s24_entry *const entry = &contents->entries[i];
+        status = take_tensor(*in, entry, &tensors[i], out ? out + entry->offset : NULL, err);
     }
     free(tensors);
-    if (!out) {
-        return status == S24_OK ? S24_ERR_SYSTEM : status;
+    if (status != S24_OK) {
+        free(out);
+        return status;
     }
+    assert(out); /* what cannot be has been refused */
     *data = out;
     *bytes = total;
     return S24_OK;
@@ -409,14 +485,12 @@ static s24_status json_open(s24_source *source, s24_error *err)
     err = err ? err : &unwanted;
     char *text = NULL;
     size_t n = 0, bytes = 0;
-    cJSON *json = NULL;
     unsigned char *data = NULL;
     s24_input *decoded = NULL;
     s24_status status = read_text(source->in, &text, &n, err);
-    status = status == S24_OK ? s24_json_parse(text, n, SIZE_MAX, &json, err) : status;
+    status = status == S24_OK ? s24_json_check(text, n, err) : status;
+    status = status == S24_OK ? decode(&(s24_json_walk){text, n, 0}, &source->contents, &data, &bytes, err) : status;
     free(text);
-    status = status == S24_OK ? decode(json, &source->contents, &data, &bytes, err) : status;
-    cJSON_Delete(json);
     if (status == S24_OK) {
         status = s24_input_memory(&decoded, source->io, source->in->name, data, bytes, err);
     }
@@ -581,7 +655,7 @@ static s24_status refuse_element(const s24_entry *entry, size_t i, uint64_t bits
         indices[d] = i % entry->shape[d];
         i /= entry->shape[d];
     }
-    shorten_name(entry->name, name, sizeof name);
+    s24_text_shorten(entry->name, name, sizeof name);
     path_text(indices, entry->rank, "the element", path, sizeof path);
     if (info->kind == S24_KIND_OPAQUE) {
         return s24_fail(err, S24_ERR_DATA, "%s%s%s is beyond 2^53, where JSON's numbers skip integers; use .npy "

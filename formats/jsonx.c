@@ -8,19 +8,15 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "json_token.h"
 #include "mem.h"
 
 #define MAX_DEPTH 128
 
-/*
- * cJSON 1.7.15 cuts a number after 63 characters (parse_number's number_c_string[64]) and takes what is left for what
- * follows it. No f64 needs more than 24.
- */
-#define MAX_NUMBER 63
-
+/* A hostile text may be one key in every five bytes: 32 bits of each are enough, so that they take less than twice the text. */
 typedef struct json_key {
-    uint64_t hash;  /* of its characters, unescaped */
-    size_t at;      /* of its first character, after the quote */
+    uint32_t hash;  /* of its characters, unescaped */
+    uint32_t at;    /* of its first character, after the quote */
 } json_key;
 
 typedef struct level {
@@ -71,116 +67,21 @@ static void skip_blanks(checker *c)
 
 /* ---------------------------------------------------------------- strings */
 
-static bool hex4(const checker *c, size_t at, uint32_t *value)
-{
-    *value = 0;
-    if (c->n - at < 4) {
-        return false;
-    }
-    for (size_t i = at; i < at + 4; i++) {
-        const char *const digits = "0123456789abcdef0123456789ABCDEF";
-        const char *const digit = memchr(digits, c->text[i], 32);
-        if (!digit) {
-            return false;
-        }
-        *value = *value << 4 | (uint32_t)((digit - digits) % 16);
-    }
-    return true;
-}
-
-/* The escape at *at, after the backslash. These three give NULL, or what is wrong. */
-static const char *unescape(const checker *c, size_t *at, uint32_t *character)
-{
-    static const char from[] = "\"\\/bfnrt", to[] = "\"\\/\b\f\n\r\t";
-    const size_t i = *at;
-    const char *const simple = i < c->n ? memchr(from, c->text[i], 8) : NULL;
-    if (simple) {
-        *character = (unsigned char)to[simple - from];
-        *at = i + 1;
-        return NULL;
-    }
-    if (i >= c->n || c->text[i] != 'u') {
-        return "an escape that JSON does not have";
-    }
-    if (!hex4(c, i + 1, character)) {
-        return "\\u without four hexadecimal digits";
-    }
-    *at = i + 5;
-    if (*character == 0) {
-        return "\\u0000; names and strings must not hold NUL";
-    }
-    if (*character < 0xd800 || *character > 0xdfff) {
-        return NULL;
-    }
-    uint32_t low = 0;
-    const bool pair = *character < 0xdc00 && c->n - *at >= 6 && memcmp(c->text + *at, "\\u", 2) == 0 &&
-                      hex4(c, *at + 2, &low) && low >= 0xdc00 && low <= 0xdfff;
-    if (!pair) {
-        return "half of a surrogate pair";
-    }
-    *character = 0x10000 + ((*character - 0xd800) << 10) + (low - 0xdc00);
-    *at += 6;
-    return NULL;
-}
-
-static const char *utf8(const checker *c, size_t *at, uint32_t *character)
-{
-    static const uint32_t least[] = {0, 0x80, 0x800, 0x10000};
-    const unsigned char *const p = (const unsigned char *)c->text + *at;
-    const size_t more = p[0] >= 0xf0 ? 3 : p[0] >= 0xe0 ? 2 : 1;
-    const char *const cause = "not UTF-8";
-    if (p[0] < 0xc2 || p[0] > 0xf4 || c->n - *at <= more) {
-        return cause;
-    }
-    *character = p[0] & (0x3fu >> more);
-    for (size_t i = 1; i <= more; i++) {
-        if ((p[i] & 0xc0) != 0x80) {
-            return cause;
-        }
-        *character = *character << 6 | (p[i] & 0x3f);
-    }
-    const bool surrogate = *character >= 0xd800 && *character <= 0xdfff;
-    if (*character < least[more] || *character > 0x10ffff || surrogate) {
-        return cause;
-    }
-    *at += more + 1;
-    return NULL;
-}
-
-/* The character at *at of a string, which is moved behind it. */
-static const char *next_character(const checker *c, size_t *at, uint32_t *character)
-{
-    const unsigned char byte = (unsigned char)c->text[*at];
-    if (byte == '\\') {
-        *at += 1;
-        return unescape(c, at, character);
-    }
-    if (byte < 0x20) {
-        return "a control character in a string; escape it";
-    }
-    if (byte >= 0x80) {
-        return utf8(c, at, character);
-    }
-    *character = byte;
-    *at += 1;
-    return NULL;
-}
-
 /* A string from its quote on; *hash is that of its characters (FNV-1a, then mixed: keys are compared, too). */
-static s24_status check_string(checker *c, uint64_t *hash)
+static s24_status check_string(checker *c, uint32_t *hash)
 {
     uint64_t h = UINT64_C(0xcbf29ce484222325);
     c->at++;
     while (c->at < c->n && c->text[c->at] != '"') {
         const size_t start = c->at;
         uint32_t character = 0;
-        const char *const cause = next_character(c, &c->at, &character);
+        const char *const cause = s24_json_character(c->text, c->n, &c->at, &character);
         if (cause) {
             return refuse_at(c, start, cause);
         }
         h = (h ^ character) * UINT64_C(0x100000001b3);
     }
-    *hash = h ^ h >> 32;
+    *hash = (uint32_t)(h ^ h >> 32);
     return take(c, '"') ? S24_OK : refuse(c, "");
 }
 
@@ -195,8 +96,8 @@ static int compare_strings(const checker *c, size_t a, size_t b)
             return (int)b_ends - (int)a_ends;
         }
         uint32_t x = 0, y = 0;
-        next_character(c, &a, &x);
-        next_character(c, &b, &y);
+        s24_json_character(c->text, c->n, &a, &x);
+        s24_json_character(c->text, c->n, &b, &y);
         if (x != y) {
             return x < y ? -1 : 1;
         }
@@ -263,7 +164,7 @@ static s24_status check_keys(checker *c, size_t first)
             size_t end = at;
             while (c->text[end] != '"' && end - at < 64) {
                 uint32_t ignored;
-                next_character(c, &end, &ignored);
+                s24_json_character(c->text, c->n, &end, &ignored);
             }
             return s24_fail_at(c->err, at - 1, "byte %zu: the key \"%.*s\" occurs twice in an object", at - 1,
                                (int)(end - at), c->text + at);
@@ -288,7 +189,7 @@ static s24_status check_key(checker *c)
         c->capacity = capacity;
     }
     json_key *const k = &c->keys[c->count];
-    k->at = c->at + 1;
+    k->at = (uint32_t)(c->at + 1);
     const s24_status status = check_string(c, &k->hash);
     if (status != S24_OK) {
         return status;
@@ -307,33 +208,6 @@ static bool take_digits(checker *c)
         c->at++;
     }
     return c->at > start;
-}
-
-/*
- * Whether a number with a positive exponent is infinite as f64. strtod would look for the locale's decimal point, so
- * the point is taken out and the exponent lowered instead.
- */
-static bool overflows(const char *number, size_t n)
-{
-    char copy[MAX_NUMBER + 16];
-    size_t used = 0, i = 0;
-    long exponent = 0, fraction = 0;
-    bool point = false;
-    for (; number[i] != 'e' && number[i] != 'E'; i++) {
-        if (number[i] == '.') {
-            point = true;
-            continue;
-        }
-        copy[used++] = number[i];
-        fraction += point;
-    }
-    for (i++; i < n; i++) {
-        if (number[i] != '+' && exponent < 100000) {
-            exponent = exponent * 10 + (number[i] - '0');
-        }
-    }
-    snprintf(copy + used, sizeof copy - used, "e%ld", exponent - fraction);
-    return isinf(strtod(copy, NULL));
 }
 
 static s24_status check_number(checker *c)
@@ -363,10 +237,10 @@ static s24_status check_number(checker *c)
             return refuse(c, "a digit is missing in the exponent");
         }
     }
-    if (c->at - start > MAX_NUMBER) {
+    if (c->at - start > S24_JSON_NUMBER) {
         return refuse_at(c, start, "a number of more than 63 characters; write it with an exponent and fewer digits");
     }
-    if (large && overflows(c->text + start, c->at - start)) {
+    if (large && s24_json_overflows(c->text + start, c->at - start)) {
         return refuse_at(c, start, "a number beyond the range of f64");
     }
     return S24_OK;
@@ -433,7 +307,7 @@ static s24_status check_value(checker *c, bool *opened)
         return open_level(c, first == '{');
     }
     if (first == '"') {
-        uint64_t ignored;
+        uint32_t ignored;
         return check_string(c, &ignored);
     }
     if (first == '-' || (first >= '0' && first <= '9')) {
@@ -468,6 +342,9 @@ static s24_status check_member(checker *c, bool *opened)
 static s24_status check_whole(checker *c)
 {
     bool opened = false;
+    if (c->n > UINT32_MAX) { /* no place of a key is beyond */
+        return s24_fail(c->err, S24_ERR_DATA, "is JSON of more than 4 GiB");
+    }
     s24_status status = check_value(c, &opened);
     while (status == S24_OK && c->depth > 0) {
         status = check_member(c, &opened);
@@ -549,15 +426,19 @@ const char *s24_json_string(const cJSON *object, const char *key, s24_error *err
     return item->valuestring;
 }
 
-bool s24_json_size(const cJSON *value, size_t *out)
+bool s24_json_whole(double value, size_t *out)
 {
     const double limit = 9007199254740992.0; /* 2^53: beyond, an f64 skips integers */
-    if (!cJSON_IsNumber(value) || !(value->valuedouble >= 0) || value->valuedouble > limit ||
-        floor(value->valuedouble) != value->valuedouble) {
+    if (value < 0 || value > limit || floor(value) != value) {
         return false;
     }
-    *out = (size_t)value->valuedouble;
+    *out = (size_t)value;
     return true;
+}
+
+bool s24_json_size(const cJSON *value, size_t *out)
+{
+    return cJSON_IsNumber(value) && s24_json_whole(value->valuedouble, out);
 }
 
 void s24_json_add_f64(cJSON *object, const char *key, double value)

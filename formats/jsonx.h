@@ -36,6 +36,7 @@ const cJSON *s24_json_get(const cJSON *object, const char *key); /* case-sensiti
 /* A member that must be there with that type; NULL: *err says what is missing. */
 const char *s24_json_string(const cJSON *object, const char *key, s24_error *err);
 bool s24_json_size(const cJSON *value, size_t *out); /* an integer 0 .. 2^53; false: it is none */
+bool s24_json_whole(double value, size_t *out);       /* the same of a number, which is finite */
 
 /* Adds a number with 17 significant digits; null where it is not finite. */
 void s24_json_add_f64(cJSON *object, const char *key, double value);

@@ -284,11 +284,13 @@ s24_status s24_contents_hold(const s24_contents *contents, s24_input *in, s24_er
 static s24_status name_dense(const set *s, const s24_entry *values, char **name, s24_error *err)
 {
     const size_t base = strlen(values->name) - strlen(s->kind->suffix[s->kind->values]);
-    char *const stem = join(values->name, base, "", err);
+    char *const stem = join(values->name, base, "", err), *whole = NULL;
     if (stem) {
-        *name = join(stem, base, s->kind->dense && !s24_ends_with(stem, s->kind->dense) ? s->kind->dense : "", err);
-        free(stem);
+        whole = join(stem, base, s->kind->dense && !s24_ends_with(stem, s->kind->dense) ? s->kind->dense : "", err);
     }
+    *name = whole ? s24_shared_text(whole, err) : NULL;
+    free(whole);
+    free(stem);
     return *name ? S24_OK : S24_ERR_SYSTEM;
 }
 
@@ -310,12 +312,11 @@ static s24_status make_dense(const s24_contents *contents, set *s, s24_error *er
     if (status != S24_OK) {
         return status;
     }
-    dense->shape = s24_calloc((size_t)dense->rank, sizeof *shape, err);
+    dense->shape = s24_shared_new(shape, (size_t)dense->rank * sizeof *shape, err);
     dense->planes = s24_calloc(count, sizeof *dense->planes, err);
     if (!dense->shape || !dense->planes) {
         return S24_ERR_SYSTEM;
     }
-    memcpy(dense->shape, shape, (size_t)dense->rank * sizeof *shape);
     dense->stored = dense->dtype;
     dense->layout = &s->kind->layout;
     dense->source = values->source;
@@ -326,8 +327,8 @@ static s24_status make_dense(const s24_contents *contents, set *s, s24_error *er
 
 static void free_set(set *s)
 {
-    free(s->dense.name);
-    free(s->dense.shape);
+    s24_shared_free(s->dense.name);
+    s24_shared_free(s->dense.shape);
     free(s->dense.planes);
 }
 
@@ -369,8 +370,8 @@ void s24_layout_unmark(s24_contents *contents)
             return;
         }
     }
-    free(contents->metadata[mark].key);
-    free(contents->metadata[mark].value);
+    s24_shared_free(contents->metadata[mark].key);
+    s24_shared_free(contents->metadata[mark].value);
     contents->pairs--;
     memmove(&contents->metadata[mark], &contents->metadata[mark + 1],
             (contents->pairs - mark) * sizeof *contents->metadata);

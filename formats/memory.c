@@ -216,7 +216,7 @@ static s24_status plan_tensor(s24_plain *plain, const char *name, const s24_tens
         return status;
     }
     e->pruned->sums = metrics->sums;
-    e->method = strdup(method);
+    e->method = s24_shared_text(method, err);
     return e->method && plain->tool && plain->container ? S24_OK : s24_fail_memory(err, 0);
 }
 

@@ -99,34 +99,73 @@ static bool header_length_plausible(uint64_t header_bytes)
     return header_bytes >= 64 && header_bytes % 64 == 0 && header_bytes - 8 <= S24_ST_HEADER_MAX;
 }
 
+/*
+ * Whether another tool read the file as the safetensors file that it is, and saved it: its header (the n bytes after its
+ * length) is good, and its tensors lie in another order.
+ */
+static bool saved_again(const char *text, size_t n)
+{
+    s24_contents stored = {.most = STORED_MAX, .without_metadata = true};
+    uint64_t end;
+    const s24_status status = s24_st_header_parse(text, n, 8 + n, &stored, &end, NULL);
+    const bool again = status == S24_OK && s24_plain_lists_records(&stored) && find_record(&stored, ".s24.head")->offset != 8 + n;
+    s24_contents_free(&stored);
+    return again;
+}
+
+/* The same of a damaged file that is all held. */
+static bool file_saved_again(s24_input *in)
+{
+    unsigned char length[8];
+    char *text;
+    if (s24_input_read(in, 0, length, sizeof length, NULL) != S24_OK || s24_get_u64(length) > S24_ST_HEADER_MAX ||
+        s24_input_read_new(in, sizeof length, &text, (size_t)s24_get_u64(length), NULL) != S24_OK) {
+        return false;
+    }
+    const bool again = saved_again(text, (size_t)s24_get_u64(length));
+    free(text);
+    return again;
+}
+
+/* Whether the head behind the header, of n bytes with its length, confirms it. */
+static s24_status confirm_header(s24_input *in, const char *header, size_t n, record *head, s24_error *err)
+{
+    unsigned char bytes[S24_RECORD_BYTES];
+    if (!header_length_plausible(n)) {
+        return s24_fail_at(err, 0, DAMAGED "its header's length, %zu, cannot be" RECOVER, n - 8);
+    }
+    s24_status status = s24_input_read(in, n, bytes, sizeof bytes, err);
+    status = status == S24_OK ? parse_record(bytes, "S24HEAD", "head", n, head, err) : status;
+    if (status == S24_OK && (head->header_bytes != n || XXH3_64bits(header, n) != head->hash)) {
+        status = s24_fail_at(err, 0, DAMAGED "its header does not match its check" RECOVER);
+    }
+    return status;
+}
+
 /* The header as it should be: at the front, confirmed by the head behind it. */
 static s24_status read_header(s24_input *in, char **header, record *head, s24_error *err)
 {
-    unsigned char length[8], bytes[S24_RECORD_BYTES];
+    unsigned char length[8];
     s24_status status = s24_input_read(in, 0, length, sizeof length, err);
     if (status != S24_OK) {
         return status;
     }
-    const uint64_t n = s24_get_u64(length) + 8;
-    if (!header_length_plausible(n)) {
-        return s24_fail_at(err, 0, DAMAGED "its header's length, %llu, cannot be" RECOVER, (unsigned long long)n - 8);
+    const uint64_t n = s24_get_u64(length);
+    char *text = NULL;
+    status = n <= S24_ST_HEADER_MAX ? s24_input_read_new(in, 8, &text, (size_t)n, err) : S24_ERR_DATA;
+    if (status == S24_ERR_DATA && !header_length_plausible(n + 8)) {
+        return s24_fail_at(err, 0, DAMAGED "its header's length, %llu, cannot be" RECOVER, (unsigned long long)n);
     }
-    char *text;
-    status = s24_input_read_new(in, 8, &text, (size_t)n - 8, err);
-    if (status != S24_OK) {
-        return status;
-    }
-    char *whole = realloc(text, (size_t)n);
+    char *whole = status == S24_OK ? realloc(text, (size_t)n + 8) : NULL;
     if (!whole) {
         free(text);
-        return s24_fail_memory(err, (size_t)n);
+        return status == S24_OK ? s24_fail_memory(err, (size_t)n + 8) : status;
     }
-    memmove(whole + 8, whole, (size_t)n - 8);
+    memmove(whole + 8, whole, (size_t)n);
     memcpy(whole, length, 8);
-    status = s24_input_read(in, n, bytes, sizeof bytes, err);
-    status = status == S24_OK ? parse_record(bytes, "S24HEAD", "head", n, head, err) : status;
-    if (status == S24_OK && (head->header_bytes != n || XXH3_64bits(whole, (size_t)n) != head->hash)) {
-        status = s24_fail_at(err, 0, DAMAGED "its header does not match its check" RECOVER);
+    status = confirm_header(in, whole, (size_t)n + 8, head, err);
+    if (status == S24_ERR_DATA && saved_again(whole + 8, (size_t)n)) {
+        status = s24_fail(err, S24_ERR_DATA, S24_PLAIN_SAVED_AGAIN);
     }
     if (status != S24_OK) {
         free(whole);
@@ -134,33 +173,6 @@ static s24_status read_header(s24_input *in, char **header, record *head, s24_er
     }
     *header = whole;
     return S24_OK;
-}
-
-/*
- * Another tool read the file as the safetensors file that it is, and saved it: its header is good, and its tensors lie
- * in another order. (Of a stream that cannot be seen.)
- */
-static bool saved_again(s24_input *in)
-{
-    unsigned char length[8];
-    char *text;
-    s24_contents stored = {0};
-    uint64_t end;
-    bool moved = false;
-    if (in->size == S24_UNKNOWN || s24_input_read(in, 0, length, sizeof length, NULL) != S24_OK ||
-        s24_get_u64(length) > S24_ST_HEADER_MAX) {
-        return false;
-    }
-    const size_t n = (size_t)s24_get_u64(length);
-    if (s24_input_read_new(in, sizeof length, &text, n, NULL) != S24_OK) {
-        return false;
-    }
-    if (s24_st_header_parse(text, n, sizeof length + n, &stored, &end, NULL) == S24_OK) {
-        moved = s24_plain_lists_records(&stored) && find_record(&stored, ".s24.head")->offset != sizeof length + n;
-    }
-    s24_contents_free(&stored);
-    free(text);
-    return moved;
 }
 
 /* For a damaged file: n bytes at `offset` that match the hash, or NULL. */
@@ -236,7 +248,8 @@ static s24_status take_user_metadata(s24_plain *plain, const s24_contents *store
 {
     static const char *const ours[] = {"s24", "s24.layout", "s24.file", "s24.tensors", "s24.needs", "s24.may"};
     for (size_t i = 0; i < stored->pairs; i++) {
-        const char *key = stored->metadata[i].key;
+        const s24_pair *pair = &stored->metadata[i];
+        const char *key = pair->key;
         bool own = false;
         for (size_t k = 0; k < sizeof ours / sizeof *ours; k++) {
             own = own || strcmp(key, ours[k]) == 0;
@@ -244,12 +257,13 @@ static s24_status take_user_metadata(s24_plain *plain, const s24_contents *store
         if (own) {
             continue;
         }
-        if (strncmp(key, "s24.user.", 9) == 0) {
-            key += 9;
-        } else if (strncmp(key, "s24", 3) == 0) {
+        const bool escaped = strncmp(key, "s24.user.", 9) == 0;
+        if (!escaped && strncmp(key, "s24", 3) == 0) {
             return s24_fail_unsupported(err, "its metadata key %s is unknown to this s24; use a newer one", key);
         }
-        const s24_status status = s24_contents_add_pair(&plain->contents, key, stored->metadata[i].value, err);
+        const s24_status status =
+            s24_contents_take_pair(&plain->contents, escaped ? s24_shared_text(key + 9, err) : s24_shared_keep(pair->key),
+                                   s24_shared_keep(pair->value), err);
         if (status != S24_OK) {
             return status;
         }
@@ -386,10 +400,11 @@ static s24_status parse_tensor(s24_plain *plain, const s24_contents *stored, con
     }
     e->fortran = order && strcmp(order, "F") == 0;
     e->big_endian = endian && strcmp(endian, "big") == 0;
-    e->method = method ? strdup(method) : NULL;
-    e->reason = reason ? strdup(reason) : NULL;
+    const s24_entry *const last = plain->contents.count > 1 ? e - 1 : e; /* which of the first has nothing yet */
+    e->method = method ? s24_shared_like(last->method, method, err) : NULL;
+    e->reason = reason ? s24_shared_like(last->reason, reason, err) : NULL;
     if ((method && !e->method) || (reason && !e->reason)) {
-        return s24_fail_memory(err, 0);
+        return S24_ERR_SYSTEM;
     }
     if (!method) {
         *at += 2; /* data, checks */
@@ -523,7 +538,7 @@ static s24_status plain_open(s24_source *source, s24_error *err)
     record r;
     s24_status status = plain->lenient ? find_header(source->in, &header, &r, err)
                                        : read_header(source->in, &header, &r, err);
-    if (status == S24_ERR_DATA && saved_again(source->in)) {
+    if (status == S24_ERR_DATA && plain->lenient && file_saved_again(source->in)) {
         status = s24_fail(err, S24_ERR_DATA, S24_PLAIN_SAVED_AGAIN);
     }
     status = status == S24_OK ? understand(plain, header, &r, err) : status;

@@ -370,8 +370,9 @@ static s24_status plan_entry(void *ctx, const s24_entry *e, s24_contents *plan, 
     const prune_run *run = ctx;
     const bool dense = run->format != &s24_format_s24;
     const s24_dtype dtype = dense && e->packed ? e->stored : e->dtype;
-    const char *name = *e->name || dense ? e->name : S24_NAMELESS;
-    s24_entry *copy = s24_contents_add(plan, name, dtype, e->rank, e->shape, err);
+    const bool nameless = !*e->name && !dense;
+    s24_entry *copy = nameless ? s24_contents_add(plan, S24_NAMELESS, dtype, e->rank, e->shape, err)
+                               : s24_contents_add_like(plan, e, dtype, err);
     if (!copy) {
         return S24_ERR_SYSTEM;
     }
@@ -386,9 +387,12 @@ static s24_status plan_entry(void *ctx, const s24_entry *e, s24_contents *plan, 
     if (copy->pruned) {
         copy->pruned->owners++;
     }
-    copy->method = copy->packed ? strdup(run->method_name) : NULL;
-    copy->reason = e->reason ? strdup(e->reason) : NULL;
-    return (copy->packed && !copy->method) || (e->reason && !copy->reason) ? s24_fail_memory(err, 0) : S24_OK;
+    copy->reason = s24_shared_keep(e->reason);
+    if (!copy->packed) {
+        return S24_OK;
+    }
+    copy->method = s24_shared_like(plan->count > 1 ? copy[-1].method : NULL, run->method_name, err);
+    return copy->method ? S24_OK : S24_ERR_SYSTEM;
 }
 
 static s24_status prepare_tensor(prune_job *job, s24_error *err)
@@ -622,7 +626,7 @@ static s24_status run_all(prune_run *run, s24_error *err)
 static s24_status complete(prune_run *run, s24_report *report, s24_error *err)
 {
     const s24_prune_request *q = run->request;
-    s24_status status = report ? s24_report_fill(report, q->input, run->source, run->method_name, err) : S24_OK;
+    s24_status status = report ? s24_report_fill(report, q->input, run->source, run->method_name, true, err) : S24_OK;
     if (status != S24_OK) {
         s24_delivery_abort(&run->delivery);
         return status;
@@ -646,9 +650,8 @@ static s24_status finish(prune_run *run, s24_status status, s24_report *report, 
     } else {
         s24_delivery_abort(&run->delivery);
     }
-    if (status == S24_ERR_NOTHING && report &&
-        s24_report_fill(report, run->request->input, run->source, NULL, NULL) == S24_OK) {
-        report->has_metrics = false;
+    if (status == S24_ERR_NOTHING && report) {
+        s24_report_fill(report, run->request->input, run->source, NULL, false, NULL);
     }
     s24_workspace_free(&run->workspace);
     s24_seconds_close(&run->seconds);

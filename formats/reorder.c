@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "shared.h"
+
 void s24_orders_free(s24_order *orders)
 {
     while (orders) {
@@ -139,15 +141,8 @@ static s24_status make_view(s24_entry *e, s24_error *err)
         return S24_ERR_SYSTEM;
     }
     *from = *e;
-    from->name = strdup(e->name);
-    from->shape = s24_calloc((size_t)e->rank, sizeof *from->shape, err);
-    if (!from->name || !from->shape) {
-        free(from->name);
-        free(from->shape);
-        free(from);
-        return s24_fail_memory(err, 0);
-    }
-    memcpy(from->shape, e->shape, (size_t)e->rank * sizeof *e->shape);
+    from->name = s24_shared_keep(e->name);
+    from->shape = s24_shared_keep(e->shape);
     from->method = from->reason = NULL;
     from->pruned = NULL;
     e->planes = from;

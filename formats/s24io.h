@@ -75,6 +75,17 @@ typedef enum s24_tensor_status {
     S24_TENSOR_DENSE   /* carried as it is; reason says why */
 } s24_tensor_status;
 
+/* What was measured of a tensor that is pruned or packed. */
+typedef struct s24_report_figures {
+    s24_prune_metrics metrics;
+    bool calibrated;         /* pruned with what is known of the layer's inputs: */
+    s24_output_error output_error; /* of a .s24 errors and samples alone, the rest is not recorded */
+    bool input_read;         /* a dense tensor was read whole: the next three say what it was before pruning */
+    uint64_t input_zeros;    /* elements equal to zero */
+    uint64_t groups, compliant_groups; /* how many there are, and how many had at most two elements unequal to zero */
+} s24_report_figures;
+
+/* Strings and shape are the report's: they are shared, and none is to be freed or changed alone. */
 typedef struct s24_report_tensor {
     char *name;              /* S24_NAMELESS where the format has none */
     s24_dtype dtype, stored;
@@ -88,12 +99,7 @@ typedef struct s24_report_tensor {
     size_t scale_group;      /* one for so many columns of a row; 0: for a row */
     const char *layout;      /* another tool's sparse layout that it is stored in, static; NULL: none */
     char *file;              /* of a checkpoint: the name of the file that it is in; NULL: no checkpoint */
-    s24_prune_metrics metrics;
-    bool calibrated;         /* pruned with what is known of the layer's inputs: */
-    s24_output_error output_error; /* of a .s24 errors and samples alone, the rest is not recorded */
-    bool input_read;         /* a dense tensor was read whole: the next three say what it was before pruning */
-    uint64_t input_zeros;    /* elements equal to zero */
-    uint64_t groups, compliant_groups; /* how many there are, and how many had at most two elements unequal to zero */
+    s24_report_figures *figures; /* NULL: a dense one, or has_metrics is false */
     uint64_t bytes_dense;    /* as in the original */
     uint64_t bytes_stored;   /* planes, without checks and header */
 } s24_report_tensor;
@@ -110,7 +116,7 @@ typedef struct s24_report {
     size_t count;
     s24_sums totals;         /* over pruned and packed tensors, added in the order of names */
     uint64_t bytes_dense, bytes_stored; /* over all tensors */
-    bool has_metrics;        /* whether metrics are set */
+    bool has_metrics;        /* whether tensors that are pruned or packed have figures */
 } s24_report;
 
 S24_API void s24_report_free(s24_report *report); /* leaves it zeroed */

@@ -101,7 +101,7 @@ static void lay_out(s24_contents *contents, uint64_t start)
 s24_status s24_safetensors_header(s24_contents *contents, s24_text *header, s24_error *err)
 {
     unsigned char prefix[PREFIX] = {0};
-    s24_contents again = {.most = S24_TENSORS_MAX};
+    s24_contents again = {.most = S24_TENSORS_MAX, .without_metadata = true};
     uint64_t data_bytes;
     lay_out(contents, 0);
     s24_text_add(header, (const char *)prefix, PREFIX);
@@ -131,11 +131,11 @@ s24_status s24_safetensors_header(s24_contents *contents, s24_text *header, s24_
 s24_status s24_safetensors_name_lone(s24_contents *contents, s24_error *err)
 {
     if (contents->count == 1 && !*contents->entries[0].name) {
-        char *const name = strdup(S24_NAMELESS);
+        char *const name = s24_shared_text(S24_NAMELESS, err);
         if (!name) {
-            return s24_fail_memory(err, sizeof S24_NAMELESS);
+            return S24_ERR_SYSTEM;
         }
-        free(contents->entries[0].name);
+        s24_shared_free(contents->entries[0].name);
         contents->entries[0].name = name;
     }
     return S24_OK;

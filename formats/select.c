@@ -32,9 +32,18 @@ static s24_status set_reason(s24_entry *e, s24_error *err, const char *format, .
     va_start(args, format);
     vsnprintf(text, sizeof text, format, args);
     va_end(args);
-    free(e->reason);
-    e->reason = strdup(text);
-    return e->reason ? S24_OK : s24_fail_memory(err, strlen(text) + 1);
+    s24_shared_free(e->reason);
+    e->reason = s24_shared_text(text, err);
+    return e->reason ? S24_OK : S24_ERR_SYSTEM;
+}
+
+/* Reasons repeat. */
+static void share_reason(s24_entry *e, const s24_entry *before)
+{
+    if (e->reason && before->reason && strcmp(e->reason, before->reason) == 0) {
+        s24_shared_free(e->reason);
+        e->reason = s24_shared_keep(before->reason);
+    }
 }
 
 /* The axis of the last rule that matches; *given: there was one. */
@@ -167,6 +176,9 @@ s24_status s24_select(s24_source *source, const s24_selection *selection, s24_dt
     for (size_t i = 0; i < contents->count && status == S24_OK; i++) {
         s24_entry *e = &contents->entries[i];
         status = select_one(e, whole_model, selection, stored, scale_group, err);
+        if (i > 0) {
+            share_reason(e, e - 1);
+        }
         if (status != S24_OK && *e->name) {
             s24_fail_prefix(err, status, "%s: ", e->name);
         }

@@ -37,13 +37,13 @@ static s24_status expand(const s24_sparse_kind *kind, const s24_contents *plan, 
         }
         if (e->packed) {
             status = kind->planes(e, stored, err);
-        } else if (!s24_contents_add(stored, e->name, e->dtype, e->rank, e->shape, err)) {
+        } else if (!s24_contents_add_like(stored, e, e->dtype, err)) {
             status = S24_ERR_SYSTEM;
         }
         any = any || e->packed;
     }
     for (size_t i = 0; i < plan->pairs && status == S24_OK; i++) {
-        status = s24_contents_add_pair(stored, plan->metadata[i].key, plan->metadata[i].value, err);
+        status = s24_contents_keep_pair(stored, &plan->metadata[i], err);
     }
     return status == S24_OK && any && kind->mark_key ? add_mark(kind, stored, err) : status;
 }

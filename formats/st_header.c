@@ -9,95 +9,8 @@
 #include <string.h>
 
 #include "dtype.h"
+#include "json_token.h"
 #include "jsonx.h"
-
-/* ---------------------------------------------------------------- text */
-
-void s24_text_free(s24_text *text)
-{
-    free(text->text);
-    *text = (s24_text){0};
-}
-
-/* Room for n more characters and the NUL. */
-static bool text_reserve(s24_text *text, size_t n)
-{
-    size_t wanted;
-    if (text->failed) {
-        return false;
-    }
-    if (!s24_add(text->length, n, &wanted) || !s24_add(wanted, 1, &wanted)) {
-        text->failed = true;
-        return false;
-    }
-    if (wanted <= text->capacity) {
-        return true;
-    }
-    size_t capacity = text->capacity ? text->capacity : 64;
-    while (capacity < wanted) {
-        capacity *= 2;
-    }
-    char *const grown = realloc(text->text, capacity);
-    if (!grown) {
-        text->failed = true;
-        return false;
-    }
-    text->text = grown;
-    text->capacity = capacity;
-    return true;
-}
-
-void s24_text_add(s24_text *text, const char *data, size_t n)
-{
-    if (text_reserve(text, n)) {
-        memcpy(text->text + text->length, data, n);
-        text->length += n;
-        text->text[text->length] = '\0';
-    }
-}
-
-void s24_text_printf(s24_text *text, const char *format, ...)
-{
-    va_list args, again;
-    va_start(args, format);
-    va_copy(again, args);
-    const int n = vsnprintf(NULL, 0, format, args);
-    if (n < 0) {
-        text->failed = true;
-    } else if (text_reserve(text, (size_t)n)) {
-        vsnprintf(text->text + text->length, (size_t)n + 1, format, again);
-        text->length += (size_t)n;
-    }
-    va_end(again);
-    va_end(args);
-}
-
-/* Escapes what JSON demands, in the reference implementation's spelling, and nothing else. */
-void s24_text_json_string(s24_text *text, const char *value)
-{
-    static const char from[] = "\"\\\b\f\n\r\t", to[] = "\"\\bfnrt";
-    s24_text_add(text, "\"", 1);
-    for (;;) {
-        size_t plain = 0;
-        while ((unsigned char)value[plain] >= 0x20 && value[plain] != '"' && value[plain] != '\\') {
-            plain++;
-        }
-        s24_text_add(text, value, plain);
-        value += plain;
-        if (!*value) {
-            break;
-        }
-        const char *const simple = strchr(from, *value);
-        if (simple) {
-            const char escape[] = {'\\', to[simple - from]};
-            s24_text_add(text, escape, 2);
-        } else {
-            s24_text_printf(text, "\\u%04x", (unsigned)*value);
-        }
-        value++;
-    }
-    s24_text_add(text, "\"", 1);
-}
 
 /* ---------------------------------------------------------------- the scanner */
 
@@ -114,23 +27,13 @@ typedef struct tensor {
 } tensor;
 
 typedef struct scan {
-    const char *text; /* known to be JSON */
-    size_t at;
+    s24_json_walk in; /* the text, known to be JSON */
     s24_text name;    /* of the tensor, or "__metadata__"; the others are keys and values inside */
     s24_text key, value;
     tensor tensor;
     s24_contents contents;
     s24_error error;
 } scan;
-
-/* A name for a message: what JSON escapes is escaped, and a long one is cut. */
-static void shorten_name(const char *name, char *out, size_t size)
-{
-    s24_text quoted = {0};
-    s24_text_json_string(&quoted, name);
-    snprintf(out, size, "%.*s", quoted.length > 2 ? (int)(quoted.length - 2) : 0, quoted.text ? quoted.text + 1 : "");
-    s24_text_free(&quoted);
-}
 
 static s24_status refuse(scan *s, size_t at, const char *format, ...) S24_PRINTF(3, 4);
 
@@ -143,62 +46,25 @@ static s24_status refuse(scan *s, size_t at, const char *format, ...)
     vsnprintf(cause, sizeof cause, format, args);
     va_end(args);
     const bool named = s->name.length > 0;
-    shorten_name(named ? s->name.text : "", name, sizeof name);
+    s24_text_shorten(named ? s->name.text : "", name, sizeof name);
     return s24_fail_at(&s->error, at, "header, byte %zu: %s%s%s", at, name, named ? ": " : "", cause);
-}
-
-static char look(scan *s)
-{
-    while (memchr(" \t\n\r", s->text[s->at], 4)) {
-        s->at++;
-    }
-    return s->text[s->at];
-}
-
-static bool take(scan *s, char wanted)
-{
-    const bool there = look(s) == wanted;
-    s->at += there;
-    return there;
 }
 
 static s24_status read_string(scan *s, s24_text *out, const char *what)
 {
-    if (look(s) != '"') {
-        return refuse(s, s->at, "%s is not a string", what);
+    if (s24_json_look(&s->in) != '"') {
+        return refuse(s, s->in.at, "%s is not a string", what);
     }
-    const char *const quoted = s->text + s->at;
-    size_t n = 1;
-    bool escaped = false;
-    for (; quoted[n] != '"'; n++) {
-        if (quoted[n] == '\\') {
-            escaped = true;
-            n++;
-        }
-    }
-    s->at += n + 1;
-    out->length = 0;
-    if (escaped) { /* rare: cJSON knows how */
-        cJSON *json = NULL;
-        const s24_status status = s24_json_parse(quoted, n + 1, 1, &json, &s->error);
-        if (status != S24_OK) {
-            return status;
-        }
-        s24_text_add(out, json->valuestring, strlen(json->valuestring));
-        cJSON_Delete(json);
-    } else {
-        s24_text_add(out, quoted + 1, n - 1);
-    }
-    return out->failed ? s24_fail_memory(&s->error, n) : S24_OK;
+    return s24_json_take_string(&s->in, out, &s->error);
 }
 
 /* An object, whose keys come into *key one by one. */
 static s24_status read_object(scan *s, const char *what, s24_text *key, s24_status (*member)(scan *s))
 {
-    if (!take(s, '{')) {
-        return refuse(s, s->at, "%s is not an object", what);
+    if (!s24_json_take(&s->in, '{')) {
+        return refuse(s, s->in.at, "%s is not an object", what);
     }
-    if (take(s, '}')) {
+    if (s24_json_take(&s->in, '}')) {
         return S24_OK;
     }
     do {
@@ -206,28 +72,28 @@ static s24_status read_object(scan *s, const char *what, s24_text *key, s24_stat
         if (status != S24_OK) {
             return status;
         }
-        take(s, ':');
+        s24_json_take(&s->in, ':');
         status = member(s);
         if (status != S24_OK) {
             return status;
         }
-    } while (take(s, ','));
-    take(s, '}');
+    } while (s24_json_take(&s->in, ','));
+    s24_json_take(&s->in, '}');
     return S24_OK;
 }
 
 static s24_status read_size(scan *s, const char *what, size_t *out)
 {
-    look(s);
-    const size_t start = s->at;
+    s24_json_look(&s->in);
+    const size_t start = s->in.at;
     size_t value = 0;
-    while (s->text[s->at] >= '0' && s->text[s->at] <= '9') {
-        const size_t digit = (size_t)(s->text[s->at++] - '0');
+    while (s->in.text[s->in.at] >= '0' && s->in.text[s->in.at] <= '9') {
+        const size_t digit = (size_t)(s->in.text[s->in.at++] - '0');
         if (!s24_mul(value, 10, &value) || !s24_add(value, digit, &value)) {
             return refuse(s, start, "a number in %s is beyond 2^63", what);
         }
     }
-    if (s->at == start || strchr(".eE", s->text[s->at])) {
+    if (s->in.at == start || strchr(".eE", s->in.text[s->in.at])) {
         return refuse(s, start, "%s is not a list of whole numbers from 0", what);
     }
     *out = value;
@@ -238,22 +104,22 @@ static s24_status read_size(scan *s, const char *what, size_t *out)
 static s24_status read_sizes(scan *s, const char *what, size_t *out, size_t most, size_t *count)
 {
     *count = 0;
-    if (!take(s, '[')) {
-        return refuse(s, s->at, "%s is not a list", what);
+    if (!s24_json_take(&s->in, '[')) {
+        return refuse(s, s->in.at, "%s is not a list", what);
     }
-    if (take(s, ']')) {
+    if (s24_json_take(&s->in, ']')) {
         return S24_OK;
     }
     do {
         if (*count == most) {
-            return refuse(s, s->at, "%s has more than %zu numbers", what, most);
+            return refuse(s, s->in.at, "%s has more than %zu numbers", what, most);
         }
         const s24_status status = read_size(s, what, &out[(*count)++]);
         if (status != S24_OK) {
             return status;
         }
-    } while (take(s, ','));
-    take(s, ']');
+    } while (s24_json_take(&s->in, ','));
+    s24_json_take(&s->in, ']');
     return S24_OK;
 }
 
@@ -261,8 +127,8 @@ static s24_status read_sizes(scan *s, const char *what, size_t *out, size_t most
 
 static s24_status read_dtype(scan *s)
 {
-    look(s);
-    const size_t start = s->at;
+    s24_json_look(&s->in);
+    const size_t start = s->in.at;
     const s24_status status = read_string(s, &s->value, field_names[DTYPE]);
     if (status != S24_OK) {
         return status;
@@ -284,8 +150,8 @@ static s24_status read_shape(scan *s)
 static s24_status read_offsets(scan *s)
 {
     size_t count;
-    look(s);
-    const size_t start = s->at;
+    s24_json_look(&s->in);
+    const size_t start = s->in.at;
     const s24_status status = read_sizes(s, field_names[OFFSETS], s->tensor.offsets, 2, &count);
     if (status != S24_OK) {
         return status;
@@ -305,7 +171,7 @@ static s24_status tensor_member(scan *s)
             return readers[i](s);
         }
     }
-    return refuse(s, s->at, "unknown field \"%.40s\"; a tensor has dtype, shape and data_offsets", s->key.text);
+    return refuse(s, s->in.at, "unknown field \"%.40s\"; a tensor has dtype, shape and data_offsets", s->key.text);
 }
 
 static s24_status add_tensor(scan *s, size_t start)
@@ -336,19 +202,24 @@ static s24_status add_tensor(scan *s, size_t start)
 
 static s24_status metadata_member(scan *s)
 {
-    look(s);
-    const size_t start = s->at;
-    if (look(s) != '"') {
+    s24_json_look(&s->in);
+    const size_t start = s->in.at;
+    if (s24_json_look(&s->in) != '"') {
         return refuse(s, start, "the value of \"%.40s\" is not a string", s->key.text);
     }
-    const s24_status status = read_string(s, &s->value, "a value");
-    return status == S24_OK ? s24_contents_add_pair(&s->contents, s->key.text, s->value.text, &s->error) : status;
+    if (s->contents.without_metadata) {
+        s24_json_skip(&s->in);
+        return S24_OK;
+    }
+    char *const value = s24_json_take_shared(&s->in, &s->error); /* it may be most of the header */
+    return value ? s24_contents_take_pair(&s->contents, s24_shared_text(s->key.text, &s->error), value, &s->error)
+                 : S24_ERR_SYSTEM;
 }
 
 static s24_status header_member(scan *s)
 {
-    look(s);
-    const size_t start = s->at;
+    s24_json_look(&s->in);
+    const size_t start = s->in.at;
     s24_status status;
     if (strcmp(s->name.text, "__metadata__") == 0) {
         status = read_object(s, "it", &s->key, metadata_member);
@@ -364,10 +235,10 @@ static s24_status header_member(scan *s)
 static s24_status read_header(scan *s, size_t n)
 {
     s24_error error;
-    if (n == 0 || s->text[0] != '{') {
+    if (n == 0 || s->in.text[0] != '{') {
         return refuse(s, 0, "it does not begin with {");
     }
-    switch (s24_json_check(s->text, n, &error)) {
+    switch (s24_json_check(s->in.text, n, &error)) {
     case S24_OK: return read_object(s, "it", &s->name, header_member);
     case S24_ERR_DATA: return s24_fail_at(&s->error, error.offset, "header, %s", error.message); /* "byte N: ..." */
     default: s->error = error; return error.status;
@@ -428,7 +299,7 @@ static s24_status place_entries(s24_contents *contents, uint64_t data_start, uin
         s24_entry *const e = &contents->entries[i];
         if (e->offset != end) {
             char name[120];
-            shorten_name(e->name, name, sizeof name);
+            s24_text_shorten(e->name, name, sizeof name);
             return s24_fail_at(err, data_start + end, "%s: its data begin at %llu, but the tensors before it end at "
                                "%llu; data must neither overlap nor leave a hole", name,
                                (unsigned long long)e->offset, (unsigned long long)end);
@@ -446,7 +317,7 @@ static s24_status place_entries(s24_contents *contents, uint64_t data_start, uin
 s24_status s24_st_header_parse(const char *json, size_t n, uint64_t data_start, s24_contents *contents,
                                uint64_t *data_bytes, s24_error *err)
 {
-    scan s = {.text = json, .contents = *contents};
+    scan s = {.in = {json, n, 0}, .contents = *contents};
     s24_status status = read_header(&s, n);
     if (status == S24_ERR_DATA && data_start >= n) {
         s.error.offset += data_start - n; /* from the text's to the file's */

@@ -6,6 +6,7 @@
 #define S24_FORMATS_ST_HEADER_H
 
 #include "format.h"
+#include "textbuf.h"
 
 #define S24_ST_HEADER_MAX 100000000u
 
@@ -17,18 +18,6 @@
  */
 s24_status s24_st_header_parse(const char *json, size_t n, uint64_t data_start, s24_contents *contents,
                                uint64_t *data_bytes, s24_error *err);
-
-/* A growing string. text is NUL-terminated; failed: no memory, and nothing more is appended. */
-typedef struct s24_text {
-    char *text;
-    size_t length, capacity;
-    bool failed;
-} s24_text;
-
-void s24_text_free(s24_text *text);
-void s24_text_add(s24_text *text, const char *data, size_t n);
-void s24_text_printf(s24_text *text, const char *format, ...) S24_PRINTF(2, 3);
-void s24_text_json_string(s24_text *text, const char *value); /* quoted and escaped */
 
 /* Appends one of the header's tensors: "NAME":{...}. */
 void s24_st_header_write_tensor(s24_text *text, const char *name, s24_dtype dtype, int rank, const size_t *shape,

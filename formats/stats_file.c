@@ -288,15 +288,7 @@ static s24_status inspect(s24_source *source, const s24_stats_request *q, s24_re
         status = s24_select(source, &q->selection, S24_SAME, 0, err);
         s24_fail_prefix(err, status, "%s: ", source->in->name);
     }
-    status = status == S24_OK ? s24_report_fill(report, q->input, source, NULL, err) : status;
-    if (status == S24_OK) {
-        report->has_metrics = false;
-        for (size_t i = 0; i < report->count; i++) {
-            s24_report_tensor *t = &report->tensors[i];
-            t->status = t->status == S24_TENSOR_DENSE ? S24_TENSOR_DENSE : S24_TENSOR_PRUNED;
-        }
-    }
-    return status;
+    return status == S24_OK ? s24_report_fill(report, q->input, source, NULL, false, err) : status;
 }
 
 s24_status s24_stats_file(const s24_io *io, const s24_stats_request *q, s24_report *report, s24_error *err)
@@ -311,7 +303,7 @@ s24_status s24_stats_file(const s24_io *io, const s24_stats_request *q, s24_repo
         status = inspect(source, q, report, err);
     } else if (packed) {
         status = stats_s24(io, source, q, err);
-        status = status == S24_OK ? s24_report_fill(report, q->input, source, NULL, err) : status;
+        status = status == S24_OK ? s24_report_fill(report, q->input, source, NULL, true, err) : status;
     } else if (q->original) {
         status = s24_fail(err, S24_ERR_USAGE, "%s: is no .s24 file; --original goes with one", source->in->name);
     } else {

@@ -7,22 +7,18 @@
 void s24_report_free(s24_report *report)
 {
     for (size_t i = 0; i < report->count; i++) {
-        free(report->tensors[i].name);
-        free(report->tensors[i].shape);
-        free(report->tensors[i].reason);
-        free(report->tensors[i].method);
-        free(report->tensors[i].file);
+        s24_report_tensor *t = &report->tensors[i];
+        s24_shared_free(t->name);
+        s24_shared_free(t->shape);
+        s24_shared_free(t->reason);
+        s24_shared_free(t->method);
+        s24_shared_free(t->file);
+        free(t->figures);
     }
     free(report->tensors);
     free(report->path);
     free(report->container);
     *report = (s24_report){0};
-}
-
-static bool copy_text(char **to, const char *from)
-{
-    *to = from ? strdup(from) : NULL;
-    return !from || *to;
 }
 
 /* Of a checkpoint, which of its files the tensor is in. */
@@ -32,34 +28,59 @@ static const char *file_name(const s24_entry *e)
     return slash ? slash + 1 : NULL;
 }
 
-static s24_status fill_tensor(s24_report_tensor *t, const s24_entry *e, const char *method, s24_error *err)
+/* What entries do not say themselves is mostly that of the tensor before; last: NULL for the first. */
+static s24_status fill_texts(s24_report_tensor *t, const s24_report_tensor *last, const s24_entry *e, const char *method,
+                             s24_error *err)
+{
+    const char *file = file_name(e);
+    t->name = *e->name ? s24_shared_keep(e->name) : s24_shared_text(S24_NAMELESS, err);
+    t->shape = s24_shared_keep(e->shape);
+    t->reason = s24_shared_keep(e->reason);
+    if (e->packed && (e->method || method)) {
+        method = e->method ? e->method : method;
+        t->method = e->method ? s24_shared_keep(e->method) : s24_shared_like(last ? last->method : NULL, method, err);
+    }
+    t->file = file ? s24_shared_like(last ? last->file : NULL, file, err) : NULL;
+    const bool complete = t->name && (t->method || !e->packed || !method) && (t->file || !file);
+    return complete ? S24_OK : S24_ERR_SYSTEM;
+}
+
+static s24_status fill_figures(s24_report_tensor *t, const s24_pruned *pruned, s24_error *err)
+{
+    const s24_sums *sums = &pruned->sums;
+    s24_report_figures *f = s24_calloc(1, sizeof *f, err);
+    t->figures = f;
+    if (!f) {
+        return S24_ERR_SYSTEM;
+    }
+    f->metrics = s24_metrics_from_sums(sums);
+    f->calibrated = pruned->calibrated;
+    f->output_error = pruned->output_error;
+    f->input_read = pruned->counted;
+    f->input_zeros = pruned->input_zeros;
+    f->groups = (uint64_t)pruned->geometry.rows * pruned->geometry.groups;
+    f->compliant_groups = f->groups - sums->broken_groups;
+    const bool all = sums->total_count == pruned->geometry.num_elements;
+    t->status = all && sums->broken_groups == 0 ? S24_TENSOR_PACKED : S24_TENSOR_PRUNED;
+    return S24_OK;
+}
+
+static s24_status fill_tensor(s24_report_tensor *t, const s24_report_tensor *last, const s24_entry *e, const char *method,
+                              bool measured, s24_error *err)
 {
     const bool packed = e->packed;
     *t = (s24_report_tensor){.dtype = e->dtype, .stored = packed ? e->stored : e->dtype, .rank = e->rank,
-                             .axis = packed ? e->axis : -1, .status = S24_TENSOR_DENSE, .bytes_dense = e->bytes};
-    t->bytes_stored = s24_plain_stored_bytes(e);
-    t->scaled = packed && e->scaled;
-    t->scale_group = t->scaled ? e->scale_group : 0;
-    t->layout = e->layout ? e->layout->name : NULL;
+                             .axis = packed ? e->axis : -1, .status = S24_TENSOR_DENSE,
+                             .layout = e->layout ? e->layout->name : NULL, .bytes_dense = e->bytes,
+                             .bytes_stored = s24_plain_stored_bytes(e)};
     if (packed) {
-        t->metrics = s24_metrics_from_sums(&e->pruned->sums);
-        const bool measured = e->pruned->sums.total_count == e->pruned->geometry.num_elements;
-        t->status = measured && e->pruned->sums.broken_groups == 0 ? S24_TENSOR_PACKED : S24_TENSOR_PRUNED;
+        t->status = S24_TENSOR_PRUNED;
         t->bytes_dense = (uint64_t)e->pruned->geometry.num_elements * s24_info(e->dtype)->bytes;
-        t->calibrated = e->pruned->calibrated;
-        t->output_error = e->pruned->output_error;
-        t->input_read = e->pruned->counted;
-        t->input_zeros = e->pruned->input_zeros;
-        t->groups = (uint64_t)e->pruned->geometry.rows * e->pruned->geometry.groups;
-        t->compliant_groups = t->groups - e->pruned->sums.broken_groups;
+        t->scaled = e->scaled;
+        t->scale_group = e->scaled ? e->scale_group : 0;
     }
-    t->shape = s24_calloc((size_t)e->rank, sizeof *t->shape, err);
-    if (!t->shape || !copy_text(&t->name, *e->name ? e->name : S24_NAMELESS) || !copy_text(&t->reason, e->reason) ||
-        !copy_text(&t->method, packed ? e->method ? e->method : method : NULL) || !copy_text(&t->file, file_name(e))) {
-        return s24_fail_memory(err, 0);
-    }
-    memcpy(t->shape, e->shape, (size_t)e->rank * sizeof *t->shape);
-    return S24_OK;
+    const s24_status status = fill_texts(t, last, e, method, err);
+    return status == S24_OK && packed && measured ? fill_figures(t, e->pruned, err) : status;
 }
 
 static int by_name(const void *a, const void *b)
@@ -81,16 +102,18 @@ static s24_status add_totals(s24_report *report, s24_error *err)
     }
     qsort(sorted, report->count, sizeof *sorted, by_name);
     for (size_t i = 0; i < report->count; i++) {
-        s24_sums_add(&report->totals, &sorted[i]->metrics.sums);
+        if (sorted[i]->figures) {
+            s24_sums_add(&report->totals, &sorted[i]->figures->metrics.sums);
+        }
     }
     free(sorted);
     return S24_OK;
 }
 
-s24_status s24_report_fill(s24_report *report, const char *path, s24_source *source, const char *method,
+s24_status s24_report_fill(s24_report *report, const char *path, s24_source *source, const char *method, bool measured,
                            s24_error *err)
 {
-    *report = (s24_report){.format = source->format->name, .has_metrics = true};
+    *report = (s24_report){.format = source->format->name, .has_metrics = measured};
     const bool packed = source->format == &s24_format_s24;
     report->path = strdup(path);
     report->container = strdup(packed ? s24_plain_of(s24_source_file(source, 0))->container : source->format->name);
@@ -99,7 +122,7 @@ s24_status s24_report_fill(s24_report *report, const char *path, s24_source *sou
     for (size_t i = 0; i < source->contents.count && status == S24_OK; i++) {
         if (!source->contents.entries[i].elsewhere) {
             s24_report_tensor *t = &report->tensors[report->count++]; /* what was begun is freed */
-            status = fill_tensor(t, &source->contents.entries[i], method, err);
+            status = fill_tensor(t, report->count > 1 ? t - 1 : NULL, &source->contents.entries[i], method, measured, err);
         }
     }
     status = status == S24_OK ? add_totals(report, err) : status;
@@ -115,7 +138,7 @@ void s24_report_as_dense(s24_report *report)
         s24_report_tensor *t = &report->tensors[i];
         if (t->status != S24_TENSOR_DENSE) {
             report->bytes_stored -= t->bytes_stored;
-            t->bytes_stored = t->metrics.total_count * s24_info(t->stored)->bytes;
+            t->bytes_stored = t->figures->metrics.total_count * s24_info(t->stored)->bytes;
             report->bytes_stored += t->bytes_stored;
         }
     }

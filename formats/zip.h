@@ -10,7 +10,7 @@
 #define S24_FORMATS_ZIP_H
 
 #include "io.h"
-#include "st_header.h"
+#include "textbuf.h"
 
 #define S24_ZIP_STORED 0
 #define S24_ZIP_DEFLATED 8

@@ -40,6 +40,20 @@ run()
     echo $? >.status
 }
 
+# The same, and what it had resident at most, in KiB, in .resident. Needs python3.
+run_measured()
+{
+    ran=$*
+    python3 -c '
+import os, sys
+pid = os.posix_spawn(sys.argv[1], sys.argv[1:], os.environ)
+_, status, usage = os.wait4(pid, 0)
+open(".resident", "w").write(str(usage.ru_maxrss))
+sys.exit(os.WEXITSTATUS(status) if os.WIFEXITED(status) else 128 + os.WTERMSIG(status))
+' "$S24" "$@" >.stdout 2>.stderr
+    echo $? >.status
+}
+
 # ---------------------------------------------------------------- expectations
 
 expect_status()
@@ -117,6 +131,13 @@ expect_usage_error()
     fi
     shift
     expect_error "$@"
+}
+
+# at most 64 MiB and $1 bytes resident
+expect_resident()
+{
+    [ "$(cat .resident)" -le $((65536 + $1 / 1024)) ] ||
+        fail "expected at most 64 MiB + $1 bytes resident; there were $(cat .resident) KiB"
 }
 
 expect_file()

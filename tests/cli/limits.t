@@ -1,4 +1,5 @@
-# What is refused for its size: a model of more than 262,144 tensors, in every format that names them.
+# What is refused for its size: a model of more than 262,144 tensors, in every format that names them; and what memory is taken
+# for what is not.
 . "$LIB"
 
 most=262144
@@ -88,3 +89,62 @@ run prune m.safetensors -o m.s24
 expect_status 3
 expect_error m.s24 "too long names: the header would be beyond safetensors' 100,000,000 bytes"
 expect_no_file m.s24
+
+command -v python3 >/dev/null || skip 'the rest needs python3'
+! grep -q '__[atm]san_' "$S24" || skip 'the rest is not for sanitizers'
+
+# as many tensors as there may be: twice the input; 768 bytes more for each that is pruned
+model '{' "$empty" '}' $most
+for command in inspect 'inspect --json' verify stats 'prune -n'; do
+    # shellcheck disable=SC2086 # a command and its options
+    run_measured $command m.safetensors
+    expect_resident $((2 * $(size_of m.safetensors)))
+done
+for command in 'prune -n --all' 'prune --all -o m.s24' 'prune --all -o m.out --to safetensors'; do
+    # shellcheck disable=SC2086
+    run_measured $command m.safetensors
+    expect_status 0
+    expect_resident $((2 * $(size_of m.safetensors) + 768 * most))
+done
+rm m.s24 m.out
+
+# much metadata: twice the input
+{
+    printf '{"__metadata__":{"a":"'
+    head -c 90000000 /dev/zero | tr '\0' v
+    printf '"},"w":{"dtype":"F32","shape":[1,4],"data_offsets":[0,16]}}'
+} >text
+{ u64 "$(size_of text)" && cat text && f32 1 2 3 4; } >m.safetensors
+for command in inspect 'prune -o m.s24' 'prune -o m.out --to safetensors'; do
+    # shellcheck disable=SC2086
+    run_measured $command m.safetensors
+    expect_status 0
+    expect_resident $((2 * $(size_of m.safetensors)))
+done
+rm m.s24 m.out
+
+# JSON weights: the text, and 8 bytes for each of its numbers
+text=64000000
+# many FIRST EACH LAST: EACH again and again, m.json of as many bytes as are taken
+many()
+{
+    { printf '%s' "$1" && yes "$2" | tr -d '\n' | head -c $(((text - 100) / ${#2} * ${#2})) && printf '%s' "$3"; } >m.json
+}
+while read -r first each last numbers; do
+    many "$first" "$each" "$last"
+    for command in inspect 'prune --all -n'; do
+        # shellcheck disable=SC2086 # a command and its options
+        run_measured $command m.json
+        expect_resident $((text + 8 * numbers))
+    done
+    expect_status 0
+done <<END
+[ [1], [2]] 16000000
+[ 1, 2] 32000000
+[ [0.25,-1e-3], [2,3]] 9800000
+END
+many '{' '"":[],' '"":[]}' # keys, and no number
+run_measured inspect m.json
+expect_status 3
+expect_error m.json 'the key "" occurs twice'
+expect_resident $((2 * text))

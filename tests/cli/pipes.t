@@ -93,3 +93,18 @@ expect_status 3
 expect_error /dev/null
 expect_no_file x.s24
 expect_no_file x.npy
+
+# a .s24 that another tool saved again: a stream is told so as a file is
+for name in resaved resaved-bare; do
+    for command in inspect stats 'decompress -o -' 'decompress --salvage -o -'; do
+        # shellcheck disable=SC2002,SC2086 # a pipe, not a file; a command and its options
+        cat "$DATA/../golden/bad/$name.s24" | run $command -
+        expect_status 3
+        expect_no_stdout
+        expect_error 'standard input: is a .s24 that another tool saved again'
+    done
+    # shellcheck disable=SC2002
+    cat "$DATA/../golden/bad/$name.s24" | run verify -
+    expect_status 1
+    expect_stdout_has 'is a .s24 that another tool saved again'
+done

@@ -1,6 +1,7 @@
 /*
  * Any bytes as JSON, and as JSON weights. What the validator accepts cJSON must take whole, and what cJSON prints of it
- * must be accepted; the tensors of weights must lie in the decoded memory, which is read to its end.
+ * must be accepted; the tensors of weights must lie in the decoded memory, which is read to its end, and a bare list must
+ * have the numbers of cJSON's tree, bit for bit.
  */
 #include "fuzz.h"
 #include "jsonx.h"
@@ -22,6 +23,31 @@ static void as_json(const char *text, size_t size)
     cJSON_Delete(json);
 }
 
+/* The numbers of a tree in order, each compared with the next of `data`; how many. */
+static size_t compare_numbers(const cJSON *tree, const unsigned char *data)
+{
+    if (!cJSON_IsArray(tree)) {
+        REQUIRE(memcmp(data, &tree->valuedouble, sizeof tree->valuedouble) == 0);
+        return 1;
+    }
+    size_t n = 0;
+    for (const cJSON *child = tree->child; child; child = child->next) {
+        n += compare_numbers(child, data + n * sizeof child->valuedouble);
+    }
+    return n;
+}
+
+static void as_tree(const uint8_t *text, size_t size, const s24_entry *entry, const unsigned char *data)
+{
+    cJSON *json = NULL;
+    REQUIRE(s24_json_parse((const char *)text, size, SIZE_MAX, &json, NULL) == S24_OK);
+    if (!cJSON_IsObject(json)) {
+        REQUIRE(!*entry->name && entry->dtype == S24_F64);
+        REQUIRE(compare_numbers(json, data) == entry->bytes / sizeof(double));
+    }
+    cJSON_Delete(json);
+}
+
 static void as_weights(const uint8_t *data, size_t size)
 {
     s24_source *const source = source_of(&s24_format_json, NULL, data, size);
@@ -36,6 +62,9 @@ static void as_weights(const uint8_t *data, size_t size)
         next += entry->bytes;
         unsigned char *const all = malloc((size_t)entry->bytes + 1);
         REQUIRE(all && s24_input_read(source->in, entry->offset, all, (size_t)entry->bytes, &err) == S24_OK);
+        if (source->contents.count == 1) {
+            as_tree(data, size, entry, all);
+        }
         free(all);
     }
     REQUIRE(status != S24_OK || s24_input_expect_end(source->in, next, &err) == S24_OK);

@@ -116,8 +116,8 @@ static void add_entry(s24_contents *contents)
         e->scale_group = pick(2) ? S24_SCALE_GROUP : 0;
     }
     s24_entry_pack(e, rank ? (int)pick((uint32_t)rank) : 0, NULL);
-    e->method = e->packed ? strdup("magnitude") : NULL;
-    e->reason = pick(2) ? strdup("why") : NULL;
+    e->method = e->packed ? s24_shared_text("magnitude", NULL) : NULL;
+    e->reason = pick(2) ? s24_shared_text("why", NULL) : NULL;
 }
 
 /* Planes as they may be: pairs in order, nothing in the padding, scales of 1 and, seldom, of anything. */

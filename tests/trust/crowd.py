@@ -67,8 +67,11 @@ def many(s24, tensors, rng):
         process = subprocess.Popen([s24, "-q"] + command, stdout=subprocess.DEVNULL)
         _, status, usage = os.wait4(process.pid, 0)
         assert status == 0, command
+        size, resident = os.path.getsize(command[1]), usage.ru_maxrss << 10
+        pruned = tensors if command[0] in ("prune", "stats") else 0
+        assert resident <= (64 << 20) + 2 * size + 768 * pruned, "more memory than is promised"
         print("%d tensors: %s: %.1f s, %d MiB resident; the input has %d MiB" % (
-            tensors, " ".join(command[:2]), time.monotonic() - begin, usage.ru_maxrss >> 10, os.path.getsize(command[1]) >> 20))
+            tensors, " ".join(command[:2]), time.monotonic() - begin, resident >> 20, size >> 20))
 
 
 def main():

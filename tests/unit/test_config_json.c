@@ -1,6 +1,7 @@
 /* config.json, spliced: what changes is what shall, and nothing else. */
 #include <check.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "config_json.h"

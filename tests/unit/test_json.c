@@ -122,6 +122,15 @@ static const struct {
     {"{\"a\\u00e9\\n\":[1],\"A\":[2],\"\":[3]}", "a\xc3\xa9\nf64[1]: 1; Af64[1]: 2; f64[1]: 3"},
     {"{\"data\":[1],\"b\":[2]}", "dataf64[1]: 1; bf64[1]: 2"},
     {"{\"dtype\":[1]}", "dtypef64[1]: 1"},
+    {"{\"dtype\":{\"dtype\":\"i8\",\"shape\":[1],\"data\":[1]}}", "dtypei8[1]: 1"},
+    {"{\"dtype\":[1],\"Data\":[2]}", "dtypef64[1]: 1; Dataf64[1]: 2"},
+    {"{\"d\\u0061ta\":[3,4],\"\\u0073hape\":[2],\"dtyp\\u0065\":\"f\\u00332\"}", "f32[2]: 3 4"},
+    /* blanks wherever there may be some */
+    {" [ [ 1 , 2 ] , [ 3 , 4 ] ] ", "f64[2,2]: 1 2 3 4"},
+    {"\r\n{ \"a\" : [ [ ] , [ ] ] ,\t\"b\" : { \"shape\" : [ 1 , 2 ] , \"data\" : [ 5 , 6 ] , \"dtype\" : \"i8\" } }\n",
+     "af64[2,0]:; bi8[1,2]: 5 6"},
+    {"{\"dtype\":\"f32\",\"shape\":[2e0,1.0],\"data\":[[1],[2]]}", "f32[2,1]: 1 2"},
+    {"{\"dtype\":\"f64\",\"shape\":[-0],\"data\":[]}", "f64[0]:"},
 };
 
 START_TEST(good_texts)
@@ -200,6 +209,19 @@ static const struct {
     {"{\"dtype\":\"i8\",\"shape\":[1],\"data\":[0.5]}", "[0] (0.5) is not an integer of i8"},
     {"{\"dtype\":\"u8\",\"shape\":[1],\"data\":[-1]}", "is not an integer of u8 (0 to 255)"},
     {"{\"dtype\":\"i64\",\"shape\":[1],\"data\":[9007199254740993]}", "is not an integer of i64"},
+    /* more than the text can hold: nothing is allocated for it */
+    {"{\"dtype\":\"f64\",\"shape\":[100000000,100],\"data\":[[1,2]]}", "[0] has length 2 where 100 is expected"},
+    {"{\"a\":{\"dtype\":\"f64\",\"shape\":[2,1000000000000],\"data\":[[1],[2]]},\"b\":[\"x\"]}",
+     "a: [0] has length 1 where 1000000000000 is expected"},
+    {"{\"a\":[\"x\"],\"b\":{\"dtype\":\"f64\",\"shape\":[2,1000000000000],\"data\":[[1],[2]]}}", "a: [0] is a string"},
+    {"[[[1,2],[3,4]],[[5,6],[7,8],[9]]]", "[1] has length 3 where 2 is expected"},
+    {"[[1,2],[3,4,[5],{\"]\":[6]},\"]\"]]", "[1] has length 5 where 2 is expected"},
+    {"[[1,2],{\"a\":[1,2]}]", "[1] is an object where a list of 2 is expected"},
+    {"{\"w\":false}", "w: the tensor is a boolean"},
+    {"{\"dtype\":\"f32\",\"shape\":[\"1\"],\"data\":[1]}", "not a list of whole numbers"},
+    {"{\"dtype\":\"f32\",\"shape\":[[1]],\"data\":[1]}", "not a list of whole numbers"},
+    {"{\"dtype\":\"f32\",\"shape\":[9007199254740994],\"data\":[1]}", "not a list of whole numbers"},
+    {"{\"dtype\":\"f32\",\"x\":1,\"shape\":[1],\"y\":2,\"data\":[1]}", "has an unknown member \"x\""},
 };
 
 START_TEST(bad_texts)

@@ -420,7 +420,8 @@ static bool same_figures(const s24_report *a, const s24_report *b)
         equal = strcmp(x->name, y->name) == 0 && x->dtype == y->dtype && x->stored == y->stored &&
                 x->rank == y->rank && x->axis == y->axis && x->status == y->status &&
                 memcmp(x->shape, y->shape, (size_t)x->rank * sizeof *x->shape) == 0 &&
-                memcmp(&x->metrics.sums, &y->metrics.sums, sizeof x->metrics.sums) == 0;
+                !x->figures == !y->figures &&
+                (!x->figures || memcmp(&x->figures->metrics.sums, &y->figures->metrics.sums, sizeof(s24_sums)) == 0);
     }
     return equal;
 }
@@ -546,6 +547,7 @@ START_TEST(there_and_back)
         const s24_report_tensor *const t = &report.tensors[i];
         ck_assert_int_eq(t->axis, m.tensors[i].axis);
         ck_assert_int_eq(t->status == S24_TENSOR_DENSE, m.tensors[i].axis < 0);
+        ck_assert_int_eq(!t->figures, m.tensors[i].axis < 0);
         ck_assert(!t->method == (m.tensors[i].axis < 0) && (!t->method || strcmp(t->method, "magnitude") == 0));
     }
     s24_report_free(&report);
