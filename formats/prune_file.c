@@ -328,7 +328,8 @@ static const s24_entry *find_gradient(prune_run *run, const s24_entry *e, s24_er
     const bool lone = !s24_source_is_model(run->gradients) && !s24_source_is_model(run->source);
     const s24_entry *g = lone ? &run->gradients->contents.entries[0] : s24_source_find_entry(run->gradients, e->name);
     if (!g) {
-        s24_fail(err, S24_ERR_DATA, "%s: no gradients for tensor %s", run->gradients->in->name, e->name);
+        s24_fail(err, S24_ERR_DATA, "%s: no gradients for %s%s", run->gradients->in->name,
+                 *e->name ? "tensor " : "an array without a name", e->name);
     } else if (!s24_dtype_prunable(g->dtype)) {
         s24_fail(err, S24_ERR_DATA, "%s: %s: gradients of dtype %s are no numbers to score by", g->in->name, g->name,
                  s24_dtype_name(g->dtype));
