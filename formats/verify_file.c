@@ -183,7 +183,7 @@ static s24_status open_tensor(void *ctx, size_t number, s24_series *series, s24_
         const s24_batches one = s24_batches_of(&job->panels, e->pruned->geometry.cols, 1, false);
         job->pieces[DATA] = s24_batch_planes_bytes(&one, s24_info(e->stored)->bytes);
     } else {
-        job->pieces[DATA] = plain->panel_bytes;
+        job->pieces[DATA] = s24_plain_carried_most(plain, e);
     }
     *series = (s24_series){.stages = e->packed ? &pruned : &carried, .ctx = job, .jobs = s24_plain_panel_count(plain, e),
                            .alone = e->in->stream};

@@ -289,7 +289,7 @@ static void read_panel(const s24_entry *e, const s24_checks *checks, size_t i, u
 static size_t largest_panel(const s24_plain *plain, const s24_entry *e)
 {
     if (!e->packed) {
-        return e->bytes < plain->panel_bytes ? (size_t)e->bytes : plain->panel_bytes;
+        return s24_plain_carried_most(plain, e);
     }
     const s24_panels panels = s24_plain_panels(plain, e);
     const s24_panel_place first = s24_panel_at(&panels, 0);
