@@ -333,7 +333,7 @@ static s24_status open_tensor(void *ctx, size_t number, s24_series *series, s24_
         set_pieces(job);
         series->jobs = job->batches.count;
     } else {
-        job->pieces[DATA] = plain->panel_bytes;
+        job->pieces[DATA] = s24_plain_carried_most(plain, e);
         job->pieces[RESULT] = sizeof(copy_result);
         series->jobs = s24_plain_carried_panels(plain, e);
     }

@@ -81,6 +81,11 @@ size_t s24_plain_carried_panels(const s24_plain *plain, const s24_entry *entry)
     return (size_t)(entry->bytes / plain->panel_bytes + (entry->bytes % plain->panel_bytes != 0));
 }
 
+size_t s24_plain_carried_most(const s24_plain *plain, const s24_entry *entry)
+{
+    return entry->bytes < plain->panel_bytes ? (size_t)entry->bytes : plain->panel_bytes;
+}
+
 size_t s24_plain_panel_count(const s24_plain *plain, const s24_entry *entry)
 {
     return entry->packed ? s24_plain_panels(plain, entry).count : s24_plain_carried_panels(plain, entry);

@@ -54,6 +54,7 @@ s24_status s24_plain_lay_out_as(s24_plain *plain, char *header, size_t header_by
 /* Panels of a pruned entry, and of a carried one (or of the metrics). */
 s24_panels s24_plain_panels(const s24_plain *plain, const s24_entry *entry);
 size_t s24_plain_carried_panels(const s24_plain *plain, const s24_entry *entry);
+size_t s24_plain_carried_most(const s24_plain *plain, const s24_entry *entry); /* bytes of the largest of these */
 size_t s24_plain_panel_count(const s24_plain *plain, const s24_entry *entry); /* of either */
 
 /*

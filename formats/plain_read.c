@@ -692,7 +692,7 @@ static s24_status read_metrics(s24_source *source, s24_error *err)
 {
     s24_plain *plain = s24_plain_of(source);
     const s24_entry *m = &plain->metrics;
-    unsigned char *slots = s24_alloc((size_t)m->bytes + plain->panel_bytes, err);
+    unsigned char *slots = s24_alloc((size_t)m->bytes, err);
     s24_checks checks = {0};
     s24_status status = slots ? s24_plain_begin(m, &checks, err) : S24_ERR_SYSTEM;
     bool damaged = false;

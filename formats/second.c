@@ -212,8 +212,9 @@ const s24_entry *s24_seconds_find(const s24_seconds *seconds, s24_second kind, c
     const s24_entry *s = lone ? &source->contents.entries[0] : s24_source_find_entry(source, e->name);
     const size_t cols = e->rank ? e->shape[e->axis] : 1, places = taps_of(e);
     if (!s) {
-        s24_fail(err, S24_ERR_DATA, "%s: no %s for tensor %s; s24 prune --exclude leaves it out", source->in->name,
-                 s24_second_name(kind), e->name);
+        s24_fail(err, S24_ERR_DATA, *e->name ? "%s: no %s for tensor %s; s24 prune --exclude leaves it out"
+                                             : "%s: no %s for an array without a name%s; give a file that has one tensor",
+                 source->in->name, s24_second_name(kind), e->name);
         return NULL;
     }
     if (!s24_dtype_prunable(s->dtype)) {

@@ -182,7 +182,7 @@ static s24_status open_tensor(void *ctx, size_t number, s24_series *series, s24_
         job->panels = s24_plain_panels(plain, e);
         job->pieces[DATA] = s24_plain_panel_bytes(e, &job->panels);
     } else {
-        job->pieces[DATA] = plain->panel_bytes;
+        job->pieces[DATA] = s24_plain_carried_most(plain, e);
     }
     *series = (s24_series){.stages = e->packed ? &pruned : &carried, .ctx = job, .jobs = s24_plain_panel_count(plain, e),
                            .alone = e->in->stream};

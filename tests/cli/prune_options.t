@@ -106,6 +106,10 @@ run prune w1.json --method gradient --gradients missing.json -o h.s24
 expect_status 4
 expect_error missing.json
 expect_no_file h.s24
+echo '{"w": [[9,0,0,9]], "v": [[9,0,0,9]]}' >g3.json
+run prune w1.json --method gradient --gradients g3.json -o h.s24
+expect_status 3
+expect_error 'g3.json: no gradients for an array without a name'
 # a .s24 has a tensor of that name, but its values are not where a dense file has them
 run prune g1.json -o g1.s24 -q
 expect_status 0
