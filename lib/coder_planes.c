@@ -1,0 +1,234 @@
+/*
+ * Elements to planes and back. Generic: 64 values at a time as bytes in small arrays, which are then packed to fields. That
+ * is the specification of what kernels do.
+ */
+#include "coder_parts.h"
+#include "kernels.h"
+
+#define RUN 64 /* values: whole bytes of fields of any width */
+
+/* The pieces are always inlined: widths are then constants. */
+#define INLINE static inline __attribute__((always_inline))
+
+bool s24_cut_of(s24_cut *cut, unsigned bytes, bool sign, unsigned prefix)
+{
+    const unsigned bits = 8 * bytes - sign;
+    if (prefix == 0 || prefix > S24_CODER_PREFIX || prefix > bits || (bits - prefix) / 8 > S24_CODER_LOWS) {
+        return false;
+    }
+    *cut = (s24_cut){.bytes = bytes, .sign = sign, .prefix = prefix, .middle = (bits - prefix) % 8,
+                     .lows = (bits - prefix) / 8};
+    return true;
+}
+
+/* ---------------------------------------------------------------- fields of bits */
+
+/* n fields of `width` bits, a byte each, to ceil(n * width / 8) bytes, and back. */
+static void pack_fields(const uint8_t *fields, size_t n, unsigned width, uint8_t *out)
+{
+    uint64_t bits = 0;
+    unsigned filled = 0;
+    for (size_t i = 0; i < n; i++) {
+        bits |= (uint64_t)fields[i] << filled;
+        for (filled += width; filled >= 8; filled -= 8) {
+            *out++ = (uint8_t)bits;
+            bits >>= 8;
+        }
+    }
+    if (filled) {
+        *out = (uint8_t)bits;
+    }
+}
+
+static void unpack_fields(const uint8_t *in, size_t n, unsigned width, uint8_t *fields)
+{
+    uint64_t bits = 0;
+    unsigned filled = 0;
+    for (size_t i = 0; i < n; i++) {
+        if (filled < width) {
+            bits |= (uint64_t)*in++ << filled;
+            filled += 8;
+        }
+        fields[i] = (uint8_t)(bits & ((1u << width) - 1));
+        bits >>= width;
+        filled -= width;
+    }
+}
+
+/* ---------------------------------------------------------------- splitting */
+
+/* The window is mapped to 1..254, and prefix 0, that of zeros and of what is nearly zero, to 0. */
+INLINE uint8_t symbol_of(const s24_cut *cut, unsigned prefix)
+{
+    if (cut->prefix <= 8) {
+        return (uint8_t)prefix;
+    }
+    const unsigned in_window = prefix - cut->base;
+    return prefix == 0 ? 0 : in_window < S24_CODER_WINDOW ? (uint8_t)(in_window + 1) : S24_CODER_ESCAPE;
+}
+
+INLINE size_t split_run(const s24_cut *cut, unsigned bytes, const uint8_t *values, size_t first, size_t n,
+                        const s24_value_planes *planes, uint16_t *escapes)
+{
+    uint8_t middle[RUN], signs[RUN];
+    const unsigned low_bits = 8 * cut->lows, bits = 8 * bytes - cut->sign;
+    size_t escaped = 0;
+    for (size_t i = 0; i < n; i++) {
+        const uint64_t v = s24_load(values, bytes, first + i);
+        const uint64_t top = v >> low_bits >> cut->middle;
+        const unsigned prefix = (unsigned)top & ((1u << cut->prefix) - 1);
+        const uint8_t symbol = symbol_of(cut, prefix);
+        planes->symbols[first + i] = symbol;
+        middle[i] = (uint8_t)(v >> low_bits & ((1u << cut->middle) - 1));
+        signs[i] = cut->sign ? (uint8_t)(v >> bits) : 0;
+        if (symbol == S24_CODER_ESCAPE && cut->prefix > 8) {
+            escapes[escaped++] = (uint16_t)prefix;
+        }
+        for (unsigned low = 0; low < cut->lows; low++) {
+            planes->lows[low][first + i] = (uint8_t)(v >> 8 * low);
+        }
+    }
+    if (cut->middle) {
+        pack_fields(middle, n, cut->middle, planes->middle + first * cut->middle / 8);
+    }
+    if (cut->sign) {
+        pack_fields(signs, n, 1, planes->signs + first / 8);
+    }
+    return escaped;
+}
+
+size_t s24_split_values(const s24_cut *cut, const void *values, size_t n, const s24_value_planes *planes,
+                        uint16_t *escapes, s24_isa isa)
+{
+    size_t escaped = 0;
+    (void)isa;
+    for (size_t i = 0; i < n; i += RUN) {
+        const size_t some = n - i < RUN ? n - i : RUN;
+        switch (cut->bytes) {
+        case 1: escaped += split_run(cut, 1, values, i, some, planes, escapes + escaped); break;
+        case 2: escaped += split_run(cut, 2, values, i, some, planes, escapes + escaped); break;
+        case 4: escaped += split_run(cut, 4, values, i, some, planes, escapes + escaped); break;
+        default: escaped += split_run(cut, 8, values, i, some, planes, escapes + escaped); break;
+        }
+    }
+    return escaped;
+}
+
+/* ---------------------------------------------------------------- joining */
+
+INLINE uint64_t prefix_of(const s24_cut *cut, uint8_t symbol)
+{
+    if (cut->prefix <= 8) {
+        return symbol & ((1u << cut->prefix) - 1);
+    }
+    return symbol == 0 || symbol == S24_CODER_ESCAPE ? 0 : cut->base + symbol - 1;
+}
+
+INLINE void join_run(const s24_cut *cut, unsigned bytes, const s24_value_planes *planes, size_t first, size_t n,
+                     uint8_t *values)
+{
+    uint8_t middle[RUN] = {0}, signs[RUN] = {0};
+    const unsigned low_bits = 8 * cut->lows, bits = 8 * bytes - cut->sign;
+    if (cut->middle) {
+        unpack_fields(planes->middle + first * cut->middle / 8, n, cut->middle, middle);
+    }
+    if (cut->sign) {
+        unpack_fields(planes->signs + first / 8, n, 1, signs);
+    }
+    for (size_t i = 0; i < n; i++) {
+        uint64_t v = prefix_of(cut, planes->symbols[first + i]) << low_bits << cut->middle;
+        v |= (uint64_t)middle[i] << low_bits;
+        v |= cut->sign ? (uint64_t)signs[i] << bits : 0;
+        for (unsigned low = 0; low < cut->lows; low++) {
+            v |= (uint64_t)planes->lows[low][first + i] << 8 * low;
+        }
+        s24_store(values, bytes, first + i, v);
+    }
+}
+
+void s24_join_values(const s24_cut *cut, const s24_value_planes *planes, size_t n, void *values, s24_isa isa)
+{
+    (void)isa;
+    for (size_t i = 0; i < n; i += RUN) {
+        const size_t some = n - i < RUN ? n - i : RUN;
+        switch (cut->bytes) {
+        case 1: join_run(cut, 1, planes, i, some, values); break;
+        case 2: join_run(cut, 2, planes, i, some, values); break;
+        case 4: join_run(cut, 4, planes, i, some, values); break;
+        default: join_run(cut, 8, planes, i, some, values); break;
+        }
+    }
+}
+
+bool s24_put_escapes(const s24_cut *cut, const uint8_t *symbols, size_t n, const uint8_t *escapes, size_t count,
+                     void *values)
+{
+    const unsigned shift = 8 * cut->lows + cut->middle;
+    size_t put = 0;
+    if (cut->prefix <= 8) {
+        return count == 0;
+    }
+    for (size_t i = 0; i < n; i++, put++) {
+        const uint8_t *next = memchr(symbols + i, S24_CODER_ESCAPE, n - i);
+        if (!next) {
+            break;
+        }
+        if (put == count) {
+            return false;
+        }
+        i = (size_t)(next - symbols);
+        const uint64_t prefix = s24_load(escapes, 2, put);
+        if (prefix >> cut->prefix) {
+            return false;
+        }
+        s24_store(values, cut->bytes, i, s24_load(values, cut->bytes, i) | prefix << shift);
+    }
+    return put == count;
+}
+
+/* ---------------------------------------------------------------- positions */
+
+#define NO_CODE 0xff
+
+static const uint8_t number_of[16] = {
+    NO_CODE, NO_CODE, NO_CODE, NO_CODE, 0, NO_CODE, NO_CODE, NO_CODE, 1, 2, NO_CODE, NO_CODE, 3, 4, 5, NO_CODE,
+};
+static const uint8_t code_of[6] = {0x4, 0x8, 0x9, 0xc, 0xd, 0xe};
+
+static unsigned nibble_at(const uint8_t *nibbles, size_t i)
+{
+    return i % 2 ? nibbles[i / 2] >> 4 : nibbles[i / 2] & 15;
+}
+
+bool s24_pack_positions(const uint8_t *nibbles, size_t groups, uint8_t *packed)
+{
+    unsigned bad = groups % 2 ? nibbles[groups / 2] & 0xf0 : 0;
+    for (size_t g = 0; g < groups; g += 3) {
+        unsigned packed_here = 0, weight = 1;
+        for (size_t i = g; i < groups && i < g + 3; i++, weight *= 6) {
+            const unsigned number = number_of[nibble_at(nibbles, i)];
+            bad |= number & 0x80;
+            packed_here += number * weight;
+        }
+        *packed++ = (uint8_t)packed_here;
+    }
+    return bad == 0;
+}
+
+static void put_nibble(uint8_t *nibbles, size_t i, unsigned code)
+{
+    nibbles[i / 2] = (uint8_t)(i % 2 ? nibbles[i / 2] | code << 4 : code);
+}
+
+bool s24_unpack_positions(const uint8_t *packed, size_t groups, uint8_t *nibbles)
+{
+    unsigned bad = 0;
+    for (size_t g = 0; g < groups; g += 3) {
+        unsigned rest = *packed++;
+        for (size_t i = g; i < groups && i < g + 3; i++, rest /= 6) {
+            put_nibble(nibbles, i, code_of[rest % 6]);
+        }
+        bad |= rest;
+    }
+    return bad == 0;
+}
