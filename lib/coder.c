@@ -171,6 +171,7 @@ typedef struct chooser {
     int level;
     uint32_t *copies_table;
     uint32_t (*bins)[256];
+    uint16_t *sums;
     uint8_t *classes;
     s24_frequencies *frequencies; /* the next free ones */
 } chooser;
@@ -297,7 +298,7 @@ static uint64_t bin_cost(const uint32_t counts[256])
     for (unsigned s = 0; s < 256; s++) {
         used += counts[s] > 0;
     }
-    return s24_entropy(counts) + BITS(used * 10 + 24);
+    return s24_entropy(counts) + BITS(used * 7 + 24);
 }
 
 static uint64_t joined_cost(const bins *b, unsigned i, uint32_t joined[256])
@@ -393,7 +394,21 @@ static bool ranks_of(const s24_unit *unit, const s24_cut *cut, const uint32_t co
     return true;
 }
 
-static void sort_blocks(const chosen *c, const uint8_t ranks[256], unsigned block, uint8_t *bin_of, bins *b)
+/* The ranks of each step of 32 symbols, added. */
+static void add_ranks(const chosen *c, const uint8_t ranks[256], uint16_t *sums)
+{
+    size_t i = 0;
+    for (; i < c->n; i += S24_RANS_LANES) {
+        const size_t some = c->n - i < S24_RANS_LANES ? c->n - i : S24_RANS_LANES;
+        unsigned sum = 0;
+        for (size_t k = 0; k < some; k++) {
+            sum += ranks[c->plane[i + k]];
+        }
+        *sums++ = (uint16_t)sum;
+    }
+}
+
+static void sort_blocks(const chosen *c, const uint16_t *sums, unsigned block, uint8_t *bin_of, bins *b)
 {
     const size_t most = (size_t)S24_RANS_LANES << block;
     memset(b->counts, 0, BINS * sizeof *b->counts);
@@ -401,8 +416,8 @@ static void sort_blocks(const chosen *c, const uint8_t ranks[256], unsigned bloc
     for (size_t i = 0; i < c->n; i += most, bin_of++) {
         const size_t some = c->n - i < most ? c->n - i : most;
         uint32_t sum = 0;
-        for (size_t k = 0; k < some; k++) {
-            sum += ranks[c->plane[i + k]];
+        for (size_t k = 0; k < some; k += S24_RANS_LANES) {
+            sum += *sums++;
         }
         *bin_of = (uint8_t)(sum / (2 * some));
         uint32_t *counts = b->counts[*bin_of];
@@ -419,11 +434,11 @@ static void sort_blocks(const chosen *c, const uint8_t ranks[256], unsigned bloc
 }
 
 /* Classes with blocks of this size, if that is better than what is chosen. */
-static void try_classes(chooser *with, chosen *c, const uint8_t ranks[256], unsigned block)
+static void try_classes(chooser *with, chosen *c, unsigned block)
 {
     uint8_t *classes = with->classes;
     bins b = {.counts = with->bins};
-    sort_blocks(c, ranks, block, classes, &b);
+    sort_blocks(c, with->sums, block, classes, &b);
     join_neighbours(&b);
     if (b.count < 2) {
         return;
@@ -472,11 +487,15 @@ static void choose_classes(chooser *with, chosen *c, const s24_unit *unit, const
     if (!ranks_of(unit, cut, counts, c->n, ranks)) {
         return;
     }
-    try_classes(with, c, ranks, 1);
-    if (with->level > 6) {
-        try_classes(with, c, ranks, 0);
-        try_classes(with, c, ranks, 2);
-        try_classes(with, c, ranks, 4);
+    add_ranks(c, ranks, with->sums);
+    try_classes(with, c, 1);
+    if (c->tables > 1 && with->level > 4) {
+        try_classes(with, c, 0);
+        try_classes(with, c, 2);
+    }
+    if (c->tables > 1 && with->level > 6) {
+        try_classes(with, c, 3);
+        try_classes(with, c, 5);
     }
 }
 
@@ -525,13 +544,14 @@ typedef struct encoding {
     uint16_t *words, *words_end;
     uint32_t *copies_table;
     uint32_t (*bins)[256];
+    uint16_t *sums;
     s24_frequencies *frequencies;
     s24_encode_table *tables;
     s24_rans_encoder rans;
     chosen chosen[PLANES_MOST];
 } encoding;
 
-#define FREQUENCIES (2 * PLANES_MOST + 4 * S24_RANS_CLASSES)
+#define FREQUENCIES (2 * PLANES_MOST + 5 * S24_RANS_CLASSES + BINS) /* BINS: of a try that is thrown away */
 #define PALETTE_MOST 256
 #define PALETTE_SLOTS 1024
 
@@ -552,6 +572,7 @@ static size_t take_encoding(encoding *e, const s24_unit *unit, void *scratch)
     e->words_end = e->words ? e->words + words : NULL;
     e->copies_table = take(&a, sizeof *e->copies_table * S24_COPIES_TABLE);
     e->bins = take(&a, sizeof *e->bins * (BINS + 1));
+    e->sums = take(&a, sizeof *e->sums * (n / S24_RANS_LANES + 1));
     e->frequencies = take(&a, sizeof *e->frequencies * FREQUENCIES);
     e->tables = take(&a, sizeof *e->tables * S24_RANS_CLASSES);
     return a.taken;
@@ -712,8 +733,8 @@ static bool use_palette(encoding *e, const void *values)
 
 static void choose_all(encoding *e, int level)
 {
-    chooser with = {.level = level, .copies_table = e->copies_table, .bins = e->bins, .classes = e->classes,
-                    .frequencies = e->frequencies};
+    chooser with = {.level = level, .copies_table = e->copies_table, .bins = e->bins, .sums = e->sums,
+                    .classes = e->classes, .frequencies = e->frequencies};
     for (unsigned i = 0; i < e->s.count; i++) {
         chosen *c = &e->chosen[i];
         *c = (chosen){.plane = e->planes[i], .n = e->s.n[i]};

@@ -140,8 +140,8 @@ void s24_frequencies_of(s24_frequencies *frequencies, const uint32_t counts[256]
 /* The `symbols` lowest symbols, all the same, as far as can be. symbols: 2 to 256. */
 void s24_frequencies_flat(s24_frequencies *frequencies, unsigned symbols);
 
-/* Bytes written, at most S24_FREQUENCIES_BYTES. */
-#define S24_FREQUENCIES_BYTES 516
+/* Bytes written, at most S24_FREQUENCIES_BYTES: a length takes at most 25 bits, a frequency 11 more. */
+#define S24_FREQUENCIES_BYTES (2 + 255 * 36 / 8 + 1)
 size_t s24_frequencies_write(const s24_frequencies *frequencies, uint8_t *out);
 size_t s24_frequencies_write_flat(unsigned symbols, uint8_t *out);
 /* Bytes read; 0: malformed. */

@@ -128,19 +128,36 @@ void s24_frequencies_flat(s24_frequencies *frequencies, unsigned symbols)
 }
 
 /*
- * The first and the last symbol, then the frequencies from the first to the one before the last, whose own is what is left:
- *
- *     00..7f   the frequency                 80..8f   its high four bits, another byte has the low eight
- *     90..ff   1 to 112 symbols of frequency 0
+ * The first and the last symbol, a byte each; then bits, the first in the lowest of a byte, of the frequencies from the first
+ * to the one before the last, whose own is what is left. Of each the length in bits (0 for 0), as a difference to the one
+ * before it (at first to 4) in unary: 0 is "0", 1 is "10", -1 "110", 2 "1110" and so on; then its bits but for the leading
+ * one, the lowest first. Neighbours are alike, and so this takes some 7 bits of the 12.
  */
-#define TWO_BYTES 0x80
-#define ZEROS 0x90
-#define ZEROS_MOST (0xff - ZEROS + 1)
+#define FIRST_LENGTH 4
+#define LENGTHS 13
+
+typedef struct bit_writer {
+    uint8_t *out;
+    size_t n; /* bits */
+} bit_writer;
+
+static void put_bits(bit_writer *w, unsigned bits, unsigned count)
+{
+    for (unsigned i = 0; i < count; i++, w->n++) {
+        const unsigned bit = bits >> i & 1, at = w->n % 8;
+        w->out[w->n / 8] = (uint8_t)(at ? w->out[w->n / 8] | bit << at : bit);
+    }
+}
+
+static unsigned length_of(unsigned f)
+{
+    return f ? 32 - (unsigned)__builtin_clz(f) : 0;
+}
 
 size_t s24_frequencies_write(const s24_frequencies *frequencies, uint8_t *out)
 {
-    unsigned first = 0, last = 255;
-    size_t n = 2;
+    unsigned first = 0, last = 255, before = FIRST_LENGTH;
+    bit_writer w = {.out = out + 2};
     while (!frequencies->of[first]) {
         first++;
     }
@@ -149,24 +166,14 @@ size_t s24_frequencies_write(const s24_frequencies *frequencies, uint8_t *out)
     }
     out[0] = (uint8_t)first;
     out[1] = (uint8_t)last;
-    for (unsigned s = first; s < last;) {
-        const unsigned f = frequencies->of[s];
-        unsigned zeros = 0;
-        while (!frequencies->of[s + zeros] && zeros < ZEROS_MOST) {
-            zeros++;
-        }
-        if (zeros) {
-            out[n++] = (uint8_t)(ZEROS + zeros - 1);
-            s += zeros;
-            continue;
-        }
-        if (f >= TWO_BYTES) {
-            out[n++] = (uint8_t)(TWO_BYTES | f >> 8);
-        }
-        out[n++] = (uint8_t)f;
-        s++;
+    for (unsigned s = first; s < last; s++) {
+        const unsigned f = frequencies->of[s], length = length_of(f);
+        const unsigned ones = length > before ? 2 * (length - before) - 1 : 2 * (before - length);
+        put_bits(&w, (1u << ones) - 1, ones + 1);
+        put_bits(&w, f, length ? length - 1 : 0);
+        before = length;
     }
-    return n;
+    return 2 + (w.n + 7) / 8;
 }
 
 /* A first symbol greater than the last, which is 0: so many symbols, and one more, are equally frequent. */
@@ -177,42 +184,63 @@ size_t s24_frequencies_write_flat(unsigned symbols, uint8_t *out)
     return 2;
 }
 
+typedef struct bit_reader {
+    const uint8_t *in;
+    size_t n, most; /* bits */
+    bool bad;
+} bit_reader;
+
+static unsigned get_bits(bit_reader *r, unsigned count)
+{
+    unsigned bits = 0;
+    for (unsigned i = 0; i < count; i++, r->n++) {
+        if (r->n >= r->most) {
+            r->bad = true;
+            return 0;
+        }
+        bits |= (r->in[r->n / 8] >> r->n % 8 & 1u) << i;
+    }
+    return bits;
+}
+
+/* The length after `before`; LENGTHS: none that can be. */
+static unsigned get_length(bit_reader *r, unsigned before)
+{
+    unsigned ones = 0;
+    while (get_bits(r, 1)) {
+        ones++;
+    }
+    const unsigned change = (ones + 1) / 2, length = ones % 2 ? before + change : before - change;
+    return length < LENGTHS ? length : LENGTHS; /* below 0 is great, too */
+}
+
 size_t s24_frequencies_read(s24_frequencies *frequencies, const uint8_t *in, size_t n)
 {
-    size_t at = 2;
-    unsigned sum = 0;
     if (n < 2 || (in[1] > 0 && in[0] >= in[1]) || (in[1] == 0 && in[0] == 0)) {
         return 0;
     }
     if (in[0] > in[1]) {
         s24_frequencies_flat(frequencies, in[0] + 1u);
-        return at;
+        return 2;
     }
-    const unsigned last = in[1];
+    const unsigned first = in[0], last = in[1];
+    bit_reader r = {.in = in + 2, .most = 8 * (n - 2)};
+    unsigned sum = 0, length = FIRST_LENGTH;
     memset(frequencies, 0, sizeof *frequencies);
-    for (unsigned s = in[0]; s < last; s++) {
-        if (at >= n) {
+    for (unsigned s = first; s < last && !r.bad; s++) {
+        length = get_length(&r, length);
+        if (length == LENGTHS) {
             return 0;
         }
-        unsigned f = in[at++];
-        if (f >= ZEROS) {
-            s += f - ZEROS;
-            continue;
-        }
-        if (f >= TWO_BYTES) {
-            if (at >= n) {
-                return 0;
-            }
-            f = (f & 0x0f) << 8 | in[at++];
-        }
+        const unsigned f = length ? 1u << (length - 1) | get_bits(&r, length - 1) : 0;
         frequencies->of[s] = (uint16_t)f;
         sum += f;
     }
-    if (sum >= S24_RANS_SUM || sum == 0) {
+    if (r.bad || sum >= S24_RANS_SUM || sum == 0) {
         return 0;
     }
     frequencies->of[last] = (uint16_t)(S24_RANS_SUM - sum);
-    return at;
+    return 2 + (r.n + 7) / 8;
 }
 
 /* ---------------------------------------------------------------- encoding */
