@@ -15,6 +15,7 @@
 
 #include "coder.h"
 #include "dtype.h"
+#include "kernels.h"
 
 /* ---------------------------------------------------------------- splitting */
 
@@ -58,7 +59,10 @@ void s24_join_values(const s24_cut *cut, const s24_value_planes *planes, size_t 
 bool s24_put_escapes(const s24_cut *cut, const uint8_t *symbols, size_t n, const uint8_t *escapes, size_t count,
                      void *values);
 
-/* How a kernel does the first values of n, and returns how many: a multiple of 64. Escapes only count. */
+/*
+ * The same for the first values of n, without escapes; how many it did, a multiple of 64. Nothing beyond the planes and values
+ * of these is read or written.
+ */
 typedef size_t s24_split_kernel(const s24_cut *cut, const void *values, size_t n, const s24_value_planes *planes);
 typedef size_t s24_join_kernel(const s24_cut *cut, const s24_value_planes *planes, size_t n, void *values);
 
@@ -210,5 +214,25 @@ bool s24_rans_decode(s24_rans_decoder *decoder, const s24_coded_plane *plane, co
  */
 typedef size_t s24_rans_kernel(s24_rans_decoder *decoder, const s24_coded_plane *plane, const s24_decode_table *tables,
                                uint8_t *symbols);
+
+/* ---------------------------------------------------------------- kernels */
+
+/* As in kernels.h: instruction set, bytes of an element, splitting, joining; instruction set, decoding. */
+#if S24_X86
+#define S24_PLANE_KERNELS(X) \
+    X(AVX512, 2, s24_split_avx512_2, s24_join_avx512_2) \
+    X(AVX512, 4, s24_split_avx512_4, s24_join_avx512_4) \
+    X(AVX2, 2, s24_split_avx2_2, s24_join_avx2_2) \
+    X(AVX2, 4, s24_split_avx2_4, s24_join_avx2_4)
+#define S24_RANS_KERNELS(X) X(AVX512, s24_rans_avx512) X(AVX2, s24_rans_avx2)
+#else
+#define S24_PLANE_KERNELS(X)
+#define S24_RANS_KERNELS(X)
+#endif
+
+#define S24_DECLARE_PLANES(isa, bytes, split, join) s24_split_kernel split; s24_join_kernel join;
+#define S24_DECLARE_RANS(isa, decode) s24_rans_kernel decode;
+S24_PLANE_KERNELS(S24_DECLARE_PLANES)
+S24_RANS_KERNELS(S24_DECLARE_RANS)
 
 #endif

@@ -21,6 +21,28 @@ bool s24_cut_of(s24_cut *cut, unsigned bytes, bool sign, unsigned prefix)
     return true;
 }
 
+/* ---------------------------------------------------------------- kernels */
+
+typedef struct plane_kernels {
+    s24_split_kernel *split;
+    s24_join_kernel *join;
+} plane_kernels;
+
+#define ROW(ISA, width, split_function, join_function) \
+    if (best == S24_ISA_##ISA && bytes == (width)) { \
+        return (plane_kernels){.split = split_function, .join = join_function}; \
+    }
+
+/* None: the generic code does it all. */
+static plane_kernels find(s24_isa isa, unsigned bytes)
+{
+    const s24_isa best = s24_isa_detect(isa == S24_ISA_BEST || isa > S24_ISA_AVX512 ? S24_ISA_AVX512 : isa);
+    S24_PLANE_KERNELS(ROW)
+    (void)best;
+    (void)bytes;
+    return (plane_kernels){.split = NULL};
+}
+
 /* ---------------------------------------------------------------- fields of bits */
 
 /* n fields of `width` bits, a byte each, to ceil(n * width / 8) bytes, and back. */
@@ -57,6 +79,11 @@ static void unpack_fields(const uint8_t *in, size_t n, unsigned width, uint8_t *
 
 /* ---------------------------------------------------------------- splitting */
 
+INLINE unsigned prefix_in(const s24_cut *cut, uint64_t v)
+{
+    return (unsigned)(v >> 8 * cut->lows >> cut->middle) & ((1u << cut->prefix) - 1);
+}
+
 /* The window is mapped to 1..254, and prefix 0, that of zeros and of what is nearly zero, to 0. */
 INLINE uint8_t symbol_of(const s24_cut *cut, unsigned prefix)
 {
@@ -67,23 +94,16 @@ INLINE uint8_t symbol_of(const s24_cut *cut, unsigned prefix)
     return prefix == 0 ? 0 : in_window < S24_CODER_WINDOW ? (uint8_t)(in_window + 1) : S24_CODER_ESCAPE;
 }
 
-INLINE size_t split_run(const s24_cut *cut, unsigned bytes, const uint8_t *values, size_t first, size_t n,
-                        const s24_value_planes *planes, uint16_t *escapes)
+INLINE void split_run(const s24_cut *cut, unsigned bytes, const uint8_t *values, size_t first, size_t n,
+                      const s24_value_planes *planes)
 {
     uint8_t middle[RUN], signs[RUN];
     const unsigned low_bits = 8 * cut->lows, bits = 8 * bytes - cut->sign;
-    size_t escaped = 0;
     for (size_t i = 0; i < n; i++) {
         const uint64_t v = s24_load(values, bytes, first + i);
-        const uint64_t top = v >> low_bits >> cut->middle;
-        const unsigned prefix = (unsigned)top & ((1u << cut->prefix) - 1);
-        const uint8_t symbol = symbol_of(cut, prefix);
-        planes->symbols[first + i] = symbol;
+        planes->symbols[first + i] = symbol_of(cut, prefix_in(cut, v));
         middle[i] = (uint8_t)(v >> low_bits & ((1u << cut->middle) - 1));
         signs[i] = cut->sign ? (uint8_t)(v >> bits) : 0;
-        if (symbol == S24_CODER_ESCAPE && cut->prefix > 8) {
-            escapes[escaped++] = (uint16_t)prefix;
-        }
         for (unsigned low = 0; low < cut->lows; low++) {
             planes->lows[low][first + i] = (uint8_t)(v >> 8 * low);
         }
@@ -94,24 +114,36 @@ INLINE size_t split_run(const s24_cut *cut, unsigned bytes, const uint8_t *value
     if (cut->sign) {
         pack_fields(signs, n, 1, planes->signs + first / 8);
     }
+}
+
+static size_t collect_escapes(const s24_cut *cut, const void *values, size_t n, const uint8_t *symbols, uint16_t *escapes)
+{
+    size_t escaped = 0;
+    for (size_t i = 0; i < n && cut->prefix > 8; i++) {
+        const uint8_t *next = memchr(symbols + i, S24_CODER_ESCAPE, n - i);
+        if (!next) {
+            break;
+        }
+        i = (size_t)(next - symbols);
+        escapes[escaped++] = (uint16_t)prefix_in(cut, s24_load(values, cut->bytes, i));
+    }
     return escaped;
 }
 
 size_t s24_split_values(const s24_cut *cut, const void *values, size_t n, const s24_value_planes *planes,
                         uint16_t *escapes, s24_isa isa)
 {
-    size_t escaped = 0;
-    (void)isa;
-    for (size_t i = 0; i < n; i += RUN) {
+    s24_split_kernel *kernel = find(isa, cut->bytes).split;
+    for (size_t i = kernel ? kernel(cut, values, n, planes) : 0; i < n; i += RUN) {
         const size_t some = n - i < RUN ? n - i : RUN;
         switch (cut->bytes) {
-        case 1: escaped += split_run(cut, 1, values, i, some, planes, escapes + escaped); break;
-        case 2: escaped += split_run(cut, 2, values, i, some, planes, escapes + escaped); break;
-        case 4: escaped += split_run(cut, 4, values, i, some, planes, escapes + escaped); break;
-        default: escaped += split_run(cut, 8, values, i, some, planes, escapes + escaped); break;
+        case 1: split_run(cut, 1, values, i, some, planes); break;
+        case 2: split_run(cut, 2, values, i, some, planes); break;
+        case 4: split_run(cut, 4, values, i, some, planes); break;
+        default: split_run(cut, 8, values, i, some, planes); break;
         }
     }
-    return escaped;
+    return collect_escapes(cut, values, n, planes->symbols, escapes);
 }
 
 /* ---------------------------------------------------------------- joining */
@@ -148,8 +180,8 @@ INLINE void join_run(const s24_cut *cut, unsigned bytes, const s24_value_planes 
 
 void s24_join_values(const s24_cut *cut, const s24_value_planes *planes, size_t n, void *values, s24_isa isa)
 {
-    (void)isa;
-    for (size_t i = 0; i < n; i += RUN) {
+    s24_join_kernel *kernel = find(isa, cut->bytes).join;
+    for (size_t i = kernel ? kernel(cut, planes, n, values) : 0; i < n; i += RUN) {
         const size_t some = n - i < RUN ? n - i : RUN;
         switch (cut->bytes) {
         case 1: join_run(cut, 1, planes, i, some, values); break;
@@ -193,26 +225,46 @@ bool s24_put_escapes(const s24_cut *cut, const uint8_t *symbols, size_t n, const
 static const uint8_t number_of[16] = {
     NO_CODE, NO_CODE, NO_CODE, NO_CODE, 0, NO_CODE, NO_CODE, NO_CODE, 1, 2, NO_CODE, NO_CODE, 3, 4, 5, NO_CODE,
 };
-static const uint8_t code_of[6] = {0x4, 0x8, 0x9, 0xc, 0xd, 0xe};
+static const uint16_t code_of[6] = {0x4, 0x8, 0x9, 0xc, 0xd, 0xe};
 
 static unsigned nibble_at(const uint8_t *nibbles, size_t i)
 {
     return i % 2 ? nibbles[i / 2] >> 4 : nibbles[i / 2] & 15;
 }
 
-bool s24_pack_positions(const uint8_t *nibbles, size_t groups, uint8_t *packed)
+/* Groups [first, groups), first a multiple of 6. */
+static unsigned pack_rest(const uint8_t *nibbles, size_t first, size_t groups, uint8_t *packed)
 {
     unsigned bad = groups % 2 ? nibbles[groups / 2] & 0xf0 : 0;
-    for (size_t g = 0; g < groups; g += 3) {
-        unsigned packed_here = 0, weight = 1;
+    for (size_t g = first; g < groups; g += 3) {
+        unsigned three = 0, weight = 1;
         for (size_t i = g; i < groups && i < g + 3; i++, weight *= 6) {
             const unsigned number = number_of[nibble_at(nibbles, i)];
             bad |= number & 0x80;
-            packed_here += number * weight;
+            three += number * weight;
         }
-        *packed++ = (uint8_t)packed_here;
+        packed[g / 3] = (uint8_t)three;
     }
-    return bad == 0;
+    return bad;
+}
+
+bool s24_pack_positions(const uint8_t *nibbles, size_t groups, uint8_t *packed)
+{
+    uint8_t of_two[256]; /* two groups: c0 + 6 c1 */
+    unsigned bad = 0;
+    size_t g = 0;
+    for (unsigned byte = 0; byte < 256; byte++) {
+        const unsigned low = number_of[byte & 15], high = number_of[byte >> 4];
+        of_two[byte] = (uint8_t)((low | high) & 0x80 ? NO_CODE : low + 6 * high);
+    }
+    for (; g + 6 <= groups; g += 6) {
+        const uint8_t *p = nibbles + g / 2;
+        const unsigned a = of_two[p[0]], b = of_two[p[1]], c = of_two[p[2]], b1 = b / 6;
+        bad |= (a | b | c) & 0x80;
+        packed[g / 3] = (uint8_t)(a + 36 * (b - 6 * b1));
+        packed[g / 3 + 1] = (uint8_t)(b1 + 6 * c);
+    }
+    return (bad | pack_rest(nibbles, g, groups, packed)) == 0;
 }
 
 static void put_nibble(uint8_t *nibbles, size_t i, unsigned code)
@@ -220,11 +272,27 @@ static void put_nibble(uint8_t *nibbles, size_t i, unsigned code)
     nibbles[i / 2] = (uint8_t)(i % 2 ? nibbles[i / 2] | code << 4 : code);
 }
 
+#define THREES 216 /* 6 * 6 * 6 */
+#define NO_THREE 0xffff
+
 bool s24_unpack_positions(const uint8_t *packed, size_t groups, uint8_t *nibbles)
 {
+    uint16_t of_three[256];
     unsigned bad = 0;
-    for (size_t g = 0; g < groups; g += 3) {
-        unsigned rest = *packed++;
+    size_t g = 0;
+    for (unsigned three = 0; three < 256; three++) {
+        of_three[three] = (uint16_t)(three < THREES ? code_of[three % 6] | code_of[three / 6 % 6] << 4 | code_of[three / 36] << 8
+                                                    : NO_THREE);
+    }
+    for (; g + 6 <= groups; g += 6) {
+        const uint32_t a = of_three[packed[g / 3]], b = of_three[packed[g / 3 + 1]], both = a | b << 12;
+        bad |= a == NO_THREE || b == NO_THREE;
+        nibbles[g / 2] = (uint8_t)both;
+        nibbles[g / 2 + 1] = (uint8_t)(both >> 8);
+        nibbles[g / 2 + 2] = (uint8_t)(both >> 16);
+    }
+    for (; g < groups; g += 3) {
+        unsigned rest = packed[g / 3];
         for (size_t i = g; i < groups && i < g + 3; i++, rest /= 6) {
             put_nibble(nibbles, i, code_of[rest % 6]);
         }

@@ -346,14 +346,27 @@ static size_t decode_steps(s24_rans_decoder *decoder, const s24_coded_plane *pla
     return i;
 }
 
+#define ROW(ISA, function) \
+    if (best == S24_ISA_##ISA) { \
+        return function; \
+    }
+
+static s24_rans_kernel *find(s24_isa isa)
+{
+    const s24_isa best = s24_isa_detect(isa == S24_ISA_BEST || isa > S24_ISA_AVX512 ? S24_ISA_AVX512 : isa);
+    S24_RANS_KERNELS(ROW)
+    (void)best;
+    return NULL;
+}
+
 bool s24_rans_decode(s24_rans_decoder *decoder, const s24_coded_plane *plane, const s24_decode_table *tables,
                      uint8_t *symbols, s24_isa isa)
 {
     const size_t block = (size_t)S24_RANS_LANES << plane->block;
     size_t i = 0;
-    (void)isa;
     if (decoder->lanes == S24_RANS_LANES) {
-        i = decode_steps(decoder, plane, tables, symbols);
+        s24_rans_kernel *kernel = find(isa);
+        i = kernel ? kernel(decoder, plane, tables, symbols) : decode_steps(decoder, plane, tables, symbols);
     }
     for (; i < plane->n; i++) {
         const s24_decode_table *table = &tables[plane->classes ? plane->classes[i / block] : 0];
