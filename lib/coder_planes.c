@@ -45,35 +45,51 @@ static plane_kernels find(s24_isa isa, unsigned bytes)
 
 /* ---------------------------------------------------------------- fields of bits */
 
-/* n fields of `width` bits, a byte each, to ceil(n * width / 8) bytes, and back. */
-static void pack_fields(const uint8_t *fields, size_t n, unsigned width, uint8_t *out)
+/*
+ * Eight fields, a byte each, to as many bytes as they have bits, and back: neighbours are moved together three times, to
+ * lanes of two, four and eight fields.
+ */
+#define LANES16 UINT64_C(0x0001000100010001)
+#define LANES32 UINT64_C(0x0000000100000001)
+
+static uint64_t pack8(uint64_t x, unsigned width)
 {
-    uint64_t bits = 0;
-    unsigned filled = 0;
-    for (size_t i = 0; i < n; i++) {
-        bits |= (uint64_t)fields[i] << filled;
-        for (filled += width; filled >= 8; filled -= 8) {
-            *out++ = (uint8_t)bits;
-            bits >>= 8;
-        }
-    }
-    if (filled) {
-        *out = (uint8_t)bits;
-    }
+    x = (x & LANES16 * 0xff) | (x >> 8 & LANES16 * 0xff) << width;
+    x = (x & LANES32 * 0xffff) | (x >> 16 & LANES32 * 0xffff) << 2 * width;
+    return (x & UINT32_MAX) | x >> 32 << 4 * width;
 }
 
-static void unpack_fields(const uint8_t *in, size_t n, unsigned width, uint8_t *fields)
+static uint64_t unpack8(uint64_t x, unsigned width)
 {
-    uint64_t bits = 0;
-    unsigned filled = 0;
-    for (size_t i = 0; i < n; i++) {
-        if (filled < width) {
-            bits |= (uint64_t)*in++ << filled;
-            filled += 8;
-        }
-        fields[i] = (uint8_t)(bits & ((1u << width) - 1));
-        bits >>= width;
-        filled -= width;
+    const uint64_t four = (UINT64_C(1) << 4 * width) - 1, two = LANES32 * ((1u << 2 * width) - 1);
+    const uint64_t one = LANES16 * ((1u << width) - 1);
+    x = (x & four) | (x >> 4 * width & four) << 32;
+    x = (x & two) | (x >> 2 * width & two) << 16;
+    return (x & one) | (x >> width & one) << 8;
+}
+
+/* n fields of `width` bits, with room for RUN, to ceil(n * width / 8) bytes; fields beyond n are 0. */
+static void pack_fields(const uint8_t fields[RUN], size_t n, unsigned width, uint8_t *out)
+{
+    uint8_t packed[RUN + 8];
+    for (size_t i = 0; i < n; i += 8) {
+        uint64_t x;
+        memcpy(&x, fields + i, 8);
+        x = pack8(x, width);
+        memcpy(packed + i / 8 * width, &x, 8);
+    }
+    memcpy(out, packed, (n * width + 7) / 8);
+}
+
+static void unpack_fields(const uint8_t *in, size_t n, unsigned width, uint8_t fields[RUN])
+{
+    uint8_t packed[RUN + 8] = {0};
+    memcpy(packed, in, (n * width + 7) / 8);
+    for (size_t i = 0; i < n; i += 8) {
+        uint64_t x;
+        memcpy(&x, packed + i / 8 * width, 8);
+        x = unpack8(x, width);
+        memcpy(fields + i, &x, 8);
     }
 }
 
@@ -97,7 +113,7 @@ INLINE uint8_t symbol_of(const s24_cut *cut, unsigned prefix)
 INLINE void split_run(const s24_cut *cut, unsigned bytes, const uint8_t *values, size_t first, size_t n,
                       const s24_value_planes *planes)
 {
-    uint8_t middle[RUN], signs[RUN];
+    uint8_t middle[RUN] = {0}, signs[RUN] = {0};
     const unsigned low_bits = 8 * cut->lows, bits = 8 * bytes - cut->sign;
     for (size_t i = 0; i < n; i++) {
         const uint64_t v = s24_load(values, bytes, first + i);

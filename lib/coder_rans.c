@@ -266,9 +266,9 @@ static inline void encode_symbol(uint32_t *state, uint16_t **words, const s24_en
 {
     uint32_t x = *state;
     const unsigned full = x >> 20 >= entry->frequency;
+    (*words)[-1] = (uint16_t)x; /* in any case: whether it is one is hard to foretell, and below the last word there is room */
     *words -= full;
-    (*words)[full ? 0 : -1] = (uint16_t)x; /* below the last word there is always one that is free */
-    x >>= full ? 16 : 0;
+    x >>= full << 4;
     const uint32_t quotient = (uint32_t)((x * entry->inverse) >> 44);
     *state = x + entry->start + quotient * entry->rest;
 }
@@ -337,9 +337,9 @@ static size_t decode_steps(s24_rans_decoder *decoder, const s24_coded_plane *pla
             symbols[i + lane] = (uint8_t)entry;
             x = (entry >> 20) * (x >> S24_RANS_BITS) + (entry >> 8 & (S24_RANS_SUM - 1));
             memcpy(&word, words, 2);
-            const bool low = x < S24_RANS_LOW;
-            decoder->state[lane] = low ? x << 16 | word : x;
-            words += low ? 2 : 0;
+            const uint32_t low = x < S24_RANS_LOW; /* no branch, see encode_symbol */
+            decoder->state[lane] = x << (low << 4) | (word & (0 - low));
+            words += 2 * low;
         }
     }
     decoder->words = words;

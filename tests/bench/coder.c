@@ -9,6 +9,7 @@
  *
  * --dump: the planes, and the dense data with zeros for what was pruned, as files for other compressors.
  */
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
@@ -121,14 +122,21 @@ static void free_set(set *s)
     free(s->units);
 }
 
-static set gaussian(s24_dtype dtype, size_t mib)
+/* Rows and columns of trained weights have scales of their own: scaled, those are e^(0.5 N) and e^(0.25 N). */
+static set gaussian(s24_dtype dtype, size_t mib, bool scaled)
 {
-    set s = {.name = "N(0,1)", .dtype = dtype};
-    const size_t cols = 4096, rows = 4 * S24_PANEL_GROUPS / cols;
-    float *x = get(rows * cols * sizeof *x);
+    enum { COLS = 4096, ROWS = 4 * S24_PANEL_GROUPS / COLS };
+    static float row_scale[ROWS], col_scale[COLS];
+    set s = {.name = scaled ? "N(0,1) x row x column" : "N(0,1)", .dtype = dtype};
+    float *x = get(ROWS * COLS * sizeof *x);
+    s24_bench_normal(0, col_scale, COLS);
     for (size_t i = 0; i < mib; i++) {
-        s24_bench_normal(i + 1, x, rows * cols);
-        add_unit(&s, x, rows, cols);
+        s24_bench_normal(i + 1, x, ROWS * COLS);
+        s24_bench_normal(i + 1001, row_scale, ROWS);
+        for (size_t k = 0; k < ROWS * COLS && scaled; k++) {
+            x[k] *= expf(0.5f * row_scale[k / COLS] + 0.25f * col_scale[k % COLS]);
+        }
+        add_unit(&s, x, ROWS, COLS);
     }
     free(x);
     return s;
@@ -382,9 +390,9 @@ static void measure_all(size_t mib, char **models, int count)
     static const s24_dtype dtypes[] = {S24_BF16, S24_F16, S24_F32};
     printf("%-24s %-5s  %8s %6s %6s  %8s %6s %6s  %8s %6s %6s\n", "weights", "dtype", "bits", "in", "out", "huffman", "in",
            "out", "zlib -6", "in", "out");
-    for (int m = -1; m < count; m++) {
+    for (int m = -2; m < count; m++) {
         for (unsigned d = 0; d < sizeof dtypes / sizeof *dtypes; d++) {
-            set s = m < 0 ? gaussian(dtypes[d], mib) : model(models[m], dtypes[d]);
+            set s = m < 0 ? gaussian(dtypes[d], mib, m == -1) : model(models[m], dtypes[d]);
             measure(&s);
             free_set(&s);
         }
