@@ -1,0 +1,378 @@
+/*
+ * Entropy coding of bytes with rANS. A state holds what was coded so far as one large number; coding a symbol of
+ * frequency f takes log2(4096 / f) bits of it, fractions included, which is what Huffman's whole bits cannot do.
+ *
+ *     encode   x -> (x / f) * 4096 + start + x mod f        decode   slot = x mod 4096 tells the symbol
+ *     before: x >= f << 20 writes the low word              x -> f * (x / 4096) + slot - start
+ *                                                           after: x < 2^16 reads a word
+ *
+ * Both ends handle the same states, so that what the decoder reads first is what the encoder wrote last: it goes backwards.
+ */
+#include "coder_parts.h"
+#include "kernels.h"
+
+#include <string.h>
+
+/* ---------------------------------------------------------------- what symbols cost */
+
+/* 65536 log2(1 + i / 64) */
+static const uint32_t log_steps[65] = {
+    0,     1466,  2909,  4331,  5732,  7112,  8473,  9814,  11136, 12440, 13727, 14996, 16248,
+    17484, 18704, 19909, 21098, 22272, 23433, 24579, 25711, 26830, 27936, 29029, 30109, 31178,
+    32234, 33279, 34312, 35334, 36346, 37346, 38336, 39316, 40286, 41246, 42196, 43137, 44068,
+    44990, 45904, 46809, 47705, 48593, 49472, 50344, 51207, 52063, 52911, 53751, 54584, 55410,
+    56229, 57040, 57845, 58643, 59434, 60219, 60997, 61769, 62534, 63294, 64047, 64794, 65536,
+};
+
+/* 65536 log2(n), n >= 1: integers only, since what is chosen by it must not depend on a machine's logarithm. */
+static uint32_t log2_of(uint32_t n)
+{
+    const unsigned whole = 31 - (unsigned)__builtin_clz(n);
+    const uint32_t rest = n << (31 - whole) << 1; /* what follows the leading bit, at the left */
+    const uint32_t step = rest >> 26, within = rest >> 10 & 0xffff;
+    const uint32_t low = log_steps[step];
+    return (whole << 16) + low + (((log_steps[step + 1] - low) * within) >> 16);
+}
+
+uint64_t s24_n_log_n(uint32_t n)
+{
+    return n ? (uint64_t)n * log2_of(n) : 0;
+}
+
+uint64_t s24_entropy(const uint32_t counts[256])
+{
+    uint32_t total = 0;
+    uint64_t sum = 0;
+    for (unsigned s = 0; s < 256; s++) {
+        total += counts[s];
+        sum += s24_n_log_n(counts[s]);
+    }
+    const uint64_t all = s24_n_log_n(total);
+    return all > sum ? all - sum : 0;
+}
+
+uint64_t s24_cross_entropy(const uint32_t counts[256], const s24_frequencies *frequencies)
+{
+    uint64_t sum = 0;
+    for (unsigned s = 0; s < 256; s++) {
+        if (counts[s] && !frequencies->of[s]) {
+            return UINT64_MAX;
+        }
+        sum += counts[s] ? (uint64_t)counts[s] * ((S24_RANS_BITS << 16) - log2_of(frequencies->of[s])) : 0;
+    }
+    return sum;
+}
+
+/* ---------------------------------------------------------------- frequencies */
+
+/*
+ * Of the symbols whose frequency may change by `step` the one that loses least, or gains most, a bit: a symbol of c
+ * counts and frequency f by about c / f.
+ */
+static unsigned best_to_change(const s24_frequencies *frequencies, const uint32_t counts[256], int step)
+{
+    unsigned best = 256;
+    for (unsigned s = 0; s < 256; s++) {
+        const unsigned f = frequencies->of[s];
+        if (step < 0 ? f < 2 : f == 0 || f == S24_RANS_SUM - 1) {
+            continue;
+        }
+        if (best < 256) {
+            const uint64_t mine = (uint64_t)counts[s] * frequencies->of[best], its = (uint64_t)counts[best] * f;
+            if (step < 0 ? mine >= its : mine <= its) {
+                continue;
+            }
+        }
+        best = s;
+    }
+    return best;
+}
+
+void s24_frequencies_of(s24_frequencies *frequencies, const uint32_t counts[256])
+{
+    uint64_t total = 0;
+    unsigned used = 0, last = 0;
+    int sum = 0;
+    for (unsigned s = 0; s < 256; s++) {
+        total += counts[s];
+        used += counts[s] > 0;
+        last = counts[s] ? s : last;
+    }
+    memset(frequencies, 0, sizeof *frequencies);
+    if (used == 1) { /* one symbol cannot have all, and another one gets the rest */
+        frequencies->of[last] = S24_RANS_SUM - 1;
+        frequencies->of[last ? last - 1 : 1] = 1;
+        return;
+    }
+    for (unsigned s = 0; s < 256; s++) {
+        if (counts[s]) {
+            const uint64_t f = (counts[s] * (uint64_t)S24_RANS_SUM + total / 2) / total;
+            frequencies->of[s] = (uint16_t)(f < 1 ? 1 : f < S24_RANS_SUM ? f : S24_RANS_SUM - 1);
+            sum += frequencies->of[s];
+        }
+    }
+    while (sum != S24_RANS_SUM) {
+        const int step = sum > (int)S24_RANS_SUM ? -1 : 1;
+        const unsigned s = best_to_change(frequencies, counts, step);
+        frequencies->of[s] = (uint16_t)(frequencies->of[s] + step);
+        sum += step;
+    }
+}
+
+void s24_frequencies_flat(s24_frequencies *frequencies, unsigned symbols)
+{
+    memset(frequencies, 0, sizeof *frequencies);
+    for (unsigned s = 0; s < symbols; s++) {
+        frequencies->of[s] = (uint16_t)(S24_RANS_SUM / symbols + (s < S24_RANS_SUM % symbols));
+    }
+}
+
+/*
+ * The first and the last symbol, a byte each; then bits, the first in the lowest of a byte, of the frequencies from the first
+ * to the one before the last, whose own is what is left. Of each the length in bits (0 for 0), as a difference to the one
+ * before it (at first to 4) in unary: 0 is "0", 1 is "10", -1 "110", 2 "1110" and so on; then its bits but for the leading
+ * one, the lowest first. Neighbours are alike, and so this takes some 7 bits of the 12.
+ */
+#define FIRST_LENGTH 4
+#define LENGTHS 13
+
+typedef struct bit_writer {
+    uint8_t *out;
+    size_t n; /* bits */
+} bit_writer;
+
+static void put_bits(bit_writer *w, unsigned bits, unsigned count)
+{
+    for (unsigned i = 0; i < count; i++, w->n++) {
+        const unsigned bit = bits >> i & 1, at = w->n % 8;
+        w->out[w->n / 8] = (uint8_t)(at ? w->out[w->n / 8] | bit << at : bit);
+    }
+}
+
+static unsigned length_of(unsigned f)
+{
+    return f ? 32 - (unsigned)__builtin_clz(f) : 0;
+}
+
+size_t s24_frequencies_write(const s24_frequencies *frequencies, uint8_t *out)
+{
+    unsigned first = 0, last = 255, before = FIRST_LENGTH;
+    bit_writer w = {.out = out + 2};
+    while (!frequencies->of[first]) {
+        first++;
+    }
+    while (!frequencies->of[last]) {
+        last--;
+    }
+    out[0] = (uint8_t)first;
+    out[1] = (uint8_t)last;
+    for (unsigned s = first; s < last; s++) {
+        const unsigned f = frequencies->of[s], length = length_of(f);
+        const unsigned ones = length > before ? 2 * (length - before) - 1 : 2 * (before - length);
+        put_bits(&w, (1u << ones) - 1, ones + 1);
+        put_bits(&w, f, length ? length - 1 : 0);
+        before = length;
+    }
+    return 2 + (w.n + 7) / 8;
+}
+
+/* A first symbol greater than the last, which is 0: so many symbols, and one more, are equally frequent. */
+size_t s24_frequencies_write_flat(unsigned symbols, uint8_t *out)
+{
+    out[0] = (uint8_t)(symbols - 1);
+    out[1] = 0;
+    return 2;
+}
+
+typedef struct bit_reader {
+    const uint8_t *in;
+    size_t n, most; /* bits */
+    bool bad;
+} bit_reader;
+
+static unsigned get_bits(bit_reader *r, unsigned count)
+{
+    unsigned bits = 0;
+    for (unsigned i = 0; i < count; i++, r->n++) {
+        if (r->n >= r->most) {
+            r->bad = true;
+            return 0;
+        }
+        bits |= (r->in[r->n / 8] >> r->n % 8 & 1u) << i;
+    }
+    return bits;
+}
+
+/* The length after `before`; LENGTHS: none that can be. */
+static unsigned get_length(bit_reader *r, unsigned before)
+{
+    unsigned ones = 0;
+    while (get_bits(r, 1)) {
+        ones++;
+    }
+    const unsigned change = (ones + 1) / 2, length = ones % 2 ? before + change : before - change;
+    return length < LENGTHS ? length : LENGTHS; /* below 0 is great, too */
+}
+
+size_t s24_frequencies_read(s24_frequencies *frequencies, const uint8_t *in, size_t n)
+{
+    if (n < 2 || (in[1] > 0 && in[0] >= in[1]) || (in[1] == 0 && in[0] == 0)) {
+        return 0;
+    }
+    if (in[0] > in[1]) {
+        s24_frequencies_flat(frequencies, in[0] + 1u);
+        return 2;
+    }
+    const unsigned first = in[0], last = in[1];
+    bit_reader r = {.in = in + 2, .most = 8 * (n - 2)};
+    unsigned sum = 0, length = FIRST_LENGTH;
+    memset(frequencies, 0, sizeof *frequencies);
+    for (unsigned s = first; s < last && !r.bad; s++) {
+        length = get_length(&r, length);
+        if (length == LENGTHS) {
+            return 0;
+        }
+        const unsigned f = length ? 1u << (length - 1) | get_bits(&r, length - 1) : 0;
+        frequencies->of[s] = (uint16_t)f;
+        sum += f;
+    }
+    if (r.bad || sum >= S24_RANS_SUM || sum == 0) {
+        return 0;
+    }
+    frequencies->of[last] = (uint16_t)(S24_RANS_SUM - sum);
+    return 2 + (r.n + 7) / 8;
+}
+
+/* ---------------------------------------------------------------- encoding */
+
+void s24_encode_table_of(s24_encode_table *table, const s24_frequencies *frequencies)
+{
+    unsigned start = 0;
+    for (unsigned s = 0; s < 256; s++) {
+        const unsigned f = frequencies->of[s];
+        if (f) {
+            table->of[s] = (s24_encode_entry){.inverse = ((UINT64_C(1) << 44) + f - 1) / f, .frequency = (uint16_t)f,
+                                              .rest = (uint16_t)(S24_RANS_SUM - f), .start = (uint16_t)start};
+        }
+        start += f;
+    }
+}
+
+/*
+ * The quotient x / f by a multiplication: x < f << 20 here, so that with m = (2^44 + e) / f, e < f, the product x m is below
+ * 2^64, and its error, x e / f < f << 20, never reaches the next multiple of 2^44.
+ */
+static inline void encode_symbol(uint32_t *state, uint16_t **words, const s24_encode_entry *entry)
+{
+    uint32_t x = *state;
+    const unsigned full = x >> 20 >= entry->frequency;
+    (*words)[-1] = (uint16_t)x; /* in any case: whether it is one is hard to foretell, and below the last word there is room */
+    *words -= full;
+    x >>= full << 4;
+    const uint32_t quotient = (uint32_t)((x * entry->inverse) >> 44);
+    *state = x + entry->start + quotient * entry->rest;
+}
+
+void s24_rans_encode(s24_rans_encoder *encoder, const s24_coded_plane *plane, const s24_encode_table *tables,
+                     const uint8_t *symbols)
+{
+    uint16_t *words = encoder->words;
+    const unsigned lanes = encoder->lanes;
+    const size_t block = (size_t)S24_RANS_LANES << plane->block;
+    for (size_t to = plane->n; to > 0;) {
+        const size_t from = (to - 1) / lanes * lanes; /* no step is in two blocks: lanes divide 32 */
+        const s24_encode_table *table = &tables[plane->classes ? plane->classes[from / block] : 0];
+        for (size_t i = to; i-- > from;) {
+            encode_symbol(&encoder->state[i - from], &words, &table->of[symbols[i]]);
+        }
+        to = from;
+    }
+    encoder->words = words;
+}
+
+/* ---------------------------------------------------------------- decoding */
+
+void s24_decode_table_of(s24_decode_table *table, const s24_frequencies *frequencies)
+{
+    uint32_t *slot = table->at;
+    for (uint32_t s = 0; s < 256; s++) {
+        const uint32_t f = frequencies->of[s], entry = s | f << 20;
+        for (uint32_t i = 0; i < f; i++) {
+            *slot++ = entry | i << 8;
+        }
+    }
+}
+
+/* The specification: a symbol at a time. */
+static bool decode_symbol(s24_rans_decoder *decoder, unsigned lane, const s24_decode_table *table, uint8_t *symbol)
+{
+    uint32_t x = decoder->state[lane];
+    const uint32_t entry = table->at[x & (S24_RANS_SUM - 1)];
+    *symbol = (uint8_t)entry;
+    x = (entry >> 20) * (x >> S24_RANS_BITS) + (entry >> 8 & (S24_RANS_SUM - 1));
+    if (x < S24_RANS_LOW) {
+        if (decoder->end - decoder->words < 2) {
+            return false;
+        }
+        x = x << 16 | decoder->words[0] | (uint32_t)decoder->words[1] << 8;
+        decoder->words += 2;
+    }
+    decoder->state[lane] = x;
+    return true;
+}
+
+/* The same without asking for each word: steps as long as there are words for all lanes. */
+static size_t decode_steps(s24_rans_decoder *decoder, const s24_coded_plane *plane, const s24_decode_table *tables,
+                           uint8_t *symbols)
+{
+    const size_t block = (size_t)S24_RANS_LANES << plane->block;
+    const uint8_t *words = decoder->words;
+    size_t i = 0;
+    for (; plane->n - i >= S24_RANS_LANES && decoder->end - words >= 2 * S24_RANS_LANES; i += S24_RANS_LANES) {
+        const uint32_t *at = tables[plane->classes ? plane->classes[i / block] : 0].at;
+        for (unsigned lane = 0; lane < S24_RANS_LANES; lane++) {
+            uint32_t x = decoder->state[lane];
+            const uint32_t entry = at[x & (S24_RANS_SUM - 1)];
+            uint16_t word;
+            symbols[i + lane] = (uint8_t)entry;
+            x = (entry >> 20) * (x >> S24_RANS_BITS) + (entry >> 8 & (S24_RANS_SUM - 1));
+            memcpy(&word, words, 2);
+            const uint32_t low = x < S24_RANS_LOW; /* no branch, see encode_symbol */
+            decoder->state[lane] = x << (low << 4) | (word & (0 - low));
+            words += 2 * low;
+        }
+    }
+    decoder->words = words;
+    return i;
+}
+
+#define ROW(ISA, function) \
+    if (best == S24_ISA_##ISA) { \
+        return function; \
+    }
+
+static s24_rans_kernel *find(s24_isa isa)
+{
+    const s24_isa best = s24_isa_detect(isa == S24_ISA_BEST || isa > S24_ISA_AVX512 ? S24_ISA_AVX512 : isa);
+    S24_RANS_KERNELS(ROW)
+    (void)best;
+    return NULL;
+}
+
+bool s24_rans_decode(s24_rans_decoder *decoder, const s24_coded_plane *plane, const s24_decode_table *tables,
+                     uint8_t *symbols, s24_isa isa)
+{
+    const size_t block = (size_t)S24_RANS_LANES << plane->block;
+    size_t i = 0;
+    if (decoder->lanes == S24_RANS_LANES) {
+        s24_rans_kernel *kernel = find(isa);
+        i = kernel ? kernel(decoder, plane, tables, symbols) : decode_steps(decoder, plane, tables, symbols);
+    }
+    for (; i < plane->n; i++) {
+        const s24_decode_table *table = &tables[plane->classes ? plane->classes[i / block] : 0];
+        if (!decode_symbol(decoder, (unsigned)(i & (decoder->lanes - 1)), table, &symbols[i])) {
+            return false;
+        }
+    }
+    return true;
+}
