@@ -132,6 +132,11 @@ oracle: $(OUT)/s24
 	@tests/golden/run
 	@python3 tests/oracle/flips.py $(OUT)/s24
 
+# How accurate calibrated pruning is, and that it is what it should be; QUALITY_MODEL=the voice detector's safetensors: on
+# its layers, too.
+quality: $(OUT)/libs24.so
+	@tests/quality/run $(OUT)/libs24.so $(QUALITY_MODEL)
+
 demo: $(OUT)/s24 $(OBJ)/tests/examples/digits
 	@tests/examples/demo $(OUT)/s24 $(OBJ)/tests/examples/digits tests/data/digits
 
@@ -348,6 +353,7 @@ help:
 	@echo 'make test            all tests (= check); check-asan check-ubsan check-tsan check-msan: under sanitizers'
 	@echo 'make check-arm64     the tests as arm64 code, in an emulator; deps-arm64: install what that needs'
 	@echo 'make check-layers    the architecture; check-hardening; lint: compilers, cppcheck, shellcheck, mandoc; analyze'
+	@echo 'make quality         the accuracy of calibrated pruning, by layer and method'
 	@echo 'make bench           measure, into build/bench/results.txt; coverage'
 	@echo 'make fuzz            libFuzzer, with clang: FUZZ_TIME=seconds a target, FUZZ_TARGETS="npy json"'
 	@echo 'make trust           long trials: damaged files, kills, many at once, a soak of 1 TiB'
@@ -357,7 +363,7 @@ help:
 clean:
 	rm -rf build
 
-.PHONY: all unit cli-tests oracle demo demo-check man-lint man-examples check test check-asan check-ubsan check-tsan \
+.PHONY: all unit cli-tests oracle quality demo demo-check man-lint man-examples check test check-asan check-ubsan check-tsan \
     check-msan check-arm64 emulated-tests check-layers check-hardening lint analyze bench fuzz fuzz-targets trust \
     trust-damage trust-differ trust-kills trust-crowd trust-soak coverage coverage-run deps deps-arm64 install uninstall \
     installcheck dist help clean FORCE

@@ -19,7 +19,7 @@ static void fill(const s24_gram *gram, const float *scale, float rho, float *a)
     }
 }
 
-s24_status s24_alternation_init(s24_alternation *a, const s24_compute_env *env, const s24_gram *gram, double damping,
+s24_status s24_alternation_init(s24_alternation *a, const s24_compute_env *env, const s24_gram *gram, const double *damping,
                                 s24_error *err)
 {
     const size_t k = gram->k;
@@ -27,7 +27,7 @@ s24_status s24_alternation_init(s24_alternation *a, const s24_compute_env *env, 
     float *factor = s24_alloc(k * k * sizeof *factor, err);
     s24_status status = a->scale && factor ? S24_OK : S24_ERR_SYSTEM;
     for (size_t j = 0; status == S24_OK && j < k; j++) {
-        a->scale[j] = (float)sqrt((double)gram->h[j * k + j] + damping * (double)gram->damped[j]);
+        a->scale[j] = (float)sqrt((double)gram->h[j * k + j] + damping[j]);
     }
     for (int i = 0; i < S24_PENALTIES && status == S24_OK; i++) {
         a->inverse[i] = s24_alloc(k * k * sizeof *factor, err);

@@ -29,7 +29,7 @@ typedef struct s24_alternation {
 } s24_alternation;
 
 /* The planes are the caller's to free with s24_alternation_free, also after an error. */
-s24_status s24_alternation_init(s24_alternation *a, const s24_compute_env *env, const s24_gram *gram, double damping,
+s24_status s24_alternation_init(s24_alternation *a, const s24_compute_env *env, const s24_gram *gram, const double *damping,
                                 s24_error *err);
 void s24_alternation_free(s24_alternation *a);
 

@@ -11,47 +11,59 @@ const unsigned char s24_pair_kept[S24_PAIRS][2] = {{0, 1}, {0, 2}, {1, 2}, {0, 3
 
 /* ---------------------------------------------------------------- the factor */
 
-/* How X'X becomes H: factor * X'X, plus `damp` on the diagonal; where an input is dead, `dead` on the diagonal alone. */
-typedef struct damped {
-    double factor, damp, dead;
-} damped;
+#define DEAD_DAMPED 1e-6 /* of the damping: a dead input's */
 
-/*
- * SparseGPT: H = 2 X'X / n, H_jj = 1 where the input is dead, whose weights become 0, plus 0.01 of the diagonal's mean. A Hessian that was given
- * is taken as it is.
- *
- * OBS: H = X'X over the mean of its diagonal's live elements, plus the damping. A dead input's weight costs next to
- * nothing, so that it goes before a live one, and among dead ones the larger is kept, as it is.
- */
-static damped damped_of(const s24_calibration *cal, unsigned parts, s24_rule rule, double damping)
+static double power_mean(const s24_calibration *cal, unsigned parts, double shape)
 {
-    double sum = 0, rows = 0, live = 0;
+    double sum = 0, live = 0;
     for (size_t j = 0; j < cal->k; j++) {
         const double x = s24_calibration_product(cal, parts, j, j);
-        sum += x;
+        sum += x > 0 ? pow(x, shape) : 0;
         live += x > 0;
+    }
+    return live > 0 ? sum / live : 1;
+}
+
+/* Of 2 X'X / n with 1 for dead inputs, over the mean of its live elements: the damping, and with `dead` what dead inputs get. */
+static double sparsegpt_damping(const s24_calibration *cal, unsigned parts, double amount, double *dead)
+{
+    double rows = 0, live = 0;
+    for (size_t j = 0; j < cal->k; j++) {
+        live += s24_calibration_product(cal, parts, j, j) > 0;
     }
     for (int i = 0; i < S24_PARTS; i++) {
         rows += parts >> i & 1 ? (double)cal->seen[i] : 0;
     }
+    const double k = (double)cal->k, unit = (rows > 0 ? 2 / rows : 1) * power_mean(cal, parts, 1);
+    const double damping = amount * (live / k + (k - live) / (k * unit));
+    *dead = 1 / unit + damping;
+    return damping;
+}
+
+void s24_damping_plane(const s24_columns *c, unsigned parts, s24_rule rule, double amount, double shape, double *plane)
+{
+    double dead = DEAD_DAMPED * amount, of_all = 0;
+    const double mean = power_mean(c->cal, parts, shape);
     if (rule == S24_RULE_SPARSEGPT) {
-        const double factor = rows > 0 ? 2 / rows : 1, mean = (factor * sum + ((double)cal->k - live)) / (double)cal->k;
-        return (damped){.factor = factor, .damp = damping * mean, .dead = 1 + damping * mean};
+        of_all = sparsegpt_damping(c->cal, parts, amount, &dead);
     }
-    return (damped){.factor = live > 0 ? live / sum : 1, .damp = damping, .dead = (double)S24_DEAD_DAMPED * damping};
+    for (size_t j = 0; j < c->k; j++) {
+        const double x = s24_columns_product(c, parts, j, j);
+        plane[j] = !(x > 0) ? dead : rule == S24_RULE_SPARSEGPT ? of_all : amount * pow(x, shape) / mean;
+    }
 }
 
 /* H with its columns from last to first, the lower triangle: its factor is then U's inverse, from last to first. */
-static void fill_reversed(const s24_columns *c, unsigned parts, const damped *d, double *a)
+static void fill_reversed(const s24_columns *c, unsigned parts, const double *damping, double *a)
 {
     const size_t k = c->k;
+    const double factor = 1 / power_mean(c->cal, parts, 1);
     for (size_t i = 0; i < k; i++) {
         const size_t from = k - 1 - i;
-        const double diagonal = s24_columns_product(c, parts, from, from);
-        for (size_t j = 0; j < i; j++) {
-            a[i * k + j] = d->factor * s24_columns_product(c, parts, k - 1 - j, from);
+        for (size_t j = 0; j <= i; j++) {
+            a[i * k + j] = factor * s24_columns_product(c, parts, k - 1 - j, from);
         }
-        a[i * k + i] = diagonal > 0 ? d->factor * diagonal + d->damp : d->dead;
+        a[i * k + i] += damping[from];
     }
 }
 
@@ -115,15 +127,14 @@ static void set_factor(s24_eliminator *e, const double *inverse)
 }
 
 s24_status s24_eliminator_init(s24_eliminator *e, const s24_compute_env *env, const s24_columns *columns, unsigned parts,
-                               s24_rule rule, double damping, s24_error *err)
+                               s24_rule rule, const double *damping, s24_error *err)
 {
     const size_t k = columns->k;
-    const damped d = damped_of(columns->cal, parts, rule, damping);
     *e = (s24_eliminator){.k = k};
     double *a = s24_alloc(k * k * sizeof *a, err);
     s24_status status = a ? S24_OK : S24_ERR_SYSTEM;
     if (status == S24_OK) {
-        fill_reversed(columns, parts, &d, a);
+        fill_reversed(columns, parts, damping, a);
         status = s24_cholesky(env, a, k, err);
     }
     status = status == S24_OK ? s24_invert_lower(env, a, k, err) : status;

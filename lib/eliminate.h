@@ -31,16 +31,26 @@ typedef struct s24_eliminator {
     bool *drop;                         /* [k]: columns whose weights are 0 from the beginning; NULL: none */
 } s24_eliminator;
 
-#define S24_DEAD_DAMPED 1e-6f /* how much of the damping a dead input's diagonal gets: group-OBS and the refit */
-
 typedef enum s24_rule { S24_RULE_SPARSEGPT, S24_RULE_OBS } s24_rule;
 
 /*
- * From X'X of `parts`. damping: relative to the mean of the diagonal. The eliminator's planes are the caller's to free with
+ * What is added to the diagonal of X'X over the mean of its live elements, into plane [columns->k].
+ *
+ * SparseGPT: H = 2 X'X / n, H_jj = 1 where the input is dead, plus `amount` (0.01) of the diagonal's mean, everywhere. A Hessian
+ * that was given is taken as it is. (X'X over that mean is H up to a factor, which makes no difference.)
+ *
+ * OBS: amount H_jj^shape, over the mean of H_jj^shape. Shape 0 is a multiple of the identity: all weights are held back alike; 1
+ * is in proportion to the inputs' power, as if they had been scaled to be alike. A dead input's weight costs next to nothing,
+ * so that it goes before a live one, and among dead ones the larger is kept, as it is.
+ */
+void s24_damping_plane(const s24_columns *columns, unsigned parts, s24_rule rule, double amount, double shape, double *plane);
+
+/*
+ * From X'X of `parts`. damping: s24_damping_plane of the same rule. The eliminator's planes are the caller's to free with
  * s24_eliminator_free, also after an error.
  */
 s24_status s24_eliminator_init(s24_eliminator *e, const s24_compute_env *env, const s24_columns *columns, unsigned parts,
-                               s24_rule rule, double damping, s24_error *err);
+                               s24_rule rule, const double *damping, s24_error *err);
 void s24_eliminator_free(s24_eliminator *e);
 
 #define S24_ELIMINATE_BLOCK 128 /* columns between two products: SparseGPT's lazy blocks */

@@ -5,7 +5,7 @@
 
 #include "mem.h"
 
-s24_status s24_exchange_init(s24_exchange *x, const s24_solve_kernels *kernels, const s24_gram *gram, double damping,
+s24_status s24_exchange_init(s24_exchange *x, const s24_solve_kernels *kernels, const s24_gram *gram, const double *damping,
                              s24_error *err)
 {
     const size_t k = gram->k;
@@ -17,7 +17,7 @@ s24_status s24_exchange_init(s24_exchange *x, const s24_solve_kernels *kernels, 
         x->h[i] = (double)gram->h[i];
     }
     for (size_t j = 0; j < k; j++) {
-        x->h[j * k + j] += damping * (double)gram->damped[j];
+        x->h[j * k + j] += damping[j];
     }
     return S24_OK;
 }

@@ -24,7 +24,7 @@ typedef struct s24_exchange {
     double *h; /* [k, k], the lower triangle: damped */
 } s24_exchange;
 
-s24_status s24_exchange_init(s24_exchange *x, const s24_solve_kernels *kernels, const s24_gram *gram, double damping,
+s24_status s24_exchange_init(s24_exchange *x, const s24_solve_kernels *kernels, const s24_gram *gram, const double *damping,
                              s24_error *err);
 void s24_exchange_free(s24_exchange *x);
 

@@ -23,15 +23,14 @@ s24_status s24_gram_init(s24_gram *g, const s24_columns *columns, unsigned parts
 {
     const size_t k = columns->k;
     const double factor = 1 / live_mean(columns->cal, parts);
-    *g = (s24_gram){.k = k, .h = s24_alloc(k * k * sizeof(float), err), .damped = s24_calloc(k, sizeof(float), err)};
-    if (!g->h || !g->damped) {
+    *g = (s24_gram){.k = k, .h = s24_alloc(k * k * sizeof(float), err)};
+    if (!g->h) {
         return S24_ERR_SYSTEM;
     }
     for (size_t i = 0; i < k; i++) {
         for (size_t j = 0; j <= i; j++) {
             g->h[i * k + j] = g->h[j * k + i] = (float)(factor * s24_columns_product(columns, parts, i, j));
         }
-        g->damped[i] = g->h[i * k + i] > 0 ? 1 : S24_DEAD_DAMPED;
         if (!isfinite(g->h[i * k + i])) {
             return s24_fail(err, S24_ERR_DATA, "X'X is not finite at input %zu; scale the activations down", i);
         }
@@ -42,7 +41,6 @@ s24_status s24_gram_init(s24_gram *g, const s24_columns *columns, unsigned parts
 void s24_gram_free(s24_gram *g)
 {
     free(g->h);
-    free(g->damped);
     *g = (s24_gram){.k = 0};
 }
 
@@ -88,11 +86,11 @@ typedef struct pair_inverse {
     float a, b, c;
 } pair_inverse;
 
-static pair_inverse invert_pair(const s24_gram *g, double damping, size_t group, unsigned pair)
+static pair_inverse invert_pair(const s24_gram *g, const double *damping, size_t group, unsigned pair)
 {
     const size_t p = 4 * group + s24_pair_kept[pair][0], q = 4 * group + s24_pair_kept[pair][1], k = g->k;
-    const double pp = (double)g->h[p * k + p] + damping * (double)g->damped[p];
-    const double qq = (double)g->h[q * k + q] + damping * (double)g->damped[q];
+    const double pp = (double)g->h[p * k + p] + damping[p];
+    const double qq = (double)g->h[q * k + q] + damping[q];
     const double pq = (double)g->h[p * k + q];
     const double determinant = pp * qq - pq * pq;
     if (!(pp > 0 && qq > 0 && determinant > 1e-9 * pp * qq)) { /* alike, or dead: each for itself */
@@ -132,7 +130,7 @@ size_t s24_refit_scratch(const s24_gram *g, size_t rows)
 }
 
 /* r = mask (H + damping) (w - v), what is left to be explained. */
-static void residuals(const s24_gram *g, float damping, const s24_blas *blas, const float *w, const float *v,
+static void residuals(const s24_gram *g, const double *damping, const s24_blas *blas, const float *w, const float *v,
                       size_t rows, float *d, float *r)
 {
     for (size_t i = 0; i < rows * g->k; i++) {
@@ -141,7 +139,7 @@ static void residuals(const s24_gram *g, float damping, const s24_blas *blas, co
     times_gram(g, blas, d, rows, r);
     for (size_t i = 0; i < rows; i++) {
         for (size_t j = 0; j < g->k; j++) {
-            r[i * g->k + j] += damping * g->damped[j] * d[i * g->k + j];
+            r[i * g->k + j] += (float)damping[j] * d[i * g->k + j];
         }
     }
 }
@@ -153,13 +151,13 @@ typedef struct planes {
 } planes;
 
 /* A row's step along p, with q = H p. False: there is no other to make, or not much to gain by it. */
-static bool step_row(const s24_gram *g, float damping, double enough, const planes *s, size_t row, const uint8_t *pairs,
+static bool step_row(const s24_gram *g, const double *damping, double enough, const planes *s, size_t row, const uint8_t *pairs,
                      float *v)
 {
     const size_t k = g->k;
     float *p = s->p + row * k, *q = s->q + row * k, *r = s->r + row * k, *z = s->z + row * k;
     for (size_t j = 0; j < k; j++) {
-        q[j] += damping * g->damped[j] * p[j];
+        q[j] += (float)damping[j] * p[j];
     }
     const double curvature = dot(p, q, k);
     if (!(curvature > 0) || !(s->rz[row] > 0)) {
@@ -182,7 +180,7 @@ static bool step_row(const s24_gram *g, float damping, double enough, const plan
     return gained > enough * s->error[row];
 }
 
-s24_status s24_refit(const s24_gram *g, double damping, const s24_compute_env *env, const float *w, float *v, size_t rows,
+s24_status s24_refit(const s24_gram *g, const double *damping, const s24_compute_env *env, const float *w, float *v, size_t rows,
                      const uint8_t *pairs, unsigned steps, double enough, float *scratch, s24_error *err)
 {
     const size_t k = g->k, groups = k / 4;
@@ -196,7 +194,7 @@ s24_status s24_refit(const s24_gram *g, double damping, const s24_compute_env *e
     for (size_t i = 0; i < groups * S24_PAIRS; i++) {
         s.inverse[i / S24_PAIRS][i % S24_PAIRS] = invert_pair(g, damping, i / S24_PAIRS, (unsigned)(i % S24_PAIRS));
     }
-    residuals(g, (float)damping, env->blas, w, v, rows, s.q, s.r);
+    residuals(g, damping, env->blas, w, v, rows, s.q, s.r);
     for (size_t i = 0; i < rows; i++) {
         s.error[i] = dot(s.q + i * k, s.r + i * k, k);
         precondition((const pair_inverse (*)[S24_PAIRS])s.inverse, groups, pairs + i * groups, s.r + i * k, s.z + i * k);
@@ -212,7 +210,7 @@ s24_status s24_refit(const s24_gram *g, double damping, const s24_compute_env *e
         times_gram(g, env->blas, s.p, rows, s.q);
         moving = false;
         for (size_t i = 0; i < rows; i++) {
-            if (s.rz[i] > 0 && !step_row(g, (float)damping, enough, &s, i, pairs + i * groups, v + i * k)) {
+            if (s.rz[i] > 0 && !step_row(g, damping, enough, &s, i, pairs + i * groups, v + i * k)) {
                 s.rz[i] = 0;
             }
             moving |= s.rz[i] > 0;

@@ -8,11 +8,10 @@
 
 #include "eliminate.h"
 
-/* X'X over the mean of its diagonal's live elements, in f32, and where damping adds how much of itself to the diagonal. */
+/* X'X over the mean of its diagonal's live elements, in f32. */
 typedef struct s24_gram {
     size_t k;      /* padded to a multiple of 4 with inputs that are dead */
     float *h;      /* [k, k], symmetric */
-    float *damped; /* [k]: 1, and next to nothing for dead inputs, as in s24_eliminator_init for S24_RULE_OBS */
 } s24_gram;
 
 s24_status s24_gram_init(s24_gram *g, const s24_columns *columns, unsigned parts, s24_error *err);
@@ -23,10 +22,10 @@ size_t s24_refit_scratch(const s24_gram *g, size_t rows);
 
 /*
  * v [rows, k] is a solution to begin with, zero where the pairs [rows, k / 4] were dropped; it becomes the best one for w
- * [rows, k], up to `steps` steps or one that makes a row's error less by `enough` of it, at most; it is never worse than it
+ * [rows, k] with damping [k] on H's diagonal, up to `steps` steps or one that makes a row's error less by `enough` of it, at most; it is never worse than it
  * was. S24_ERR_STOPPED between two steps.
  */
-s24_status s24_refit(const s24_gram *g, double damping, const s24_compute_env *env, const float *w, float *v, size_t rows,
+s24_status s24_refit(const s24_gram *g, const double *damping, const s24_compute_env *env, const float *w, float *v, size_t rows,
                      const uint8_t *pairs, unsigned steps, double enough, float *scratch, s24_error *err);
 
 /* sum over rows of d' H d, without damping. scratch: [rows, k]. */

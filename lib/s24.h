@@ -316,6 +316,7 @@ typedef struct s24_output_error {
     double wanda_training;  /* the same of Wanda's mask, values unchanged, for the same rows of W */
     double wanda_held_out;
     double damping;         /* of the result, relative to the mean of the diagonal of X'X; NaN: none was used */
+    double damping_shape;   /* input j's is in proportion to this power of ||X_j||^2: 0 is the same for all; NaN: none */
     uint64_t samples;       /* 0: they came as a Hessian, or as norms */
     uint64_t held_out_samples;
     const char *method;     /* what was done: "obs", or what it fell back to; static storage */

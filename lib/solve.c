@@ -14,6 +14,7 @@
 #define REFIT_STEPS 30
 #define QUICK_STEPS 12
 #define EXCHANGE_PASSES 6
+#define THOROUGH_COLUMNS 256
 #define EXACT_COLUMNS 128 /* up to here a refit is by elimination */
 
 /* ---------------------------------------------------------------- methods */
@@ -230,7 +231,7 @@ typedef struct solution {
     kind kind;
     bool given;             /* the mask */
     bool refit;
-    double damping;         /* NaN: none is used */
+    double *damping;        /* [k]: on the diagonal; NULL: none is used */
     scorer scorer;          /* of MASK, unless given */
     s24_eliminator eliminator;
     const s24_gram *gram;   /* of the refit */
@@ -241,6 +242,7 @@ typedef struct solution {
 
 static void solution_free(solution *s)
 {
+    free(s->damping);
     scorer_free(&s->scorer);
     s24_eliminator_free(&s->eliminator);
     s24_exchange_free(&s->exchange);
@@ -251,26 +253,40 @@ static void solution_free(solution *s)
 typedef struct recipe {
     const method *m;        /* NULL: the mask that is given */
     bool refit;
-    double damping;         /* NaN: none is used */
+    double damping, shape;  /* of s24_damping_plane; NaN: none is used */
     bool search;            /* for a better mask, by exchanges or by alternating directions */
     bool quick;             /* a refit of few steps will do, to choose by */
 } recipe;
+
+/* A refit's damping is that of OBS, whatever the mask is from. */
+static s24_status eliminator_init(solution *s, const recipe *how, unsigned parts, s24_error *err)
+{
+    const problem *p = s->p;
+    const s24_rule rule = s->kind == SPARSEGPT ? S24_RULE_SPARSEGPT : S24_RULE_OBS;
+    s->damping = s24_calloc(p->k, sizeof *s->damping, err);
+    if (!s->damping) {
+        return S24_ERR_SYSTEM;
+    }
+    s24_damping_plane(&p->columns, parts, rule, how->damping, how->shape, s->damping);
+    const s24_status status = s24_eliminator_init(&s->eliminator, &p->env, &p->columns, parts, rule, s->damping, err);
+    s24_damping_plane(&p->columns, parts, S24_RULE_OBS, how->damping, how->shape, s->damping);
+    return status;
+}
 
 /* From the samples of `parts`, whose products are `gram` (used where there is a refit, and borrowed). */
 static s24_status solution_init(solution *s, const problem *p, const recipe *how, unsigned parts, const s24_gram *gram,
                                 s24_error *err)
 {
     const method *m = how->m;
-    *s = (solution){.p = p, .kind = m ? m->kind : MASK, .given = !m, .refit = how->refit, .damping = how->damping,
-                    .gram = gram, .search = how->search, .quick = how->quick};
+    *s = (solution){.p = p, .kind = m ? m->kind : MASK, .given = !m, .refit = how->refit, .gram = gram,
+                    .search = how->search, .quick = how->quick};
     const bool short_rows = p->k <= S24_EXCHANGE_COLUMNS;
     s24_status status = S24_OK;
     if (m && m->kind == MASK) {
         status = scorer_init(&s->scorer, p, m, parts, err);
     }
     if (status == S24_OK && (s->kind != MASK || s->refit)) {
-        status = s24_eliminator_init(&s->eliminator, &p->env, &p->columns, parts,
-                                     s->kind == SPARSEGPT ? S24_RULE_SPARSEGPT : S24_RULE_OBS, s->damping, err);
+        status = eliminator_init(s, how, parts, err);
     }
     if (status == S24_OK && s->refit && (s->search ? short_rows : p->k <= EXACT_COLUMNS) && !s->quick) {
         status = s24_exchange_init(&s->exchange, p->kernels, gram, s->damping, err);
@@ -496,59 +512,109 @@ static s24_status try(trial *t, const recipe *how, double *error, s24_error *err
 }
 
 /*
- * Damping, from 1e-4 to 100 by factors of ten and then by one of sqrt(10): downhill from 0.01. The error is a smooth curve of
- * the damping with one valley: below it noise of the samples is fitted, above it too little of the structure is used.
+ * Damping, from 1e-4 to 100 by factors of ten and then of sqrt(10), downhill from 0.01: the error is a smooth curve of the
+ * damping with one valley. Below it noise of the samples is fitted, above it too little of the structure is used. Then, from
+ * there, the damping's shape: by halves towards 1 as long as that is better. The best shape is 0 for most layers; it was 1 by 3 to 10%
+ * of the error for inputs of heavy tails and different scales.
  */
 #define DAMPINGS 13
 #define DAMPING_START 4
 #define DAMPING_STEP 2
+#define SHAPES 3
+
+typedef struct damping_search {
+    trial *t;
+    recipe how;
+    double tried[SHAPES][DAMPINGS]; /* errors; NaN: not yet */
+    int shape, best;
+} damping_search;
 
 static double damping_at(int index)
 {
     return pow(10, -4 + 0.5 * index);
 }
 
-static s24_status choose_damping(trial *t, recipe *how, s24_error *err)
+static double shape_at(int index)
 {
-    recipe quick = *how;
-    quick.search = false;
-    quick.quick = true;
-    double tried[DAMPINGS];
-    int best = DAMPING_START;
-    for (int i = 0; i < DAMPINGS; i++) {
-        tried[i] = NAN;
+    return 0.5 * index;
+}
+
+/* Tries one, unless it has been or cannot be; *better: it is the best of its shape. */
+static s24_status try_damping(damping_search *s, int at, bool *better, s24_error *err)
+{
+    *better = false;
+    if (at < 0 || at >= DAMPINGS || !isnan(s->tried[s->shape][at])) {
+        return S24_OK;
     }
-    for (int step = DAMPING_STEP; step > 0; step /= 2) {
-        bool moved = true;
-        while (moved) {
-            const int at[3] = {best, best + step, best - step};
-            moved = false;
-            for (int i = 0; i < 3; i++) {
-                if (at[i] < 0 || at[i] >= DAMPINGS || !isnan(tried[at[i]])) {
-                    continue;
-                }
-                quick.damping = damping_at(at[i]);
-                const s24_status status = try(t, &quick, &tried[at[i]], err);
-                if (status != S24_OK) {
-                    return status;
-                }
-                if (tried[at[i]] < tried[best]) {
-                    best = at[i];
-                    moved = true;
-                    break;
-                }
-            }
+    s->how.damping = damping_at(at);
+    s->how.shape = shape_at(s->shape);
+    const s24_status status = try(s->t, &s->how, &s->tried[s->shape][at], err);
+    *better = status == S24_OK && s->tried[s->shape][at] < s->tried[s->shape][s->best];
+    return status;
+}
+
+/* From s->best to the bottom, in steps of `step` and then of their half, down to 1. */
+static s24_status descend(damping_search *s, int step, s24_error *err)
+{
+    bool better;
+    s24_status status = try_damping(s, s->best, &better, err);
+    for (; step > 0 && status == S24_OK; step /= 2) {
+        for (int side = 0; side < 2 && status == S24_OK; side++) {
+            const int by = side ? -step : step;
+            do {
+                status = try_damping(s, s->best + by, &better, err);
+                s->best += better ? by : 0;
+            } while (status == S24_OK && better);
         }
     }
-    how->damping = damping_at(best);
+    return status;
+}
+
+/* The shapes one after the other, each from where the one before it was best; the first from `from`. */
+static s24_status choose_shape(damping_search *s, int from, int step, recipe *how, s24_error *err)
+{
+    double least = INFINITY;
+    for (int i = 0; i < SHAPES * DAMPINGS; i++) {
+        s->tried[i / DAMPINGS][i % DAMPINGS] = NAN;
+    }
+    s->best = from;
+    for (s->shape = 0; s->shape < SHAPES; s->shape++) {
+        const s24_status status = descend(s, s->shape ? 1 : step, err);
+        if (status != S24_OK) {
+            return status;
+        }
+        if (!(s->tried[s->shape][s->best] < least)) {
+            break;
+        }
+        least = s->tried[s->shape][s->best];
+        how->damping = damping_at(s->best);
+        how->shape = shape_at(s->shape);
+    }
     return S24_OK;
+}
+
+/*
+ * With a quick solution, and where rows are so short that it takes no time, from there with the one that will be made: a better
+ * mask fits the samples more closely, and wants more damping.
+ */
+static s24_status choose_damping(trial *t, recipe *how, s24_error *err)
+{
+    damping_search s = {.t = t, .how = *how};
+    s.how.search = false;
+    s.how.quick = true;
+    s24_status status = choose_shape(&s, DAMPING_START, DAMPING_STEP, how, err);
+    if (status == S24_OK && how->search && t->p->k <= THOROUGH_COLUMNS) {
+        s.how = *how;
+        status = choose_shape(&s, s.best, 1, how, err);
+    }
+    return status;
 }
 
 /* What obs gives way to where that does better on held-out samples. */
 static s24_status choose_fallback(trial *t, recipe *how, double *error, s24_error *err)
 {
-    const recipe others[] = {{.m = method_find("obs"), .refit = true, .damping = how->damping, .quick = true},
-                             {.m = method_find("wanda"), .refit = true, .damping = how->damping, .quick = true},
+    const recipe others[] = {{.m = method_find("obs"), .refit = true, .damping = how->damping, .shape = how->shape, .quick = true},
+                             {.m = method_find("wanda"), .refit = true, .damping = how->damping, .shape = how->shape, .quick = true},
                              {.m = method_find("wanda"), .damping = NAN},
                              {.m = method_find("magnitude"), .damping = NAN}};
     s24_status status = S24_OK;
@@ -628,6 +694,7 @@ static s24_status solve_problem(problem *p, const method *m, bool refit, s24_out
     }
     status = status == S24_OK ? solve_and_measure(&sa, p, &how, measures, errors, err) : status;
     errors->damping = how.damping;
+    errors->damping_shape = isnan(how.damping) ? NAN : how.shape;
     errors->method = how.m ? how.m->name : "mask";
     errors->refit = how.refit;
     workspace_free(&sa.ws);
@@ -693,7 +760,8 @@ s24_status s24_solve(const s24_solve_options *o, const s24_calibration *cal, siz
     const method *m = o->method ? method_find(o->method) : NULL;
     const bool refit = o->refit || (m && m->kind == OBS);
     s24_output_error ignored, *e = errors ? errors : &ignored;
-    *e = (s24_output_error){.training = NAN, .held_out = NAN, .wanda_training = NAN, .wanda_held_out = NAN, .damping = NAN};
+    *e = (s24_output_error){.training = NAN, .held_out = NAN, .wanda_training = NAN, .wanda_held_out = NAN, .damping = NAN,
+                              .damping_shape = NAN};
     s24_status status = check_request(o, cal, m, refit || (m && m->kind != MASK), err);
     if (status != S24_OK) {
         return status;

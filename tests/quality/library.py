@@ -25,7 +25,7 @@ class Options(C.Structure):
 
 class OutputError(C.Structure):
     _fields_ = [('training', C.c_double), ('held_out', C.c_double), ('wanda_training', C.c_double),
-                ('wanda_held_out', C.c_double), ('damping', C.c_double), ('samples', C.c_uint64),
+                ('wanda_held_out', C.c_double), ('damping', C.c_double), ('shape', C.c_double), ('samples', C.c_uint64),
                 ('held_out_samples', C.c_uint64), ('method', C.c_char_p), ('refit', C.c_bool)]
 
 

@@ -517,7 +517,9 @@ START_TEST(pair_costs_are_exact)
         const s24_compute_env env = {.blas = &plain, .threads = 1};
         s24_eliminator e;
         s24_error err;
-        require_ok(s24_eliminator_init(&e, &env, &columns, 3, S24_RULE_OBS, 0.01, &err), &err);
+        double damping[12];
+        s24_damping_plane(&columns, 3, S24_RULE_OBS, 0.01, 0, damping);
+        require_ok(s24_eliminator_init(&e, &env, &columns, 3, S24_RULE_OBS, damping, &err), &err);
         for (unsigned s = 0; s < S24_PAIRS; s++) {
             const unsigned p = s24_pair_dropped[s][0], q = s24_pair_dropped[s][1];
             const s24_pair_cost *c = &e.costs[0][s];
