@@ -219,3 +219,20 @@ s24_blocks_kernel *s24_find_blocks_kernel(s24_isa isa)
 {
     return (s24_blocks_kernel *)find(blocks_rows, isa, S24_F64, S24_F64);
 }
+
+typedef struct columns_row {
+    s24_isa isa;
+    const s24_columns_kernel *table;
+} columns_row;
+
+const s24_columns_kernel *s24_find_columns_kernel(s24_isa isa)
+{
+#define COLUMNS_ROW(isa_, table_) {S24_ISA_##isa_, &table_},
+    static const columns_row rows[] = {S24_COLUMNS_KERNELS(COLUMNS_ROW) {S24_ISA_GENERIC, NULL}};
+    const columns_row *best = &rows[sizeof rows / sizeof *rows - 1];
+    isa = s24_isa_detect(isa == S24_ISA_BEST || isa > S24_ISA_AVX512 ? S24_ISA_AVX512 : isa);
+    for (const columns_row *row = rows; row->table; row++) {
+        best = row->isa <= isa && row->isa > best->isa ? row : best;
+    }
+    return best->table;
+}

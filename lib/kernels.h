@@ -100,6 +100,20 @@ typedef size_t s24_largest_kernel(const void *values, size_t n, uint64_t *key);
 typedef size_t s24_dequantize_kernel(const void *q, size_t n, float scale, void *values);
 
 /*
+ * Columns of scores as the permutation search sees them: f32, S24_COLUMN_LANES of them side by side and n a multiple of
+ * that, at multiples of 64 bytes. Sums are f32, element i added to lane i mod 16, in order; then lane i + 8 is added to
+ * lane i, and so on with 4, 2 and 1, so that every instruction set has the same sum.
+ *
+ * swap: of min(a, b) + min(c, d). rest: of the smallest of x, y and z; middle becomes the median of the three.
+ */
+#define S24_COLUMN_LANES 16
+
+typedef struct s24_columns_kernel {
+    float (*swap)(const float *a, const float *b, const float *c, const float *d, size_t n);
+    float (*rest)(const float *x, const float *y, const float *z, float *middle, size_t n);
+} s24_columns_kernel;
+
+/*
  * Whether p0 < p1 in every group of `positions`, 16 nibbles; `groups` has a 1 for each group that there is. Numbers of two
  * bits are compared as one does with digits: the higher decides, and where it is equal the lower.
  */
@@ -188,9 +202,11 @@ static inline bool s24_positions_valid(uint64_t positions, uint64_t groups)
 #endif
 
 #define S24_BLOCKS_ROWS(X, ISA, isa) X(ISA, F64, s24_blocks_##isa)
+#define S24_COLUMNS_ROWS(X, ISA, isa) X(ISA, s24_columns_##isa)
 
 #if S24_X86
 #define S24_BLOCKS_KERNELS(X) S24_BLOCKS_ROWS(X, AVX512, avx512) S24_BLOCKS_ROWS(X, AVX2, avx2)
+#define S24_COLUMNS_KERNELS(X) S24_COLUMNS_ROWS(X, AVX512, avx512) S24_COLUMNS_ROWS(X, AVX2, avx2)
 #define S24_PRUNE_KERNELS(X) S24_PRUNE_ROWS(X, AVX512, avx512) S24_PRUNE_ROWS(X, AVX2, avx2)
 #define S24_UNPACK_KERNELS(X) S24_UNPACK_ROWS(X, AVX512, avx512) S24_UNPACK_ROWS(X, AVX2, avx2)
 #define S24_COMPLY_KERNELS(X) S24_ONE_DTYPE_ROWS(X, AVX512, comply, avx512) S24_ONE_DTYPE_ROWS(X, AVX2, comply, avx2)
@@ -198,6 +214,7 @@ static inline bool s24_positions_valid(uint64_t positions, uint64_t groups)
 #define S24_MEASURE_KERNELS(X) S24_MEASURE_ROWS(X, AVX512, avx512) S24_MEASURE_ROWS(X, AVX2, avx2)
 #elif S24_ARM64
 #define S24_BLOCKS_KERNELS(X)
+#define S24_COLUMNS_KERNELS(X)
 #define S24_PRUNE_KERNELS(X) S24_PRUNE_ROWS(X, NEON, neon)
 #define S24_UNPACK_KERNELS(X) S24_UNPACK_ROWS(X, NEON, neon)
 #define S24_COMPLY_KERNELS(X) S24_ONE_DTYPE_ROWS(X, NEON, comply, neon)
@@ -205,6 +222,7 @@ static inline bool s24_positions_valid(uint64_t positions, uint64_t groups)
 #define S24_MEASURE_KERNELS(X) S24_MEASURE_ROWS(X, NEON, neon)
 #else
 #define S24_BLOCKS_KERNELS(X)
+#define S24_COLUMNS_KERNELS(X)
 #define S24_PRUNE_KERNELS(X)
 #define S24_UNPACK_KERNELS(X)
 #define S24_COMPLY_KERNELS(X)
@@ -217,6 +235,7 @@ static inline bool s24_positions_valid(uint64_t positions, uint64_t groups)
 #define S24_DECLARE_ZEROS(isa, dtype, function) s24_zeros_kernel function;
 #define S24_DECLARE_MEASURE(isa, from, to, function) s24_measure_kernel function;
 #define S24_DECLARE_COMPLY(isa, dtype, function) s24_comply_kernel function;
+#define S24_DECLARE_COLUMNS(isa, table) extern const s24_columns_kernel table;
 #define S24_DECLARE_BLOCKS(isa, dtype, function) s24_blocks_kernel function;
 S24_PRUNE_KERNELS(S24_DECLARE_PRUNE)
 S24_UNPACK_KERNELS(S24_DECLARE_UNPACK)
@@ -230,6 +249,7 @@ S24_BLOCKS_KERNELS(S24_DECLARE_BLOCKS)
 S24_QUANTIZE_KERNELS(S24_DECLARE_QUANTIZE)
 S24_DEQUANTIZE_KERNELS(S24_DECLARE_DEQUANTIZE)
 S24_LARGEST_KERNELS(S24_DECLARE_LARGEST)
+S24_COLUMNS_KERNELS(S24_DECLARE_COLUMNS)
 
 /* The best kernel for this machine, capped at isa; NULL: there is none, the generic code does it all. */
 s24_prune_kernel *s24_find_prune_kernel(s24_isa isa, s24_dtype from, s24_dtype to);
@@ -241,6 +261,7 @@ s24_blocks_kernel *s24_find_blocks_kernel(s24_isa isa);
 s24_quantize_kernel *s24_find_quantize_kernel(s24_isa isa, s24_dtype from, s24_dtype to);
 s24_dequantize_kernel *s24_find_dequantize_kernel(s24_isa isa, s24_dtype from, s24_dtype to);
 s24_largest_kernel *s24_find_largest_kernel(s24_isa isa, s24_dtype dtype);
+const s24_columns_kernel *s24_find_columns_kernel(s24_isa isa);
 
 /* Whether this process may use AMX, which it asks the operating system for. S24_ISA_AMX only says that there is AMX. */
 bool s24_amx_permitted(void);

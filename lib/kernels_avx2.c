@@ -297,6 +297,47 @@ INLINE bool d8_put(s24_dtype to, d8 x, unsigned char *dst)
 
 SCALE_KERNELS(avx2)
 
+/* ---------------------------------------------------------------- columns of scores */
+
+typedef struct v16 {
+    __m256 low, high;
+} v16;
+
+#define V16_EACH(name, function) \
+    INLINE v16 name(v16 a, v16 b) \
+    { \
+        return (v16){function(a.low, b.low), function(a.high, b.high)}; \
+    }
+
+V16_EACH(v16_add, _mm256_add_ps)
+V16_EACH(v16_min, _mm256_min_ps)
+V16_EACH(v16_max, _mm256_max_ps)
+
+INLINE v16 v16_zero(void)
+{
+    return (v16){_mm256_setzero_ps(), _mm256_setzero_ps()};
+}
+
+INLINE v16 v16_load(const float *p)
+{
+    return (v16){_mm256_load_ps(p), _mm256_load_ps(p + 8)};
+}
+
+INLINE void v16_store(float *p, v16 x)
+{
+    _mm256_store_ps(p, x.low);
+    _mm256_store_ps(p + 8, x.high);
+}
+
+INLINE __m256 v16_halves(v16 x)
+{
+    return _mm256_add_ps(x.low, x.high);
+}
+
+#include "columns_template.h"
+
+COLUMNS_KERNEL(s24_columns_avx2)
+
 VECTOR_END
 
 #endif

@@ -226,6 +226,25 @@ INLINE bool d8_put(s24_dtype to, d8 x, unsigned char *dst)
 
 SCALE_KERNELS(avx512)
 
+/* ---------------------------------------------------------------- columns of scores */
+
+typedef __m512 v16;
+#define v16_add _mm512_add_ps
+#define v16_min _mm512_min_ps
+#define v16_max _mm512_max_ps
+#define v16_zero _mm512_setzero_ps
+#define v16_load _mm512_load_ps
+#define v16_store _mm512_store_ps
+
+INLINE __m256 v16_halves(v16 x)
+{
+    return _mm256_add_ps(_mm512_castps512_ps256(x), _mm512_extractf32x8_ps(x, 1));
+}
+
+#include "columns_template.h"
+
+COLUMNS_KERNEL(s24_columns_avx512)
+
 VECTOR_END
 
 #endif

@@ -333,7 +333,8 @@ static void check_dense(const s24_prune_request *q, const s24_report *report)
     compare_files(dense);
     REQUIRE(s24_source_open(&before, &plain_io, q->input, &q->read, NULL) == S24_OK);
     REQUIRE(s24_source_open(&after, &plain_io, dense[0], NULL, NULL) == S24_OK);
-    REQUIRE(!q->gradients || s24_source_open(&by, &plain_io, q->gradients, NULL, NULL) == S24_OK);
+    const char *const path = q->second[S24_GRADIENTS];
+    REQUIRE(!path || s24_source_open(&by, &plain_io, path, NULL, NULL) == S24_OK);
     REQUIRE(before->contents.count == report->count && after->contents.count == report->count);
     for (size_t i = 0; i < report->count; i++) {
         check_tensor(&before->contents.entries[i], by ? &by->contents.entries[i] : NULL, &after->contents.entries[i],
