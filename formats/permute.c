@@ -213,11 +213,24 @@ static s24_status apply(const changes *c, const change *ch, s24_error *err)
     return status;
 }
 
+/* Of a compressed member of an archive, which is a stream of its own. */
+static s24_status hold_members(const s24_source *file, s24_error *err)
+{
+    s24_status status = S24_OK;
+    for (size_t i = 0; i < file->contents.count && status == S24_OK; i++) {
+        const s24_entry *const e = &file->contents.entries[i];
+        status = e->in != file->in && e->in->stream ? s24_input_hold(e->in, e->offset, e->bytes, err) : S24_OK;
+    }
+    return status;
+}
+
+/* Everything will be read more than once. */
 static s24_status hold_all(s24_source *source, s24_error *err)
 {
     for (size_t i = 0; source && i < s24_source_files(source); i++) {
         s24_source *const file = s24_source_file(source, i);
-        const s24_status status = file->contents.count ? s24_contents_hold(&file->contents, file->in, err) : S24_OK;
+        s24_status status = file->contents.count ? s24_contents_hold(&file->contents, file->in, err) : S24_OK;
+        status = status == S24_OK ? hold_members(file, err) : status;
         if (status != S24_OK) {
             return s24_fail_prefix(err, status, "%s: ", file->in->name);
         }

@@ -151,7 +151,7 @@ run matmul-bench --reps 0
 expect_usage_error matmul-bench --reps
 
 # options of later versions are errors, not ignored
-for option in -z -z9 --plan=x --permute; do
+for option in -z -z9 --plan=x; do
     run prune w.json $option
     expect_usage_error prune 'unknown option'
 done
