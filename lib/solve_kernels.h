@@ -20,6 +20,15 @@ typedef struct s24_solve_kernels {
      * ld is a multiple of 8. What is above the diagonal is overwritten up to the next multiple of 8.
      */
     void (*sweep)(double *t, double *y, double *column, size_t ld, size_t c, bool in);
+    /*
+     * Scores |w_j| (a_j + b c_j) of 4 * groups elements, in f64 (c NULL: |w_j| a_j); pairs [groups] are the two of least score, of
+     * equal ones the higher index.
+     */
+    void (*score)(const float *w, const double *a, const double *c, double b, size_t groups, uint8_t *pairs);
+    /* The pairs of w become +0.0. */
+    void (*drop)(float *w, size_t groups, const uint8_t *pairs);
+    /* |w| of n elements, a multiple of 4: added to cols [n] (or NULL), and in 4 lanes; *largest is raised. False: not finite. */
+    bool (*survey)(const float *w, size_t n, double *cols, double *sum, double *largest);
 } s24_solve_kernels;
 
 extern const s24_solve_kernels s24_solve_generic, s24_solve_avx2, s24_solve_avx512;

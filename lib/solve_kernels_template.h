@@ -136,4 +136,80 @@ static void sweep(double *t, double *y, double *column, size_t ld, size_t c, boo
     y[c] = yc * sign;
 }
 
-const s24_solve_kernels KERNELS = {.eliminate = eliminate, .sweep = sweep};
+/* ---------------------------------------------------------------- masks */
+
+typedef float four __attribute__((vector_size(16), aligned(4), may_alias));
+typedef double four_wide __attribute__((vector_size(32), aligned(8), may_alias));
+typedef int64_t four_long __attribute__((vector_size(32), aligned(8), may_alias));
+typedef int32_t four_mask __attribute__((vector_size(16), aligned(4), may_alias));
+
+/*
+ * The pair to drop by which of two elements is kept before the other, a bit each: 0 before 1, 0 before 2, 0 before 3, 1 before
+ * 2, 1 before 3, 2 before 3. 255: no order of scores says that.
+ */
+#define BEFORE(bits, i, j) \
+    ((bits) >> ((i) == 0 ? (j) - 1 : (i) == 1 ? (j) + 1 : 5) & 1)
+#define LOSSES(bits, e) \
+    (((e) > 0 ? BEFORE(bits, 0, e) : 0) + ((e) > 1 ? BEFORE(bits, 1, e) : (e) < 1 ? !BEFORE(bits, e, 1) : 0) + \
+     ((e) > 2 ? BEFORE(bits, 2, e) : (e) < 2 ? !BEFORE(bits, e, 2) : 0) + ((e) < 3 ? !BEFORE(bits, e, 3) : 0))
+#define DROPS(bits, i, j) (LOSSES(bits, i) >= 2 && LOSSES(bits, j) >= 2)
+#define PAIR_OF(bits) \
+    (DROPS(bits, 2, 3) ? 0 : DROPS(bits, 1, 3) ? 1 : DROPS(bits, 0, 3) ? 2 : DROPS(bits, 1, 2) ? 3 : DROPS(bits, 0, 2) ? 4 : 5)
+#define PAIRS4(b) PAIR_OF(b), PAIR_OF((b) + 1), PAIR_OF((b) + 2), PAIR_OF((b) + 3)
+#define PAIRS16(b) PAIRS4(b), PAIRS4((b) + 4), PAIRS4((b) + 8), PAIRS4((b) + 12)
+
+static const uint8_t pair_by_order[64] = {PAIRS16(0), PAIRS16(16), PAIRS16(32), PAIRS16(48)};
+
+INLINE uint8_t pair_of_scores(const double s[4])
+{
+    const unsigned order = (unsigned)(s[0] >= s[1]) | (unsigned)(s[0] >= s[2]) << 1 | (unsigned)(s[0] >= s[3]) << 2 |
+                           (unsigned)(s[1] >= s[2]) << 3 | (unsigned)(s[1] >= s[3]) << 4 | (unsigned)(s[2] >= s[3]) << 5;
+    return pair_by_order[order];
+}
+
+static void score(const float *w, const double *a, const double *c, double b, size_t groups, uint8_t *pairs)
+{
+    for (size_t g = 0; g < groups; g++) {
+        four_wide factor = *(const four_wide *)(const void *)(a + 4 * g);
+        if (c) {
+            factor += b * *(const four_wide *)(const void *)(c + 4 * g);
+        }
+        double s[4];
+        const four_mask magnitudes = *(const four_mask *)(const void *)(w + 4 * g) & 0x7fffffff;
+        *(four_wide *)(void *)s = __builtin_convertvector((four)magnitudes, four_wide) * factor;
+        pairs[g] = pair_of_scores(s);
+    }
+}
+
+static void drop(float *w, size_t groups, const uint8_t *pairs)
+{
+    static const int32_t keep[S24_PAIRS][4] = {{-1, -1, 0, 0}, {-1, 0, -1, 0}, {0, -1, -1, 0},
+                                               {-1, 0, 0, -1}, {0, -1, 0, -1}, {0, 0, -1, -1}};
+    for (size_t g = 0; g < groups; g++) {
+        *(four_mask *)(void *)(w + 4 * g) &= *(const four_mask *)(const void *)keep[pairs[g]];
+    }
+}
+
+static bool survey(const float *w, size_t n, double *cols, double *sum, double *largest)
+{
+    four_wide total = {0}, most = {0};
+    four_mask beyond = {0};
+    for (size_t j = 0; j < n; j += 4) {
+        const four_mask bits = *(const four_mask *)(const void *)(w + j) & 0x7fffffff;
+        const four_wide x = __builtin_convertvector((four)bits, four_wide);
+        beyond |= bits >= 0x7f800000;
+        total += x;
+        const four_long more = x > most;
+        most = (four_wide)(((four_long)x & more) | ((four_long)most & ~more));
+        if (cols) {
+            *(four_wide *)(void *)(cols + j) += x;
+        }
+    }
+    for (unsigned i = 0; i < 4; i++) {
+        *largest = most[i] > *largest ? most[i] : *largest;
+    }
+    *sum = (total[0] + total[2]) + (total[1] + total[3]);
+    return !(beyond[0] | beyond[1] | beyond[2] | beyond[3]);
+}
+
+const s24_solve_kernels KERNELS = {.eliminate = eliminate, .sweep = sweep, .score = score, .drop = drop, .survey = survey};

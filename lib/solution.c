@@ -1,0 +1,182 @@
+#include "solution.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "mem.h"
+
+#define REFIT_STEPS 30
+#define REFIT_ENOUGH 1e-5
+#define QUICK_STEPS 12
+#define QUICK_ENOUGH 1e-3
+#define EXCHANGE_PASSES 6
+#define EXACT_COLUMNS 128 /* up to here a refit is by elimination */
+
+void s24_solution_free(s24_solution *s)
+{
+    free(s->damping);
+    s24_scorer_free(&s->scorer);
+    s24_eliminator_free(&s->eliminator);
+    s24_exchange_free(&s->exchange);
+    s24_alternation_free(&s->alternation);
+}
+
+
+/* A refit's damping is that of OBS, whatever the mask is from. */
+static s24_status eliminator_init(s24_solution *s, const s24_recipe *how, unsigned parts, s24_error *err)
+{
+    const s24_problem *p = s->p;
+    const s24_rule rule = s->kind == S24_SOLVER_SPARSEGPT ? S24_RULE_SPARSEGPT : S24_RULE_OBS;
+    s->damping = s24_calloc(p->k, sizeof *s->damping, err);
+    if (!s->damping) {
+        return S24_ERR_SYSTEM;
+    }
+    s24_damping_plane(&p->columns, parts, rule, how->damping, how->shape, s->damping);
+    const s24_status status = s24_eliminator_init(&s->eliminator, &p->env, &p->columns, parts, rule, s->damping, err);
+    s24_damping_plane(&p->columns, parts, S24_RULE_OBS, how->damping, how->shape, s->damping);
+    return status;
+}
+
+s24_status s24_solution_init(s24_solution *s, const s24_problem *p, const s24_recipe *how, unsigned parts, const s24_gram *gram,
+                                s24_error *err)
+{
+    const s24_solver *m = how->m;
+    *s = (s24_solution){.p = p, .kind = m ? m->kind : S24_SOLVER_MASK, .given = !m, .refit = how->refit, .gram = gram,
+                    .search = how->search, .quick = how->quick};
+    const bool short_rows = p->k <= S24_EXCHANGE_COLUMNS;
+    s24_status status = S24_OK;
+    if (m && m->kind == S24_SOLVER_MASK) {
+        status = s24_scorer_init(&s->scorer, p, m, parts, err);
+    }
+    if (status == S24_OK && (s->kind != S24_SOLVER_MASK || s->refit)) {
+        status = eliminator_init(s, how, parts, err);
+    }
+    if (status == S24_OK && s->refit && (s->search ? short_rows : p->k <= EXACT_COLUMNS) && !s->quick) {
+        status = s24_exchange_init(&s->exchange, p->kernels, gram, s->damping, err);
+    }
+    if (status == S24_OK && s->search && !short_rows) {
+        status = s24_alternation_init(&s->alternation, &p->env, gram, s->damping, err);
+    }
+    return status;
+}
+
+
+void s24_tile_space_free(s24_tile_space *ws)
+{
+    free(ws->w);
+    free(ws->v);
+    free(ws->pairs);
+    free(ws->scratch);
+}
+
+static size_t larger(size_t a, size_t b)
+{
+    return a > b ? a : b;
+}
+
+s24_status s24_tile_space_init(s24_tile_space *ws, const s24_problem *p, s24_error *err)
+{
+    const s24_gram gram = {.k = p->k};
+    const size_t exchange = 2 * s24_exchange_scratch(p->k < S24_EXCHANGE_COLUMNS ? p->k : S24_EXCHANGE_COLUMNS);
+    const size_t refit = larger(s24_refit_scratch(&gram, S24_TILE_ROWS), exchange);
+    *ws = (s24_tile_space){.w = s24_alloc(S24_TILE_ROWS * p->k * sizeof(float), err),
+                      .v = s24_alloc(S24_TILE_ROWS * p->k * sizeof(float), err),
+                      .pairs = s24_alloc(S24_TILE_ROWS * (p->k / 4), err),
+                      .scratch = s24_alloc(larger(refit, S24_TILE_ROWS * S24_ELIMINATE_BLOCK) * sizeof(float), err)};
+    return ws->w && ws->v && ws->pairs && ws->scratch ? S24_OK : S24_ERR_SYSTEM;
+}
+
+
+static s24_status refit_rows(const s24_solution *s, size_t count, s24_tile_space *ws, s24_error *err)
+{
+    const s24_compute_env *env = &s->p->env;
+    const size_t k = s->p->k;
+    s24_status status = S24_OK;
+    for (size_t r = 0; s->exchange.h && r < count && status == S24_OK; r++) {
+        s24_exchange_row(&s->exchange, ws->w + r * k, ws->v + r * k, ws->pairs + r * (k / 4),
+                         s->search ? EXCHANGE_PASSES : 0, (double *)(void *)ws->scratch);
+        status = s24_cancelled(env, err);
+    }
+    if (s->alternation.k) {
+        status = s24_alternate(&s->alternation, env, ws->w, ws->v, count, ws->pairs, ws->scratch, err);
+    }
+    if (status == S24_OK && !s->exchange.h) {
+        status = s24_refit(s->gram, s->damping, env, ws->w, ws->v, count, ws->pairs, s->quick ? QUICK_STEPS : REFIT_STEPS,
+                           s->quick ? QUICK_ENOUGH : REFIT_ENOUGH, ws->scratch, err);
+    }
+    return status;
+}
+
+s24_status s24_solve_rows(const s24_solution *s, const size_t *row_at, size_t count, s24_tile_space *ws, s24_error *err)
+{
+    const s24_problem *p = s->p;
+    const size_t k = p->k;
+    for (size_t r = 0; r < count; r++) {
+        uint8_t *pairs = ws->pairs + r * (k / 4);
+        s24_problem_load_row(p, row_at[r], ws->w + r * k);
+        if (s->given && !s24_problem_get_positions(p, row_at[r], pairs)) {
+            return s24_fail(err, S24_ERR_DATA, "row %zu: positions of the mask are not two ascending indices", row_at[r]);
+        }
+        if (s->kind == S24_SOLVER_MASK && !s->given) {
+            s24_score_row(p, &s->scorer, row_at[r], pairs);
+        }
+    }
+    memcpy(ws->v, ws->w, count * k * sizeof *ws->v);
+    if (s->kind != S24_SOLVER_MASK || s->refit) {
+        s24_eliminate(&s->eliminator, p->kernels, p->env.blas, ws->v, count, ws->pairs, s->kind == S24_SOLVER_MASK, ws->scratch);
+    } else {
+        for (size_t i = 0; i < count * (k / 4); i++) {
+            ws->v[4 * i + s24_pair_dropped[ws->pairs[i]][0]] = 0;
+            ws->v[4 * i + s24_pair_dropped[ws->pairs[i]][1]] = 0;
+        }
+    }
+    return s->refit ? refit_rows(s, count, ws, err) : S24_OK;
+}
+
+/* ---------------------------------------------------------------- errors of a sample of rows */
+
+
+_Static_assert(S24_SAMPLE_ROWS <= S24_TILE_ROWS, "a sample is solved as a tile");
+
+s24_status s24_sample_init(s24_sample *sa, const s24_problem *p, s24_error *err)
+{
+    sa->count = p->rows < S24_SAMPLE_ROWS ? p->rows : S24_SAMPLE_ROWS;
+    for (size_t i = 0; i < sa->count; i++) {
+        sa->row_at[i] = i * p->rows / sa->count;
+    }
+    return s24_tile_space_init(&sa->ws, p, err);
+}
+
+/* ||X (W - V)'||_F / ||X W'||_F over the samples of `gram` */
+static double output_error(const s24_sample *sa, const s24_problem *p, const s24_gram *gram)
+{
+    const double whole_output = s24_quadratic(gram, p->env.blas, sa->ws.w, sa->count, sa->ws.scratch);
+    for (size_t i = 0; i < sa->count * p->k; i++) {
+        sa->ws.v[i] -= sa->ws.w[i];
+    }
+    const double lost = s24_quadratic(gram, p->env.blas, sa->ws.v, sa->count, sa->ws.scratch);
+    return whole_output > 0 ? sqrt(fmax(lost, 0) / whole_output) : lost > 0 ? INFINITY : 0;
+}
+
+s24_status s24_sample_error(s24_sample *sa, const s24_solution *s, const s24_gram *gram, double *error, s24_error *err)
+{
+    const s24_status status = s24_solve_rows(s, sa->row_at, sa->count, &sa->ws, err);
+    if (status == S24_OK) {
+        *error = output_error(sa, s->p, gram);
+    }
+    return status;
+}
+
+s24_status s24_recipe_error(s24_sample *sa, const s24_problem *p, const s24_recipe *how, unsigned parts, const s24_gram *to,
+                               const s24_gram *of, double *error, s24_error *err)
+{
+    s24_solution s;
+    s24_status status = s24_cancelled(&p->env, err);
+    if (status != S24_OK) {
+        return status;
+    }
+    status = s24_solution_init(&s, p, how, parts, to, err);
+    status = status == S24_OK ? s24_sample_error(sa, &s, of, error, err) : status;
+    s24_solution_free(&s);
+    return status;
+}

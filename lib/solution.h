@@ -1,0 +1,67 @@
+/* How rows of a problem are solved, by a recipe, from some of the samples; and its error for a sample of the rows. */
+#ifndef S24_LIB_SOLUTION_H
+#define S24_LIB_SOLUTION_H
+
+#include "alternate.h"
+#include "exchange.h"
+#include "problem.h"
+
+/* What is done, and with how much damping. */
+typedef struct s24_recipe {
+    const s24_solver *m;        /* NULL: the mask that is given */
+    bool refit;
+    double damping, shape;  /* of s24_damping_plane; NaN: none is used */
+    bool search;            /* for a better mask, by exchanges or by alternating directions */
+    bool quick;             /* a refit of few steps will do, to choose by */
+} s24_recipe;
+
+/* How rows are solved: with what is made of some of the samples. */
+typedef struct s24_solution {
+    const s24_problem *p;
+    s24_solver_kind kind;
+    bool given;             /* the mask */
+    bool refit;
+    double *damping;        /* [k]: on the diagonal; NULL: none is used */
+    s24_scorer scorer;        /* of S24_SOLVER_MASK, unless given */
+    s24_eliminator eliminator;
+    const s24_gram *gram;   /* of the refit */
+    bool quick, search;     /* as in recipe */
+    s24_exchange exchange;       /* of short rows, unless quick */
+    s24_alternation alternation; /* of long ones, for `search` */
+} s24_solution;
+
+/* From the samples of `parts`, whose products are `gram` (used where there is a refit, and borrowed). */
+s24_status s24_solution_init(s24_solution *s, const s24_problem *p, const s24_recipe *how, unsigned parts, const s24_gram *gram,
+                                s24_error *err);
+void s24_solution_free(s24_solution *s);
+
+/* What a job computes with. */
+typedef struct s24_tile_space {
+    float *w, *v;   /* [S24_TILE_ROWS, k]: the weights, scaled, and their solution */
+    uint8_t *pairs; /* [S24_TILE_ROWS, k / 4] */
+    float *scratch;
+} s24_tile_space;
+
+s24_status s24_tile_space_init(s24_tile_space *ws, const s24_problem *p, s24_error *err);
+void s24_tile_space_free(s24_tile_space *ws);
+
+/* Rows row_at[0..count) of the weights: ws->w, their solution ws->v, and ws->pairs. */
+s24_status s24_solve_rows(const s24_solution *s, const size_t *row_at, size_t count, s24_tile_space *ws, s24_error *err);
+
+/* Rows that stand for all, evenly spread. */
+typedef struct s24_sample {
+    size_t count;
+    size_t row_at[S24_SAMPLE_ROWS];
+    s24_tile_space ws;
+} s24_sample;
+
+s24_status s24_sample_init(s24_sample *sa, const s24_problem *p, s24_error *err);
+
+/* ||X (W - V)'||_F / ||X W'||_F for these rows, over the samples of `gram`. */
+s24_status s24_sample_error(s24_sample *sa, const s24_solution *s, const s24_gram *gram, double *error, s24_error *err);
+
+/* The error over the samples of `of` of what is fitted to `parts`, whose products are `to`. */
+s24_status s24_recipe_error(s24_sample *sa, const s24_problem *p, const s24_recipe *how, unsigned parts, const s24_gram *to,
+                               const s24_gram *of, double *error, s24_error *err);
+
+#endif
