@@ -520,6 +520,27 @@ static void make_layout(const s24_format *format, const char *path)
     ck_assert_int_eq(s24_sink_commit(sink, &err), S24_OK);
 }
 
+/* A tensor in sparse-bitmask: three rows of twenty, a value for each row's number and one more. */
+static void make_any_number(const char *path)
+{
+    static const char header[] =
+        "{\"m.shape\":{\"dtype\":\"I64\",\"shape\":[2],\"data_offsets\":[0,16]},"
+        "\"m.row_offsets\":{\"dtype\":\"I64\",\"shape\":[3],\"data_offsets\":[16,40]},"
+        "\"m.compressed\":{\"dtype\":\"U8\",\"shape\":[6],\"data_offsets\":[40,46]},"
+        "\"m.bitmask\":{\"dtype\":\"U8\",\"shape\":[3,3],\"data_offsets\":[46,55]}}";
+    static const unsigned char rest[] = {1, 2, 3, 4, 5, 6, 0x01, 0, 0, 0x80, 0x01, 0, 0x03, 0, 0x08};
+    static const uint64_t numbers[] = {3, 20, 0, 1, 3};
+    unsigned char file[512];
+    const size_t n = sizeof header - 1;
+    s24_put_u64(file, n);
+    memcpy(file + 8, header, n);
+    for (size_t i = 0; i < COUNT(numbers); i++) {
+        s24_put_u64(file + 8 + n + 8 * i, numbers[i]);
+    }
+    memcpy(file + 8 + n + sizeof numbers, rest, sizeof rest);
+    put(path, file, 8 + n + sizeof numbers + sizeof rest);
+}
+
 static void make_directory(void)
 {
     s24_error err;
@@ -544,6 +565,10 @@ static void make_directory(void)
     ck_assert(!right_figures(&figures, &other_figures));
     make_layout(&s24_format_bitmask, "bitmask.safetensors");
     make_layout(&s24_format_cutlass, "cutlass.safetensors");
+    make_any_number("any.safetensors");
+    const s24_decompress_request j = {.input = "m.s24", .output = "m.json", .to = "json", .dtype = S24_SAME};
+    ck_assert_msg(s24_decompress_file(&io, &j, &err) == S24_OK, "%s", err.message);
+    ck_assert_msg(prune_from("m.json", "j.s24", NULL, &err) == S24_OK, "%s", err.message);
     make_trees();
 }
 
@@ -708,6 +733,40 @@ static s24_status do_cutlass(s24_error *err)
     return do_layout(&s24_format_cutlass, "cutlass.safetensors", "out", err);
 }
 
+/* Whole rows, and parts of them. */
+static s24_status do_any_number(s24_error *err)
+{
+    static const struct {
+        uint64_t first;
+        size_t n;
+    } parts[] = {{0, 60}, {3, 20}, {0, 20}};
+    s24_source *source;
+    unsigned char data[60];
+    s24_status status = s24_source_open(&source, &io, "any.safetensors", NULL, err);
+    if (status != S24_OK) {
+        return status;
+    }
+    for (size_t i = 0; i < COUNT(parts) && status == S24_OK; i++) {
+        const s24_entry *const e = source->contents.entries;
+        status = e->layout->read(e, parts[i].first, parts[i].n, data, err);
+        const int wrong = status == S24_OK && i == 0 && (data[0] != 1 || data[27] != 2 || data[28] != 3 || data[59] != 6);
+        status = wrong ? S24_ERR_CHECK : status;
+    }
+    s24_source_close(source);
+    return status;
+}
+
+static s24_status do_prune_json(s24_error *err)
+{
+    return prune_from("m.json", "out", NULL, err);
+}
+
+static s24_status do_decompress_json(s24_error *err)
+{
+    const s24_decompress_request q = {.input = "m.s24", .output = "out", .to = "json", .dtype = S24_SAME};
+    return s24_decompress_file(&io, &q, err);
+}
+
 static s24_status do_prune_tree(s24_error *err)
 {
     return prune_tree("out", "s24", 0, 0, err);
@@ -844,6 +903,9 @@ static const operation operations[] = {
     {"load", do_load, NULL, NULL, false, 8, false, NULL},
     {"bitmask", do_bitmask, "bitmask.safetensors", NULL, true, 4, false, NULL},
     {"cutlass", do_cutlass, "cutlass.safetensors", NULL, true, 4, false, NULL},
+    {"sparse-bitmask", do_any_number, NULL, NULL, false, 4, false, NULL},
+    {"prune .json", do_prune_json, "j.s24", NULL, true, 2, false, NULL},
+    {"decompress to .json", do_decompress_json, "m.json", NULL, true, 0, false, NULL},
     {"convert", do_convert, "c.s24", NULL, true, 2, false, NULL},
     {"convert from .s24", do_convert_back, "c.safetensors", NULL, true, 0, false, NULL},
     {"prune a directory", do_prune_tree, "packed", NULL, true, 4, true, NULL},
@@ -854,6 +916,7 @@ static const operation operations[] = {
     {"convert a directory", do_convert_tree, "bits", NULL, true, 0, true, NULL},
     {"convert through pipes", do_convert_pipe, "c.s24", "m.safetensors", false, 0, false, NULL},
     {"prune through pipes", do_prune_pipe, "m.s24", "in.safetensors", false, 0, false, NULL},
+    {"prune .json through pipes", do_prune_pipe, "j.s24", "m.json", false, 0, false, NULL},
     {"prune .npz through pipes", do_prune_pipe, "n.s24", "in.npz", false, 0, false, NULL},
     {"decompress to .npz through pipes", do_decompress_npz_pipe, NULL, "m.s24", false, 0, false, NULL},
     {"decompress through pipes", do_decompress_pipe, "m.safetensors", "m.s24", false, 0, false, NULL},
