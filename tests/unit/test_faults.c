@@ -1110,6 +1110,103 @@ START_TEST(every_allocation)
 END_TEST
 #endif
 
+#ifndef SANITIZED
+/* ---------------------------------------------------------------- in memory */
+
+enum { ROWS = 32, COLS = 128, WIDTH = 33 }; /* wide enough for every way to multiply */
+
+static s24_status do_metrics(s24_error *err)
+{
+    static float weights[ROWS * COLS], gradients[ROWS * COLS], back[ROWS * COLS];
+    static const size_t shape[] = {COLS, ROWS};
+    static const int64_t turned[] = {1, COLS};
+    const s24_dense dense = {weights, S24_F32, 2, shape, turned}, gradient = {gradients, S24_F32, 2, shape, turned};
+    const s24_prune_options options = {.axis = 0, .dtype = S24_F16, .threads = 1};
+    s24_tensor *t = NULL;
+    s24_prune_metrics metrics;
+    s24_bench_normal(3, weights, ROWS * COLS);
+    s24_bench_normal(4, gradients, ROWS * COLS);
+    s24_status status = s24_prune_gradient(&dense, &gradient, &options, &t, &metrics, err);
+    status = status == S24_OK ? s24_decompress(t, S24_F32, back, err) : status;
+    status = status == S24_OK ? s24_compute_metrics(&dense, t, 1, &metrics, err) : status;
+    s24_tensor_free(t);
+    return status;
+}
+
+static s24_status multiply(s24_dtype dtype, s24_compute compute, s24_error *err)
+{
+    static float b[COLS * WIDTH], c[ROWS * WIDTH];
+    const s24_matmul_options options = {.threads = 1, .compute = compute};
+    s24_tensor *t = NULL;
+    s24_matmul_plan *plan = NULL;
+    s24_bench_normal(5, b, COLS * WIDTH);
+    s24_status status = s24_bench_weights(ROWS, COLS, dtype, 6, 1, S24_ISA_BEST, &t, err);
+    for (size_t n = 1; n <= WIDTH && status == S24_OK; n += 32) {
+        status = s24_sparse_matmul(t, b, WIDTH, n, c, WIDTH, &options, err);
+    }
+    status = status == S24_OK ? s24_matmul_plan_new(t, &options, &plan, err) : status;
+    status = status == S24_OK ? s24_matmul_plan_multiply(plan, b, WIDTH, WIDTH, c, WIDTH, err) : status;
+    s24_matmul_plan_free(plan);
+    s24_tensor_free(t);
+    return status;
+}
+
+static s24_status do_multiply(s24_error *err)
+{
+    return multiply(S24_F32, S24_COMPUTE_F32, err);
+}
+
+static s24_status do_multiply_bf16(s24_error *err)
+{
+    return multiply(S24_BF16, S24_COMPUTE_BF16, err);
+}
+
+static s24_status do_multiply_i8(s24_error *err)
+{
+    return multiply(S24_I8, S24_COMPUTE_I8, err);
+}
+
+static s24_status do_bench(s24_error *err)
+{
+    static const size_t n[] = {1};
+    const s24_bench_options options = {.n = n, .count = 1, .reps = 1, .threads = 1};
+    s24_tensor *t = NULL;
+    s24_bench_result result;
+    s24_status status = s24_bench_weights(ROWS, COLS, S24_F32, 6, 1, S24_ISA_BEST, &t, err);
+    status = status == S24_OK ? s24_bench_run(t, &options, &result, NULL, err) : status;
+    s24_tensor_free(t);
+    return status;
+}
+
+static s24_status (*const in_memory[])(s24_error *err) = {do_metrics, do_multiply, do_multiply_bf16, do_multiply_i8, do_bench};
+
+/* A status, no leak, and all is well again. */
+START_TEST(every_allocation_in_memory)
+{
+    s24_error err;
+    ck_assert_msg(in_memory[_i](&err) == S24_OK, "%s", err.message);
+    allocating = armed = true;
+    for (fail_at = 1;; fail_at++) {
+        atomic_store(&calls, 0);
+        atomic_store(&live, 0);
+        err = (s24_error){0};
+        const s24_status status = in_memory[_i](&err);
+        const bool reached = atomic_load(&calls) >= fail_at;
+        const long left = atomic_load(&live);
+        armed = false;
+        ck_assert_msg(status == (reached ? S24_ERR_SYSTEM : S24_OK), "fault %d: %d, %s", fail_at, status, err.message);
+        ck_assert_msg(status == S24_OK || strstr(err.message, "no memory"), "fault %d: %s", fail_at, err.message);
+        ck_assert_msg(left == 0, "fault %d: %ld blocks leak", fail_at, left);
+        if (!reached) {
+            break;
+        }
+        armed = true;
+    }
+    ck_assert_int_gt(fail_at, 3);
+}
+END_TEST
+#endif
+
 /* Two threads: which call is the n-th differs from run to run; what must hold does not. */
 START_TEST(with_threads)
 {
@@ -1163,6 +1260,7 @@ int main(void)
     puts("test_faults: a sanitizer has malloc; only the other calls fail");
 #else
     tcase_add_loop_test(tcase, every_allocation, 0, n);
+    tcase_add_loop_test(tcase, every_allocation_in_memory, 0, (int)COUNT(in_memory));
 #endif
     tcase_add_loop_test(tcase, with_threads, 0, n);
     tcase_add_test(tcase, old_file_systems);
