@@ -121,6 +121,7 @@ static const struct {
     /* keys */
     {TEXT("{\"a\":1,\"a\":2}"), 7, "\"a\" occurs twice"},
     {TEXT("{\"\":1,\"\":2}"), 6, "\"\" occurs twice"},
+    {TEXT("{\"b\":1,\"a\":1,\"a\":1,\"b\":1,\"c\":1,\"c\":1,\"a\":1}"), 13, "\"a\" occurs twice"}, /* the first of them */
     {TEXT("{\"a\":1,\"\\u0061\":2}"), 7, "\"\\u0061\" occurs twice"},
     {TEXT("{\"\\u00e9\":1,\"b\":2,\"\xc3\xa9\":3}"), 18, "occurs twice"},
     {TEXT("{\"\\ud83d\\ude00\":1,\"\xf0\x9f\x98\x80\":3}"), 18, "occurs twice"},
