@@ -148,6 +148,17 @@ static void sort_keys(const checker *c, json_key *keys, size_t n)
     }
 }
 
+static s24_status refuse_key(const checker *c, size_t at)
+{
+    size_t end = at;
+    while (c->text[end] != '"' && end - at < 64) {
+        uint32_t ignored;
+        s24_json_character(c->text, c->n, &end, &ignored);
+    }
+    return s24_fail_at(c->err, at - 1, "byte %zu: the key \"%.*s\" occurs twice in an object", at - 1, (int)(end - at),
+                       c->text + at);
+}
+
 /* At the end of an object: its keys must differ. */
 static s24_status check_keys(checker *c, size_t first)
 {
@@ -157,20 +168,14 @@ static s24_status check_keys(checker *c, size_t first)
         return S24_OK;
     }
     json_key *const keys = c->keys + first;
+    size_t again = SIZE_MAX; /* the first that was there before */
     sort_keys(c, keys, n);
     for (size_t i = 1; i < n; i++) {
-        if (keys[i].hash == keys[i - 1].hash && compare_strings(c, keys[i].at, keys[i - 1].at) == 0) {
-            const size_t at = keys[i].at;
-            size_t end = at;
-            while (c->text[end] != '"' && end - at < 64) {
-                uint32_t ignored;
-                s24_json_character(c->text, c->n, &end, &ignored);
-            }
-            return s24_fail_at(c->err, at - 1, "byte %zu: the key \"%.*s\" occurs twice in an object", at - 1,
-                               (int)(end - at), c->text + at);
+        if (keys[i].hash == keys[i - 1].hash && keys[i].at < again && compare_strings(c, keys[i].at, keys[i - 1].at) == 0) {
+            again = keys[i].at;
         }
     }
-    return S24_OK;
+    return again == SIZE_MAX ? S24_OK : refuse_key(c, again);
 }
 
 static s24_status check_key(checker *c)

@@ -234,7 +234,7 @@ static s24_status find_sets(s24_source *source, set **sets, size_t *count, s24_e
         bool found = false;
         if (c->entries[i].source != file) { /* metadata may be as many as tensors: once a file */
             file = c->entries[i].source;
-            marked = mark || (file && has_mark(&file->contents));
+            marked = mark || has_mark(&file->contents);
         }
         for (size_t k = 0; k < KINDS && !found; k++) {
             if (!c->entries[i].layout && s24_ends_with(c->entries[i].name, kinds[k].suffix[kinds[k].values])) {

@@ -478,7 +478,7 @@ static s24_status npy_open(s24_source *source, s24_error *err)
 
 static s24_status npy_accepts(const s24_entry *entry, s24_error *err)
 {
-    if (!s24_dtype_prunable(entry->dtype) || !s24_info(entry->dtype)->npy_type) {
+    if (!s24_dtype_prunable(entry->dtype)) { /* all of which have a descr */
         return s24_fail(err, S24_ERR_DATA, "%s is not written to .npy, only floats and i8 are; write .safetensors",
                         s24_dtype_name(entry->dtype));
     }

@@ -5,6 +5,7 @@
  */
 #include "plain.h"
 
+#include <assert.h>
 #include <string.h>
 #include <xxhash.h>
 
@@ -46,7 +47,8 @@ bool s24_plain_recognise(s24_input *in, const unsigned char *head, size_t n)
         memcmp(record, "S24TAIL", 8) == 0) {
         return true;
     }
-    const uint64_t at = n >= 8 ? s24_get_u64(head) : S24_ST_HEADER_MAX + 1;
+    assert(n >= 8); /* all of the head that there is */
+    const uint64_t at = s24_get_u64(head);
     return at <= S24_ST_HEADER_MAX && at + 8 + sizeof record <= in->size &&
            s24_input_read(in, at + 8, record, sizeof record, NULL) == S24_OK && memcmp(record, "S24HEAD", 8) == 0;
 }
@@ -331,6 +333,15 @@ static bool optional_string(const cJSON *object, const char *key, const char **v
     return !item || cJSON_IsString(item);
 }
 
+/* A member that has this one value, or is not there. */
+static bool optional_mark(const cJSON *object, const char *key, const char *value, bool *there)
+{
+    const char *given;
+    const bool is_string = optional_string(object, key, &given);
+    *there = given;
+    return is_string && (!given || strcmp(given, value) == 0);
+}
+
 /* The dtype of the values plane of the tensor: the header's next stored tensor. It is one that the tensor's can become. */
 static s24_status stored_dtype(const s24_contents *stored, size_t at, s24_entry *e, s24_error *err)
 {
@@ -378,15 +389,16 @@ static s24_status parse_scales(const cJSON *object, s24_entry *e, s24_error *err
 static s24_status parse_tensor(s24_plain *plain, const s24_contents *stored, const cJSON *object, size_t *at,
                                s24_error *err)
 {
-    const char *name = s24_json_string(object, "name", err), *method, *order, *endian, *reason;
+    const char *name = s24_json_string(object, "name", err), *method, *reason;
     const char *dtype_name = name ? s24_json_string(object, "dtype", err) : NULL;
     const cJSON *dims = s24_json_get(object, "shape"), *item;
     s24_dtype dtype;
     size_t shape[S24_MAX_RANK], axis = 0;
     int rank = 0;
+    bool fortran, big_endian;
     if (!dtype_name || !s24_dtype_parse(dtype_name, &dtype) || !cJSON_IsArray(dims) ||
-        !optional_string(object, "method", &method) || !optional_string(object, "order", &order) ||
-        !optional_string(object, "endian", &endian) || !optional_string(object, "reason", &reason)) {
+        !optional_string(object, "method", &method) || !optional_string(object, "reason", &reason) ||
+        !optional_mark(object, "order", "F", &fortran) || !optional_mark(object, "endian", "big", &big_endian)) {
         return bad_header(err, "a tensor in s24.tensors lacks something or has the wrong type");
     }
     cJSON_ArrayForEach(item, dims) {
@@ -398,8 +410,8 @@ static s24_status parse_tensor(s24_plain *plain, const s24_contents *stored, con
     if (!e) {
         return err ? err->status : S24_ERR_DATA;
     }
-    e->fortran = order && strcmp(order, "F") == 0;
-    e->big_endian = endian && strcmp(endian, "big") == 0;
+    e->fortran = fortran;
+    e->big_endian = big_endian;
     const s24_entry *const last = plain->contents.count > 1 ? e - 1 : e; /* which of the first has nothing yet */
     e->method = method ? s24_shared_like(last->method, method, err) : NULL;
     e->reason = reason ? s24_shared_like(last->reason, reason, err) : NULL;

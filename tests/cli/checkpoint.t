@@ -281,13 +281,20 @@ for text in '[]' '{}' '{"weight_map":[]}' '{"weight_map":{}}' '{"weight_map":{"o
     expect_error 'model.safetensors.index.json'
 done
 mkdir empty pickles
-echo x >pickles/pytorch_model.bin
 run inspect empty
 expect_status 3
 expect_error 'empty: has no .safetensors'
+for name in pytorch_model.bin model.pt weights.pth; do
+    echo x >pickles/$name
+    run inspect pickles
+    expect_status 3
+    expect_error 'safetensors.torch.save_file'
+    rm pickles/$name
+done
+echo x >pickles/weights.txt
 run inspect pickles
 expect_status 3
-expect_error 'safetensors.torch.save_file'
+expect_error 'pickles: has no .safetensors'
 
 # a directory with one file needs no index
 mkdir single

@@ -253,6 +253,8 @@ class Tensor:
         self.method, self.axis = o.get("method"), o.get("axis")
         for key in ("method", "order", "endian", "reason"):
             check(key not in o or isinstance(o[key], str), "s24.tensors: %s is no string" % key)
+        for key, value in (("order", "F"), ("endian", "big")):
+            check(o.get(key, value) == value, "s24.tensors: %s is not %s" % (key, value))
         check(isinstance(self.name, str), "s24.tensors: a tensor has no name")
         check(self.dtype in BITS, "s24.tensors: a tensor has no dtype")
         check(isinstance(self.shape, list) and len(self.shape) <= 64 and all(is_size(n, 1 << 53) for n in self.shape),

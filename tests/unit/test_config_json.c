@@ -45,6 +45,8 @@ static const struct {
      "{\"quantization_config\": {\"sparsity_config\": {\"format\":\"" FORMAT "\",\"ignore\":[\"lm_head\"],"
      "\"global_sparsity\":0.10,\"targets\":[], \"sparsity_structure\": \"2:4\"}, \"quant_method\": \"compressed-tensors\"}}"},
     {"{\"quantization_config\": {" SPARSITY(FORMAT) "}}", FORMAT, NULL},
+    {"{\"quantization_config\": {" SPARSITY("sparse-24-bitmusk") "}}", FORMAT, /* a change that keeps the length */
+     "{\"quantization_config\": {" SPARSITY(FORMAT) "}}"},
     /* a key that is spelled with escapes */
     {"{\"quantization\\u005fconfig\": {" SPARSITY("dense") "}}", FORMAT,
      "{\"quantization\\u005fconfig\": {" SPARSITY(FORMAT) "}}"},
@@ -133,6 +135,7 @@ static const struct {
     {"{\"quantization_config\": {\"quant_method\": \"gptq\"}}", "another quant_method than compressed-tensors"},
     {"{\"quantization_config\": {\"quant_method\": 1}}", "another quant_method than compressed-tensors"},
     {"{\"quantization_config\": {\"quant_method\": \"compressed-Tensors\"}}", "another quant_method than"},
+    {"{\"quantization_config\": {\"quant_method\": 12345678901234567890}}", "another quant_method than"}, /* as long as it */
 };
 
 START_TEST(refuse)

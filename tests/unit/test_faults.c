@@ -528,6 +528,27 @@ static void make_layout(const s24_format *format, const char *path)
     ck_assert_int_eq(s24_sink_commit(sink, &err), S24_OK);
 }
 
+/* A tensor in sparse-bitmask: three rows of twenty, a value for each row's number and one more. */
+static void make_any_number(const char *path)
+{
+    static const char header[] =
+        "{\"m.shape\":{\"dtype\":\"I64\",\"shape\":[2],\"data_offsets\":[0,16]},"
+        "\"m.row_offsets\":{\"dtype\":\"I64\",\"shape\":[3],\"data_offsets\":[16,40]},"
+        "\"m.compressed\":{\"dtype\":\"U8\",\"shape\":[6],\"data_offsets\":[40,46]},"
+        "\"m.bitmask\":{\"dtype\":\"U8\",\"shape\":[3,3],\"data_offsets\":[46,55]}}";
+    static const unsigned char rest[] = {1, 2, 3, 4, 5, 6, 0x01, 0, 0, 0x80, 0x01, 0, 0x03, 0, 0x08};
+    static const uint64_t numbers[] = {3, 20, 0, 1, 3};
+    unsigned char file[512];
+    const size_t n = sizeof header - 1;
+    s24_put_u64(file, n);
+    memcpy(file + 8, header, n);
+    for (size_t i = 0; i < COUNT(numbers); i++) {
+        s24_put_u64(file + 8 + n + 8 * i, numbers[i]);
+    }
+    memcpy(file + 8 + n + sizeof numbers, rest, sizeof rest);
+    put(path, file, 8 + n + sizeof numbers + sizeof rest);
+}
+
 static void make_directory(void)
 {
     s24_error err;
@@ -555,6 +576,10 @@ static void make_directory(void)
     ck_assert(!right_figures(&figures, &other_figures));
     make_layout(&s24_format_bitmask, "bitmask.safetensors");
     make_layout(&s24_format_cutlass, "cutlass.safetensors");
+    make_any_number("any.safetensors");
+    const s24_decompress_request j = {.input = "m.s24", .output = "m.json", .to = "json", .dtype = S24_SAME};
+    ck_assert_msg(s24_decompress_file(&io, &j, &err) == S24_OK, "%s", err.message);
+    ck_assert_msg(prune_from("m.json", "j.s24", NULL, &err) == S24_OK, "%s", err.message);
     make_trees();
 }
 
@@ -742,6 +767,40 @@ static s24_status do_cutlass(s24_error *err)
     return do_layout(&s24_format_cutlass, "cutlass.safetensors", "out", err);
 }
 
+/* Whole rows, and parts of them. */
+static s24_status do_any_number(s24_error *err)
+{
+    static const struct {
+        uint64_t first;
+        size_t n;
+    } parts[] = {{0, 60}, {3, 20}, {0, 20}};
+    s24_source *source;
+    unsigned char data[60];
+    s24_status status = s24_source_open(&source, &io, "any.safetensors", NULL, err);
+    if (status != S24_OK) {
+        return status;
+    }
+    for (size_t i = 0; i < COUNT(parts) && status == S24_OK; i++) {
+        const s24_entry *const e = source->contents.entries;
+        status = e->layout->read(e, parts[i].first, parts[i].n, data, err);
+        const int wrong = status == S24_OK && i == 0 && (data[0] != 1 || data[27] != 2 || data[28] != 3 || data[59] != 6);
+        status = wrong ? S24_ERR_CHECK : status;
+    }
+    s24_source_close(source);
+    return status;
+}
+
+static s24_status do_prune_json(s24_error *err)
+{
+    return prune_from("m.json", "out", NULL, err);
+}
+
+static s24_status do_decompress_json(s24_error *err)
+{
+    const s24_decompress_request q = {.input = "m.s24", .output = "out", .to = "json", .dtype = S24_SAME};
+    return s24_decompress_file(&io, &q, err);
+}
+
 static s24_status do_prune_tree(s24_error *err)
 {
     return prune_tree("out", "s24", 0, 0, err);
@@ -886,6 +945,9 @@ static const operation operations[] = {
     {"load", do_load, NULL, NULL, false, 8, false, NULL},
     {"bitmask", do_bitmask, "bitmask.safetensors", NULL, true, 4, false, NULL},
     {"cutlass", do_cutlass, "cutlass.safetensors", NULL, true, 4, false, NULL},
+    {"sparse-bitmask", do_any_number, NULL, NULL, false, 4, false, NULL},
+    {"prune .json", do_prune_json, "j.s24", NULL, true, 2, false, NULL},
+    {"decompress to .json", do_decompress_json, "m.json", NULL, true, 0, false, NULL},
     {"convert", do_convert, "c.s24", NULL, true, 2, false, NULL},
     {"convert from .s24", do_convert_back, "c.safetensors", NULL, true, 0, false, NULL},
     {"prune a directory", do_prune_tree, "packed", NULL, true, 4, true, NULL},
@@ -896,6 +958,7 @@ static const operation operations[] = {
     {"convert a directory", do_convert_tree, "bits", NULL, true, 0, true, NULL},
     {"convert through pipes", do_convert_pipe, "c.s24", "m.safetensors", false, 0, false, NULL},
     {"prune through pipes", do_prune_pipe, "m.s24", "in.safetensors", false, 0, false, NULL},
+    {"prune .json through pipes", do_prune_pipe, "j.s24", "m.json", false, 0, false, NULL},
     {"prune .npz through pipes", do_prune_pipe, "n.s24", "in.npz", false, 0, false, NULL},
     {"decompress to .npz through pipes", do_decompress_npz_pipe, NULL, "m.s24", false, 0, false, NULL},
     {"scales through pipes", do_prune_scaled_pipe, "scaled.s24", "in.safetensors", false, 0, false, NULL},
@@ -1090,6 +1153,103 @@ START_TEST(every_allocation)
 END_TEST
 #endif
 
+#ifndef SANITIZED
+/* ---------------------------------------------------------------- in memory */
+
+enum { ROWS = 32, COLS = 128, WIDTH = 33 }; /* wide enough for every way to multiply */
+
+static s24_status do_metrics(s24_error *err)
+{
+    static float weights[ROWS * COLS], gradients[ROWS * COLS], back[ROWS * COLS];
+    static const size_t shape[] = {COLS, ROWS};
+    static const int64_t turned[] = {1, COLS};
+    const s24_dense dense = {weights, S24_F32, 2, shape, turned}, gradient = {gradients, S24_F32, 2, shape, turned};
+    const s24_prune_options options = {.axis = 0, .dtype = S24_F16, .threads = 1};
+    s24_tensor *t = NULL;
+    s24_prune_metrics metrics;
+    s24_bench_normal(3, weights, ROWS * COLS);
+    s24_bench_normal(4, gradients, ROWS * COLS);
+    s24_status status = s24_prune_gradient(&dense, &gradient, &options, &t, &metrics, err);
+    status = status == S24_OK ? s24_decompress(t, S24_F32, back, err) : status;
+    status = status == S24_OK ? s24_compute_metrics(&dense, t, 1, &metrics, err) : status;
+    s24_tensor_free(t);
+    return status;
+}
+
+static s24_status multiply(s24_dtype dtype, s24_compute compute, s24_error *err)
+{
+    static float b[COLS * WIDTH], c[ROWS * WIDTH];
+    const s24_matmul_options options = {.threads = 1, .compute = compute};
+    s24_tensor *t = NULL;
+    s24_matmul_plan *plan = NULL;
+    s24_bench_normal(5, b, COLS * WIDTH);
+    s24_status status = s24_bench_weights(ROWS, COLS, dtype, 6, 1, S24_ISA_BEST, &t, err);
+    for (size_t n = 1; n <= WIDTH && status == S24_OK; n += 32) {
+        status = s24_sparse_matmul(t, b, WIDTH, n, c, WIDTH, &options, err);
+    }
+    status = status == S24_OK ? s24_matmul_plan_new(t, &options, &plan, err) : status;
+    status = status == S24_OK ? s24_matmul_plan_multiply(plan, b, WIDTH, WIDTH, c, WIDTH, err) : status;
+    s24_matmul_plan_free(plan);
+    s24_tensor_free(t);
+    return status;
+}
+
+static s24_status do_multiply(s24_error *err)
+{
+    return multiply(S24_F32, S24_COMPUTE_F32, err);
+}
+
+static s24_status do_multiply_bf16(s24_error *err)
+{
+    return multiply(S24_BF16, S24_COMPUTE_BF16, err);
+}
+
+static s24_status do_multiply_i8(s24_error *err)
+{
+    return multiply(S24_I8, S24_COMPUTE_I8, err);
+}
+
+static s24_status do_bench(s24_error *err)
+{
+    static const size_t n[] = {1};
+    const s24_bench_options options = {.n = n, .count = 1, .reps = 1, .threads = 1};
+    s24_tensor *t = NULL;
+    s24_bench_result result;
+    s24_status status = s24_bench_weights(ROWS, COLS, S24_F32, 6, 1, S24_ISA_BEST, &t, err);
+    status = status == S24_OK ? s24_bench_run(t, &options, &result, NULL, err) : status;
+    s24_tensor_free(t);
+    return status;
+}
+
+static s24_status (*const in_memory[])(s24_error *err) = {do_metrics, do_multiply, do_multiply_bf16, do_multiply_i8, do_bench};
+
+/* A status, no leak, and all is well again. */
+START_TEST(every_allocation_in_memory)
+{
+    s24_error err;
+    ck_assert_msg(in_memory[_i](&err) == S24_OK, "%s", err.message);
+    allocating = armed = true;
+    for (fail_at = 1;; fail_at++) {
+        atomic_store(&calls, 0);
+        atomic_store(&live, 0);
+        err = (s24_error){0};
+        const s24_status status = in_memory[_i](&err);
+        const bool reached = atomic_load(&calls) >= fail_at;
+        const long left = atomic_load(&live);
+        armed = false;
+        ck_assert_msg(status == (reached ? S24_ERR_SYSTEM : S24_OK), "fault %d: %d, %s", fail_at, status, err.message);
+        ck_assert_msg(status == S24_OK || strstr(err.message, "no memory"), "fault %d: %s", fail_at, err.message);
+        ck_assert_msg(left == 0, "fault %d: %ld blocks leak", fail_at, left);
+        if (!reached) {
+            break;
+        }
+        armed = true;
+    }
+    ck_assert_int_gt(fail_at, 3);
+}
+END_TEST
+#endif
+
 /* Two threads: which call is the n-th differs from run to run; what must hold does not. */
 START_TEST(with_threads)
 {
@@ -1143,6 +1303,7 @@ int main(void)
     puts("test_faults: a sanitizer has malloc; only the other calls fail");
 #else
     tcase_add_loop_test(tcase, every_allocation, 0, n);
+    tcase_add_loop_test(tcase, every_allocation_in_memory, 0, (int)COUNT(in_memory));
 #endif
     tcase_add_loop_test(tcase, with_threads, 0, n);
     tcase_add_test(tcase, old_file_systems);

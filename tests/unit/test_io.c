@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -753,6 +754,57 @@ START_TEST(long_names)
 }
 END_TEST
 
+/* What a process left behind that was killed, of this machine, is taken away by the next; nothing else is. */
+START_TEST(left_behind)
+{
+    s24_error err = {0};
+    char left[300] = "", name[300];
+    const pid_t child = fork();
+    if (child == 0) {
+        s24_output *const out = open_output(&plain_io, "killed");
+        s24_output_write(out, 0, "half", 4, NULL);
+        _exit(0);
+    }
+    ck_assert_int_eq(waitpid(child, NULL, 0), child); /* and its number is nobody's */
+    DIR *const d = opendir(".");
+    for (const struct dirent *e; d && (e = readdir(d)) != NULL;) {
+        if (strncmp(e->d_name, ".killed.s24-", 12) == 0) {
+            snprintf(left, sizeof left, "%s", e->d_name);
+        }
+    }
+    closedir(d);
+    ck_assert_str_ne(left, "");
+    const char *const mark = strstr(left, ".s24-"), *const dash = strchr(mark + 5, '-');
+    const int tag = (int)(dash - mark) - 5;
+    /* Almost the same: another machine's; of a process that lives; no number; too long; no dot; a directory; a link. */
+    char others[7][320];
+    snprintf(others[0], sizeof *others, ".killed.s24-%08x-%ld-abcdef", 0u, (long)child);
+    snprintf(others[1], sizeof *others, ".killed.s24-%.*s-%ld-abcdef", tag, mark + 5, (long)getpid());
+    snprintf(others[2], sizeof *others, ".killed.s24-%.*s-0-abcdef", tag, mark + 5);
+    snprintf(others[3], sizeof *others, "%sg", left);
+    snprintf(others[4], sizeof *others, "%s", left + 1);
+    snprintf(others[5], sizeof *others, ".killed.s24-%.*s-%ld-direct", tag, mark + 5, (long)child);
+    snprintf(others[6], sizeof *others, ".killed.s24-%.*s-%ld-linked", tag, mark + 5, (long)child);
+    for (int i = 0; i < 5; i++) {
+        spit(others[i], "theirs");
+    }
+    ck_assert_int_eq(mkdir(others[5], 0777), 0);
+    ck_assert_int_eq(symlink(others[0], others[6]), 0);
+    snprintf(name, sizeof name, ".x.s24-y%s", mark); /* the last mark counts */
+    spit(name, "left");
+    ck_assert_int_eq(put(&plain_io, "new", "next", &err), S24_OK);
+    ck_assert_msg(!exists(left) && !exists(name), "%s is there still", left);
+    for (int i = 0; i < 5; i++) {
+        ck_assert_msg(exists(others[i]), "%s is gone", others[i]);
+        unlink(others[i]);
+    }
+    ck_assert_int_eq(rmdir(others[5]), 0);
+    ck_assert_int_eq(unlink(others[6]), 0);
+    unlink("new");
+    ck_assert_int_eq(count_files("."), 0);
+}
+END_TEST
+
 /* ---------------------------------------------------------------- outputs that are streams */
 
 typedef struct drain {
@@ -976,6 +1028,7 @@ int main(void)
     tcase_add_test(tcase, symbolic_links);
     tcase_add_loop_test(tcase, mode_as_umask_says, 0, 5);
     tcase_add_test(tcase, long_names);
+    tcase_add_test(tcase, left_behind);
     tcase_add_test(tcase, fifo_in_place);
     tcase_add_test(tcase, descriptor_of_a_pipe);
     tcase_add_test(tcase, full_device);

@@ -121,6 +121,7 @@ static const struct {
     /* keys */
     {TEXT("{\"a\":1,\"a\":2}"), 7, "\"a\" occurs twice"},
     {TEXT("{\"\":1,\"\":2}"), 6, "\"\" occurs twice"},
+    {TEXT("{\"b\":1,\"a\":1,\"a\":1,\"b\":1,\"c\":1,\"c\":1,\"a\":1}"), 13, "\"a\" occurs twice"}, /* the first of them */
     {TEXT("{\"a\":1,\"\\u0061\":2}"), 7, "\"\\u0061\" occurs twice"},
     {TEXT("{\"\\u00e9\":1,\"b\":2,\"\xc3\xa9\":3}"), 18, "occurs twice"},
     {TEXT("{\"\\ud83d\\ude00\":1,\"\xf0\x9f\x98\x80\":3}"), 18, "occurs twice"},
@@ -264,6 +265,15 @@ START_TEST(numbers_written_read_back)
 }
 END_TEST
 
+/* Nothing of it is looked at. */
+START_TEST(too_long_a_text)
+{
+    s24_error err;
+    ck_assert_int_eq(s24_json_check("[]", (size_t)UINT32_MAX + 1, &err), S24_ERR_DATA);
+    ck_assert_str_eq(err.message, "is JSON of more than 4 GiB");
+}
+END_TEST
+
 START_TEST(values_are_counted)
 {
     static const char text[] = "{\"a\":[1,{}],\"b\":null}";
@@ -334,6 +344,7 @@ int main(void)
     tcase_add_test(tcase, many_keys);
     tcase_add_test(tcase, values_are_what_they_say);
     tcase_add_test(tcase, numbers_written_read_back);
+    tcase_add_test(tcase, too_long_a_text);
     tcase_add_test(tcase, values_are_counted);
     tcase_add_loop_test(tcase, elements_of_a_list, 0, (int)(sizeof lists / sizeof *lists));
     suite_add_tcase(suite, tcase);

@@ -440,6 +440,7 @@ static const struct spoiled {
     {{{CENTRAL, 2, 42, 4, 0, false}}, "member in/c.npy: its header has another name", false},
     {{{CENTRAL, 0, 42, 4, 1, true}}, "member a.npy: its header is not where the directory says", false},
     {{{CENTRAL, 0, 42, 4, 0x7fffffff, false}}, "member a.npy: lies beyond the members of the archive", false},
+    {{{CENTRAL, 3, 42, 4, 140, true}}, "lies beyond the members of the archive", false}, /* where its header has no room */
     {{{CENTRAL, 0, 20, 4, 0xffffffff, false}}, "member a.npy: its extra field is damaged", false},
     {{{CENTRAL, 0, 34, 2, 0xffff, false}}, "member a.npy: its extra field is damaged", false},
     {{{CENTRAL, 1, 16, 4, 1, true}}, "member b.npy: CRC mismatch: damaged", true},
@@ -670,6 +671,44 @@ START_TEST(zip64_directory)
     s24_zip_free(&zip);
     s24_input_close(in);
     s24_text_free(&text);
+}
+END_TEST
+
+/* A local header of a member beyond 4 GiB has its sizes aside; before they are known they are zero there. */
+START_TEST(zip64_local_headers)
+{
+    for (int known = 0; known < 2; known++) {
+        s24_zip_entry e = {.name = (char *)(uintptr_t)"large", .size = UINT64_C(5) << 32, .compressed = 99,
+                           .flags = known ? 0 : S24_ZIP_DESCRIPTOR, .method = 8};
+        s24_text text = {0};
+        s24_zip_put_local(&text, &e, 1);
+        const unsigned char *const p = (const unsigned char *)text.text;
+        ck_assert_uint_eq(text.length, 30 + 5 + 20);
+        ck_assert_uint_eq(get_number(p + 18, 4), UINT32_MAX);
+        ck_assert_uint_eq(get_number(p + 22, 4), UINT32_MAX);
+        ck_assert_uint_eq(get_number(p + 39, 8), known ? UINT64_C(5) << 32 : 0);
+        ck_assert_uint_eq(get_number(p + 47, 8), known ? 99u : 0u);
+        ck_assert_uint_eq(e.data, text.length);
+        s24_text_free(&text);
+    }
+}
+END_TEST
+
+/* Each of the three numbers that may be too large for the end record alone brings the one of zip64. */
+START_TEST(zip64_end)
+{
+    static const struct {
+        uint64_t count, directory, bytes;
+        bool large;
+    } ends[] = {
+        {65534, 0xfffffffe, 0xfffffffe, false}, {65535, 1, 1, true}, {1, 0xffffffff, 1, true}, {1, 1, 0xffffffff, true},
+    };
+    for (size_t i = 0; i < COUNT(ends); i++) {
+        s24_text text = {0};
+        s24_zip_put_end(&text, ends[i].count, ends[i].directory, ends[i].bytes);
+        ck_assert_uint_eq(text.length, ends[i].large ? 22 + 20 + 56 : 22);
+        s24_text_free(&text);
+    }
 }
 END_TEST
 
@@ -1219,6 +1258,8 @@ int main(void)
     tcase_add_test(tcase, ends_what_was_begun);
     tcase_add_test(tcase, comments);
     tcase_add_test(tcase, zip64_directory);
+    tcase_add_test(tcase, zip64_local_headers);
+    tcase_add_test(tcase, zip64_end);
     tcase_add_loop_test(tcase, zip64_fields, 0, (int)COUNT(asides));
     tcase_add_test(tcase, local_headers);
     tcase_add_test(tcase, descriptors);

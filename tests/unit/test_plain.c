@@ -1289,7 +1289,7 @@ END_TEST
 
 /* ---------------------------------------------------------------- headers that lie, with every hash right */
 
-#define LITTLE_METADATA "\"__metadata__\":{\"NNNNNNNNN\":\"zip\",\"OOOOOOO\":\"\",\"PPPPPPP\":\"cpu\"}"
+#define LITTLE_METADATA "\"__metadata__\":{\"NNNNNNNNN\":\"zip\",\"OOOOOOO\":\"\",\"PPPPPPP\":\"cpu\",\"QQQQQQQQQ\":\"\"}"
 
 static const struct {
     const char *from, *to; /* of the same length */
@@ -1303,6 +1303,14 @@ static const struct {
     {"\"NNNNNNNNN\"", "\"s24.needs\"", 0, "zip"},
     {"\"OOOOOOO\"", "\"s24.foo\"", 0, "s24.foo"},
     {"\"PPPPPPP\"", "\"s24.may\"", 0, NULL},
+    {"\"QQQQQQQQQ\"", "\"s24.needs\"", 0, NULL},
+    {"\\\"f16\\\"", "1000000", 0, "s24.tensors"},
+    {"\\\"magnitude\\\"", "1000000000000", 0, "s24.tensors"},
+    {"\\\"method\\\":", "\\\"order\\\" :", 0, "s24.tensors"},
+    {"\\\"reason\\\"", "\\\"endian\\\"", 0, "s24.tensors"},
+    {"\\\"reason\\\":\\\"dtype i16\\\"", "\\\"reason\\\":1000000000000", 0, "s24.tensors"},
+    {"\\\"reason\\\":\\\"dtype i16\\\"", "\\\"order\\\" :1000000000000", 0, "s24.tensors"},
+    {"\\\"shape\\\":[40]", "\\\"shape\\\":[-1]", 0, "shape"},
     {"panel_groups\\\":4", "panel_groups\\\":3", 0, "s24.layout"},
     {"panel_groups\\\":4", "panel_groups\\\":0", 0, "s24.layout"},
     {"panel_groups\\\":4", "panel_groupz\\\":4", 0, "s24.layout"},
