@@ -231,8 +231,7 @@ static bool may_gain(const uint8_t *plane, size_t n)
 
 static uint64_t table_cost(const s24_frequencies *frequencies)
 {
-    uint8_t table[S24_FREQUENCIES_BYTES];
-    return BYTES(s24_frequencies_write(frequencies, table));
+    return BYTES(s24_frequencies_bytes(frequencies));
 }
 
 /* Raw, constant or entropy coded with one table; c->plane and c->n say what. */
@@ -289,7 +288,7 @@ typedef struct bins {
     uint32_t blocks[BINS];
     uint64_t cost[BINS]; /* of a bin's symbols and its table */
     unsigned count;
-    uint8_t class_of[BINS]; /* of a first bin */
+    uint8_t class_of[BINS]; /* of what was a bin at first */
 } bins;
 
 static uint64_t bin_cost(const uint32_t counts[256])
@@ -331,13 +330,6 @@ static void join_bins(bins *b, unsigned i)
 /* The neighbours that are best joined, until that would lose. */
 static void join_neighbours(bins *b)
 {
-    for (unsigned i = 0; i + 1 < b->count;) { /* bins without blocks cost nothing but a table */
-        if (b->blocks[i] == 0 || b->blocks[i + 1] == 0) {
-            join_bins(b, i);
-        } else {
-            i++;
-        }
-    }
     uint64_t joined[BINS];
     uint32_t room[256];
     for (unsigned i = 0; i + 1 < b->count; i++) {
@@ -408,6 +400,23 @@ static void add_ranks(const chosen *c, const uint8_t ranks[256], uint16_t *sums)
     }
 }
 
+static void drop_empty(bins *b)
+{
+    b->count = 0;
+    for (unsigned i = 0; i < BINS; i++) {
+        b->class_of[i] = (uint8_t)b->count;
+        if (b->blocks[i] == 0) {
+            continue;
+        }
+        if (i > b->count) {
+            memcpy(b->counts[b->count], b->counts[i], sizeof *b->counts);
+            b->blocks[b->count] = b->blocks[i];
+        }
+        b->cost[b->count] = bin_cost(b->counts[i]);
+        b->count++;
+    }
+}
+
 static void sort_blocks(const chosen *c, const uint16_t *sums, unsigned block, uint8_t *bin_of, bins *b)
 {
     const size_t most = (size_t)S24_RANS_LANES << block;
@@ -426,11 +435,7 @@ static void sort_blocks(const chosen *c, const uint16_t *sums, unsigned block, u
         }
         b->blocks[*bin_of]++;
     }
-    b->count = BINS;
-    for (unsigned i = 0; i < BINS; i++) {
-        b->cost[i] = bin_cost(b->counts[i]);
-        b->class_of[i] = (uint8_t)i;
-    }
+    drop_empty(b);
 }
 
 /* Classes with blocks of this size, if that is better than what is chosen. */
@@ -616,21 +621,35 @@ static void lay_planes(encoding *e)
 /* ---- cutting */
 
 #define BASE_SAMPLES 4096
-#define BASE_MARGIN 16 /* prefixes above the greatest that was seen in a sample: four octaves */
 
-/* The window ends a little above the greatest finite prefix of a sample: it spans 63 octaves. */
-static unsigned base_of(const s24_cut *cut, unsigned exponent_bits, const void *values, size_t n)
+/*
+ * The window, of 63 octaves, that holds most of a sample; of equally good ones the middle, since what was not in the sample may
+ * be greater or smaller. Prefix 0 needs none.
+ */
+static unsigned base_of(const s24_cut *cut, const void *values, size_t n)
 {
-    const unsigned shift = 8 * cut->lows + cut->middle, last = (1u << cut->prefix) - 1;
-    const unsigned infinite = ((1u << exponent_bits) - 1) << (cut->prefix - exponent_bits);
+    uint16_t counts[1 << S24_CODER_PREFIX] = {0};
+    const unsigned prefixes = 1u << cut->prefix, last = prefixes - S24_CODER_WINDOW, shift = 8 * cut->lows + cut->middle;
     const size_t step = n / BASE_SAMPLES + 1;
-    unsigned greatest = 0;
+    unsigned within = 0, most, from = 0, to = 0;
     for (size_t i = 0; i < n; i += step) {
-        const unsigned prefix = (unsigned)(s24_load(values, cut->bytes, i) >> shift) & last;
-        greatest = prefix > greatest && prefix < infinite ? prefix : greatest;
+        counts[(s24_load(values, cut->bytes, i) >> shift) & (prefixes - 1)]++;
     }
-    const unsigned end = greatest + BASE_MARGIN < last ? greatest + BASE_MARGIN : last;
-    return end >= S24_CODER_WINDOW ? end - S24_CODER_WINDOW + 1 : 1;
+    counts[0] = 0;
+    for (unsigned p = 0; p < S24_CODER_WINDOW; p++) {
+        within += counts[p];
+    }
+    most = within;
+    for (unsigned base = 1; base <= last; base++) {
+        within += counts[base + S24_CODER_WINDOW - 1] - counts[base - 1];
+        if (within > most) {
+            most = within;
+            from = to = base;
+        } else if (within == most && to + 1 == base) {
+            to = base;
+        }
+    }
+    return from + (to - from) / 2;
 }
 
 #define ESCAPES_MOST 64 /* one of so many values, else the exponent alone is the symbol */
@@ -642,7 +661,7 @@ static void cut_values(encoding *e, const void *values)
     bool ok = s24_cut_of(&e->cut, of.bytes, of.sign, of.prefix);
     assert(ok);
     if (e->cut.prefix > 8) {
-        e->cut.base = base_of(&e->cut, of.exponent_bits, values, n);
+        e->cut.base = base_of(&e->cut, values, n);
     }
     lay_planes(e);
     s24_value_planes v = value_planes(&e->s, &e->cut, e->planes);

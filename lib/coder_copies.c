@@ -10,8 +10,9 @@
 
 #define EVERY 16         /* bytes from place to place in the table */
 #define HASHED 8         /* bytes that are hashed */
-#define WINDOWS 64
 #define WINDOW 64        /* bytes looked up in a window */
+#define WINDOWS 64       /* at most, */
+#define WINDOWS_EVERY 2048 /* and of so many bytes one: one place of 32 is looked up */
 #define NOWHERE UINT32_MAX
 
 /* ---------------------------------------------------------------- numbers */
@@ -111,11 +112,11 @@ static bool samples_repeat(const finder *f)
         uint32_t *slot = slot_of(f, i);
         *slot = *slot == NOWHERE ? (uint32_t)i : *slot;
     }
-    for (size_t w = 0; w < WINDOWS; w++) {
-        const size_t start = f->n / WINDOWS * w;
+    const size_t every = f->n / WINDOWS > WINDOWS_EVERY ? f->n / WINDOWS : WINDOWS_EVERY;
+    for (size_t start = 0; start < f->n; start += every) {
         for (size_t i = start; i < start + WINDOW && i + S24_COPY_LEAST <= f->n; i++) {
             const size_t from = *slot_of(f, i);
-            if (from < i && same_bytes(f, from, i) >= S24_COPY_LEAST) {
+            if (from < i && eight_at(f, from) == eight_at(f, i) && same_bytes(f, from, i) >= S24_COPY_LEAST) {
                 return true;
             }
         }

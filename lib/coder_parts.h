@@ -147,6 +147,7 @@ void s24_frequencies_flat(s24_frequencies *frequencies, unsigned symbols);
 /* Bytes written, at most S24_FREQUENCIES_BYTES: a length takes at most 25 bits, a frequency 11 more. */
 #define S24_FREQUENCIES_BYTES (2 + 255 * 36 / 8 + 1)
 size_t s24_frequencies_write(const s24_frequencies *frequencies, uint8_t *out);
+size_t s24_frequencies_bytes(const s24_frequencies *frequencies); /* as many as that writes */
 size_t s24_frequencies_write_flat(unsigned symbols, uint8_t *out);
 /* Bytes read; 0: malformed. */
 size_t s24_frequencies_read(s24_frequencies *frequencies, const uint8_t *in, size_t n);

@@ -65,16 +65,22 @@ uint64_t s24_cross_entropy(const uint32_t counts[256], const s24_frequencies *fr
 
 /* ---------------------------------------------------------------- frequencies */
 
+/* The symbols that occur. */
+typedef struct used {
+    uint8_t symbols[256];
+    unsigned count;
+} used;
+
 /*
  * Of the symbols whose frequency may change by `step` the one that loses least, or gains most, a bit: a symbol of c
- * counts and frequency f by about c / f.
+ * counts and frequency f by about c / f. Of equals the lowest.
  */
-static unsigned best_to_change(const s24_frequencies *frequencies, const uint32_t counts[256], int step)
+static unsigned best_to_change(const s24_frequencies *frequencies, const uint32_t counts[256], const used *u, int step)
 {
     unsigned best = 256;
-    for (unsigned s = 0; s < 256; s++) {
-        const unsigned f = frequencies->of[s];
-        if (step < 0 ? f < 2 : f == 0 || f == S24_RANS_SUM - 1) {
+    for (unsigned i = 0; i < u->count; i++) {
+        const unsigned s = u->symbols[i], f = frequencies->of[s];
+        if (step < 0 ? f < 2 : f == S24_RANS_SUM - 1) {
             continue;
         }
         if (best < 256) {
@@ -90,30 +96,31 @@ static unsigned best_to_change(const s24_frequencies *frequencies, const uint32_
 
 void s24_frequencies_of(s24_frequencies *frequencies, const uint32_t counts[256])
 {
+    used u = {.count = 0};
     uint64_t total = 0;
-    unsigned used = 0, last = 0;
     int sum = 0;
     for (unsigned s = 0; s < 256; s++) {
-        total += counts[s];
-        used += counts[s] > 0;
-        last = counts[s] ? s : last;
+        if (counts[s]) {
+            total += counts[s];
+            u.symbols[u.count++] = (uint8_t)s;
+        }
     }
     memset(frequencies, 0, sizeof *frequencies);
-    if (used == 1) { /* one symbol cannot have all, and another one gets the rest */
-        frequencies->of[last] = S24_RANS_SUM - 1;
-        frequencies->of[last ? last - 1 : 1] = 1;
+    if (u.count == 1) { /* one symbol cannot have all, and another one gets the rest */
+        const unsigned only = u.symbols[0];
+        frequencies->of[only] = S24_RANS_SUM - 1;
+        frequencies->of[only ? only - 1 : 1] = 1;
         return;
     }
-    for (unsigned s = 0; s < 256; s++) {
-        if (counts[s]) {
-            const uint64_t f = (counts[s] * (uint64_t)S24_RANS_SUM + total / 2) / total;
-            frequencies->of[s] = (uint16_t)(f < 1 ? 1 : f < S24_RANS_SUM ? f : S24_RANS_SUM - 1);
-            sum += frequencies->of[s];
-        }
+    for (unsigned i = 0; i < u.count; i++) {
+        const unsigned s = u.symbols[i];
+        const uint64_t f = (counts[s] * (uint64_t)S24_RANS_SUM + total / 2) / total;
+        frequencies->of[s] = (uint16_t)(f < 1 ? 1 : f < S24_RANS_SUM ? f : S24_RANS_SUM - 1);
+        sum += frequencies->of[s];
     }
     while (sum != S24_RANS_SUM) {
         const int step = sum > (int)S24_RANS_SUM ? -1 : 1;
-        const unsigned s = best_to_change(frequencies, counts, step);
+        const unsigned s = best_to_change(frequencies, counts, &u, step);
         frequencies->of[s] = (uint16_t)(frequencies->of[s] + step);
         sum += step;
     }
@@ -154,26 +161,51 @@ static unsigned length_of(unsigned f)
     return f ? 32 - (unsigned)__builtin_clz(f) : 0;
 }
 
+static void find_range(const s24_frequencies *frequencies, unsigned *first, unsigned *last)
+{
+    *first = 0;
+    *last = 255;
+    while (!frequencies->of[*first]) {
+        ++*first;
+    }
+    while (!frequencies->of[*last]) {
+        --*last;
+    }
+}
+
+/* Bits 1 before the bit 0 that ends a difference of lengths. */
+static unsigned ones_of(unsigned length, unsigned before)
+{
+    return length > before ? 2 * (length - before) - 1 : 2 * (before - length);
+}
+
 size_t s24_frequencies_write(const s24_frequencies *frequencies, uint8_t *out)
 {
-    unsigned first = 0, last = 255, before = FIRST_LENGTH;
+    unsigned first, last, before = FIRST_LENGTH;
     bit_writer w = {.out = out + 2};
-    while (!frequencies->of[first]) {
-        first++;
-    }
-    while (!frequencies->of[last]) {
-        last--;
-    }
+    find_range(frequencies, &first, &last);
     out[0] = (uint8_t)first;
     out[1] = (uint8_t)last;
     for (unsigned s = first; s < last; s++) {
-        const unsigned f = frequencies->of[s], length = length_of(f);
-        const unsigned ones = length > before ? 2 * (length - before) - 1 : 2 * (before - length);
+        const unsigned length = length_of(frequencies->of[s]), ones = ones_of(length, before);
         put_bits(&w, (1u << ones) - 1, ones + 1);
-        put_bits(&w, f, length ? length - 1 : 0);
+        put_bits(&w, frequencies->of[s], length ? length - 1 : 0);
         before = length;
     }
     return 2 + (w.n + 7) / 8;
+}
+
+size_t s24_frequencies_bytes(const s24_frequencies *frequencies)
+{
+    unsigned first, last, before = FIRST_LENGTH;
+    size_t bits = 0;
+    find_range(frequencies, &first, &last);
+    for (unsigned s = first; s < last; s++) {
+        const unsigned length = length_of(frequencies->of[s]);
+        bits += ones_of(length, before) + (length ? length : 1);
+        before = length;
+    }
+    return 2 + (bits + 7) / 8;
 }
 
 /* A first symbol greater than the last, which is 0: so many symbols, and one more, are equally frequent. */

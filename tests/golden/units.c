@@ -40,7 +40,7 @@ static uint64_t element(const s24_dtype_info *info, pattern what, size_t i, cons
     const double x = what == SCALED ? normal() * scales[i / 700 % 4] : normal();
     bool overflow = false;
     switch (what) {
-    case WIDE: return next() % 50 ? s24_encode(info, x, &overflow) : next();
+    case WIDE: return next() % 150 ? s24_encode(info, x, &overflow) : next();
     case FEW: return s24_encode(info, (double)(next() % 5), &overflow);
     case REPEATED: return i < 300 ? s24_encode(info, x, &overflow) : s24_load(values, info->bytes, i - 300);
     case CONSTANT: return s24_encode(info, 1.5, &overflow);

@@ -72,7 +72,7 @@ static double normal(void)
 }
 
 typedef enum pattern {
-    NORMAL, SCALED, RANDOM, ZERO, CONSTANT, ONE_OFF, FEW, MANY, NOT_FEW, REPEATED, RUNS, SPECIAL, WIDE, NARROW, ASCENDING, PATTERNS
+    NORMAL, SCALED, RANDOM, ZERO, CONSTANT, ONE_OFF, FEW, MANY, NOT_FEW, REPEATED, RUNS, SPECIAL, WIDE, SELDOM, NARROW, ASCENDING, PATTERNS
 } pattern;
 
 static uint64_t bits_of(const s24_dtype_info *info, double x)
@@ -103,6 +103,7 @@ static uint64_t element(const s24_dtype_info *info, pattern what, size_t i, size
     case SPECIAL: /* NaN with payloads, infinities, -0, subnormals, and some that are none of these */
         return below(3) ? bits_of(info, normal()) : (below(2) ? top - 1 - below(3) : below(2)) | (below(2) ? top : 0);
     case WIDE: return bits_of(info, ldexp(normal(), -(int)below(140)));
+    case SELDOM: return below(100) ? bits_of(info, normal()) : random_bits(); /* escapes */
     case NARROW: return bits_of(info, 1 + normal() * 0.001);
     default: return i;
     }
@@ -473,6 +474,7 @@ START_TEST(frequencies)
         ck_assert_uint_eq(sum, S24_RANS_SUM);
         const size_t n = s24_frequencies_write(&f, bytes);
         ck_assert_uint_le(n, S24_FREQUENCIES_BYTES);
+        ck_assert_uint_eq(n, s24_frequencies_bytes(&f));
         ck_assert_uint_eq(s24_frequencies_read(&back, bytes, n), n);
         ck_assert(memcmp(&f, &back, sizeof f) == 0);
         ck_assert_uint_eq(s24_frequencies_read(&back, bytes, n - 1), 0);
