@@ -16,11 +16,10 @@
 #include "signals.h"
 
 typedef struct prune_options {
-    const char *output, *method, *to;
-    const char *second[S24_SECONDS];
-    s24_dtype dtype;
-    int group_size; /* which of group_sizes */
-    bool allow_nonfinite, dry_run, force, refit, transposable, permute;
+    const char *output, *to;
+    criterion criterion;
+    storage storage;
+    bool allow_nonfinite, dry_run, force, permute;
     s24_permute_rule *permute_with;
     size_t permute_with_count;
     args_share shards;
@@ -42,10 +41,6 @@ static const char *choice_to(size_t i)
     }
     return NULL;
 }
-
-/* Columns that share a scale. */
-static const char *const group_size_words[] = {"0", "128", NULL};
-static const size_t group_sizes[] = {0, S24_SCALE_GROUP};
 
 /* "fc2.weight=fc1.weight,fc1.bias" */
 static bool set_permute_with(args *a, const args_option *option, void *target, const char *value)
@@ -72,37 +67,12 @@ static const args_option prune_rows[] = {
     {.name = "to", .value = "TYPE", .set = args_set_string, .offset = PRUNE(to), .choice = choice_to,
      .help = "Write TYPE: s24, or a dense file with zeros: npy, npz, safetensors, json, raw, or same, the input's own. "
              "Without this OUT's suffix decides, and s24 where that says nothing."},
-    {.name = "method", .value = "NAME", .set = args_set_string, .offset = PRUNE(method), .choice = choice_method,
-     .help = "Choose by magnitude |w|; by gradient |w g|; by the given scores; by wanda or ria, which know the layer's inputs; or "
-             "by sparsegpt or obs, which also fit the kept weights to them. Default: what the files below are for, the best "
-             "there is with each (obs with activations), and magnitude without any."},
-    {.name = "gradients", .value = "FILE", .set = args_set_string, .offset = PRUNE(second[S24_GRADIENTS]), .file = true,
-     .help = "The gradients g for --method gradient: tensors of the same names and shapes."},
-    {.name = "scores", .value = "FILE", .set = args_set_string, .offset = PRUNE(second[S24_SCORES]), .file = true,
-     .help = "Scores of your own, of the same names and shapes: the two greatest of a group are kept."},
-    {.name = "activations", .value = "FILE", .set = args_set_string, .offset = PRUNE(second[S24_ACTIVATIONS]), .file = true,
-     .help = "Calibration inputs of each layer, under the names of its weights: samples x K."},
-    {.name = "hessian", .value = "FILE", .set = args_set_string, .offset = PRUNE(second[S24_HESSIAN]), .file = true,
-     .help = "In place of activations X the products X'X, up to a factor: K x K."},
-    {.name = "norms", .value = "FILE", .set = args_set_string, .offset = PRUNE(second[S24_NORMS]), .file = true,
-     .help = "In place of activations, for wanda and ria, the norms of the columns of X: K."},
-    {.name = "refit", .set = args_set_flag, .offset = PRUNE(refit),
-     .help = "Whatever chose them, fit the kept weights to the activations, or the hessian, by least squares."},
-    {.name = "transposable", .set = args_set_flag, .offset = PRUNE(transposable),
-     .help = "Keep two of four in both directions: in each block of 4 x 4 the best of all masks with two a row and two a "
-             "column. By magnitude or wanda."},
     {.name = "permute", .set = args_set_flag, .offset = PRUNE(permute),
      .help = "Search an order of the columns of each tensor in which 2:4 keeps more. The order is stored, and undone when "
              "the .s24 is decompressed."},
     {.name = "permute-with", .value = "NAME=PREV", .set = set_permute_with,
      .help = "The same for the tensor NAME, whose inputs are the outputs of the tensors PREV, separated by commas: they are "
              "permuted alike, so that nothing need be undone. Repeatable."},
-    {.name = "dtype", .value = "DTYPE", .set = set_dtype, .offset = PRUNE(dtype), .choice = choice_stored_dtype,
-     .help = "Store the kept values as DTYPE, rounded to nearest: f64, f32, f16 or bf16, or with a scale for each row i8, "
-             "f8e4m3 or f8e5m2. Default: same, as they are."},
-    {.name = "group-size", .value = "N", .set = args_set_word, .offset = PRUNE(group_size), .words = group_size_words,
-     .help = "With --dtype i8, f8e4m3 or f8e5m2: a scale for every N columns of a row, 128, or 0: for a whole row, the "
-             "default."},
     {.name = "allow-nonfinite", .set = args_set_flag, .offset = PRUNE(allow_nonfinite),
      .help = "Keep NaN and infinity before everything else instead of refusing them."},
     {.name = "dry-run", .letter = 'n', .set = args_set_flag, .offset = PRUNE(dry_run),
@@ -116,32 +86,14 @@ static const args_option prune_rows[] = {
 
 static const args_group prune_groups[] = {
     {"Options", prune_rows, 0},
+    {"Criterion", criterion_options, PRUNE(criterion)},
+    {"Stored values", storage_options, PRUNE(storage)},
     {"Which tensors", selection_options, PRUNE(selection)},
     {"Input", read_options, PRUNE(read)},
     {NULL, NULL, 0},
 };
 
 /* ---------------------------------------------------------------- usage */
-
-static bool check_method(const context *c, const prune_options *o)
-{
-    const s24_method *method;
-    s24_error err = {0};
-    if (s24_seconds_method(o->method, o->second, o->refit, o->transposable, &method, &err) != S24_OK) {
-        args_usage(c->command->name, "%s", err.message);
-        return false;
-    }
-    return true;
-}
-
-static bool check_scales(const context *c, const prune_options *o)
-{
-    if (o->group_size && !s24_dtype_scaled(S24_F64, o->dtype)) {
-        args_usage(c->command->name, "--group-size goes with --dtype i8, f8e4m3 or f8e5m2, which have scales");
-        return false;
-    }
-    return true;
-}
 
 static bool check_several(const context *c, const prune_options *o)
 {
@@ -166,7 +118,7 @@ static bool check_several(const context *c, const prune_options *o)
         return false;
     }
     for (unsigned k = 0; k < S24_SECONDS; k++) {
-        if (o->second[k]) {
+        if (o->criterion.second[k]) {
             args_usage(c->command->name, "--%s goes with one input", s24_second_name((s24_second)k));
             return false;
         }
@@ -295,11 +247,12 @@ static void prune_one(const context *c, const prune_options *o, const plan *p, s
     s24_prune_request request = {
         .input = c->files[i], .read = o->read, .output = o->dry_run ? NULL : p->outputs[i], .to = p->to,
         .directory = becomes_directory(o, p, c->files[i]), .shard = o->shards.which, .shards = o->shards.of,
-        .method = o->method, .refit = o->refit, .transposable = o->transposable, .permute = o->permute,
-        .permute_with = o->permute_with, .permute_with_count = o->permute_with_count, .dtype = o->dtype, .scale_group = group_sizes[o->group_size],
+        .method = o->criterion.method, .refit = o->criterion.refit, .transposable = o->criterion.transposable,
+        .permute = o->permute, .permute_with = o->permute_with, .permute_with_count = o->permute_with_count,
+        .dtype = o->storage.dtype, .scale_group = storage_scale_group(&o->storage),
         .selection = selection_of(&o->selection), .allow_nonfinite = o->allow_nonfinite,
     };
-    memcpy(request.second, o->second, sizeof request.second);
+    memcpy(request.second, o->criterion.second, sizeof request.second);
     s24_io io = c->io;
     s24_report report = {0};
     s24_error err = {0};
@@ -343,7 +296,7 @@ static void run(const context *c, const void *options)
 {
     const prune_options *o = options;
     plan p = {0};
-    if (check_method(c, o) && check_scales(c, o) && check_several(c, o) && find_target(c, o, &p) && find_outputs(c, o, &p) &&
+    if (criterion_check(c->command->name, &o->criterion) && storage_check(c->command->name, &o->storage) && check_several(c, o) && find_target(c, o, &p) && find_outputs(c, o, &p) &&
         (o->dry_run || make_directory(&p))) {
         prune_all(c, o, &p);
     }
@@ -366,7 +319,7 @@ const command cmd_prune = {
             "  s24 prune checkpoint/ -o pruned/ --to same\n"
             "  s24 prune checkpoint/ -o pruned/ --shards 3/8\n",
     .groups = prune_groups,
-    .defaults = &(const prune_options){.dtype = S24_SAME},
+    .defaults = &(const prune_options){.storage.dtype = S24_SAME},
     .options_size = sizeof(prune_options),
     .least = 1, .most = SIZE_MAX,
     .operand = "the input",

@@ -6,6 +6,7 @@
 
 #include "format.h"
 #include "panel.h"
+#include "second.h"
 
 /* ---------------------------------------------------------------- values */
 
@@ -210,4 +211,72 @@ s24_selection selection_of(const selection *s)
         .axes = s->axes, .axis_count = s->axis_count,
         .all = s->all,
     };
+}
+
+/* ---------------------------------------------------------------- criterion */
+
+#define CRITERION(field) offsetof(criterion, field)
+const args_option criterion_options[] = {
+    {.name = "method", .value = "NAME", .set = args_set_string, .offset = CRITERION(method), .choice = choice_method,
+     .help = "Choose by magnitude |w|; by gradient |w g|; by the given scores; by wanda or ria, which know the layer's inputs; or "
+             "by sparsegpt or obs, which also fit the kept weights to them. Default: what the files below are for, the best "
+             "there is with each (obs with activations), and magnitude without any."},
+    {.name = "gradients", .value = "FILE", .set = args_set_string, .offset = CRITERION(second[S24_GRADIENTS]), .file = true,
+     .help = "The gradients g for --method gradient: tensors of the same names and shapes."},
+    {.name = "scores", .value = "FILE", .set = args_set_string, .offset = CRITERION(second[S24_SCORES]), .file = true,
+     .help = "Scores of your own, of the same names and shapes: the two greatest of a group are kept."},
+    {.name = "activations", .value = "FILE", .set = args_set_string, .offset = CRITERION(second[S24_ACTIVATIONS]), .file = true,
+     .help = "Calibration inputs of each layer, under the names of its weights: samples x K."},
+    {.name = "hessian", .value = "FILE", .set = args_set_string, .offset = CRITERION(second[S24_HESSIAN]), .file = true,
+     .help = "In place of activations X the products X'X, up to a factor: K x K."},
+    {.name = "norms", .value = "FILE", .set = args_set_string, .offset = CRITERION(second[S24_NORMS]), .file = true,
+     .help = "In place of activations, for wanda and ria, the norms of the columns of X: K."},
+    {.name = "refit", .set = args_set_flag, .offset = CRITERION(refit),
+     .help = "Whatever chose them, fit the kept weights to the activations, or the hessian, by least squares."},
+    {.name = "transposable", .set = args_set_flag, .offset = CRITERION(transposable),
+     .help = "Keep two of four in both directions: in each block of 4 x 4 the best of all masks with two a row and two a "
+             "column. By magnitude or wanda."},
+    {.name = NULL},
+};
+
+bool criterion_check(const char *command, const criterion *c)
+{
+    const s24_method *method;
+    s24_error err = {0};
+    if (s24_seconds_method(c->method, c->second, c->refit, c->transposable, &method, &err) != S24_OK) {
+        args_usage(command, "%s", err.message);
+        return false;
+    }
+    return true;
+}
+
+/* ---------------------------------------------------------------- storage */
+
+/* Columns that share a scale. */
+static const char *const group_size_words[] = {"0", "128", NULL};
+static const size_t group_sizes[] = {0, S24_SCALE_GROUP};
+
+#define STORAGE(field) offsetof(storage, field)
+const args_option storage_options[] = {
+    {.name = "dtype", .value = "DTYPE", .set = set_dtype, .offset = STORAGE(dtype), .choice = choice_stored_dtype,
+     .help = "Store the kept values as DTYPE, rounded to nearest: f64, f32, f16 or bf16, or with a scale for each row i8, "
+             "f8e4m3 or f8e5m2. Default: same, as they are."},
+    {.name = "group-size", .value = "N", .set = args_set_word, .offset = STORAGE(group_size), .words = group_size_words,
+     .help = "With --dtype i8, f8e4m3 or f8e5m2: a scale for every N columns of a row, 128, or 0: for a whole row, the "
+             "default."},
+    {.name = NULL},
+};
+
+bool storage_check(const char *command, const storage *s)
+{
+    if (s->group_size && !s24_dtype_scaled(S24_F64, s->dtype)) {
+        args_usage(command, "--group-size goes with --dtype i8, f8e4m3 or f8e5m2, which have scales");
+        return false;
+    }
+    return true;
+}
+
+size_t storage_scale_group(const storage *s)
+{
+    return group_sizes[s->group_size];
 }

@@ -31,6 +31,27 @@ typedef struct selection {
 extern const args_option selection_options[];
 s24_selection selection_of(const selection *s); /* borrows */
 
+/* What is kept of a group: by which method, and files of what that knows besides the weights. */
+typedef struct criterion {
+    const char *method;              /* NULL: what the files are for */
+    const char *second[S24_SECONDS];
+    bool refit, transposable;
+} criterion;
+
+extern const args_option criterion_options[];
+/* Whether method and files go together; it has been told if not. */
+bool criterion_check(const char *command, const criterion *c);
+
+/* What kept values are stored as. */
+typedef struct storage {
+    s24_dtype dtype;  /* S24_SAME */
+    int group_size;   /* see storage_scale_group */
+} storage;
+
+extern const args_option storage_options[];
+bool storage_check(const char *command, const storage *s); /* whether the two go together; it has been told if not */
+size_t storage_scale_group(const storage *s);              /* columns that share a scale; 0: all of a row */
+
 /* ---------------------------------------------------------------- values of options, from the library's tables */
 
 const char *choice_input_format(size_t i);

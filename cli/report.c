@@ -10,7 +10,7 @@
 /* ---------------------------------------------------------------- figures */
 
 /* In the order of the JSON. */
-#define FIGURE(name, count) {#name, count, true, offsetof(s24_report_figures, metrics.name)}
+#define FIGURE(name, count) {#name, count, true, false, offsetof(s24_report_figures, metrics.name)}
 static const report_metric metrics[] = {
     FIGURE(pruned_count, true),
     FIGURE(total_count, true),
@@ -21,8 +21,10 @@ static const report_metric metrics[] = {
     FIGURE(max_abs_error, false),
     FIGURE(sparsity_percent, false),
     FIGURE(nonfinite_count, true),
-    {"bytes_dense", true, false, offsetof(s24_report_tensor, bytes_dense)},
-    {"bytes_stored", true, false, offsetof(s24_report_tensor, bytes_stored)},
+    {"bytes_dense", true, false, false, offsetof(s24_report_tensor, bytes_dense)},
+    {"bytes_stored", true, false, false, offsetof(s24_report_tensor, bytes_stored)},
+    {"output_error", false, true, true, offsetof(s24_report_figures, output_error.training)},
+    {"held_out_error", false, true, true, offsetof(s24_report_figures, output_error.held_out)},
 };
 #define METRICS (sizeof metrics / sizeof *metrics)
 
@@ -61,7 +63,7 @@ static uint64_t count_of(const report_metric *metric, const s24_report_tensor *t
 double report_value(const report_metric *metric, const s24_report_tensor *t, bool measured)
 {
     double x;
-    if (metric->of_metrics && !measured) {
+    if ((metric->of_metrics && !measured) || (metric->of_output && !t->figures->calibrated)) {
         return NAN;
     }
     if (metric->count) {
@@ -215,24 +217,23 @@ void report_json_method(json_object *j, const s24_report_tensor *t)
     }
 }
 
-static void json_figures(json_object *j, const s24_report_tensor *t, bool measured)
+static void json_figures(json_object *j, const s24_report_tensor *t, bool measured, bool of_output)
 {
     for (size_t i = 0; i < METRICS; i++) {
-        char text[TEXT_SIZE];
-        exact_value(text, &metrics[i], t, measured);
-        json_raw(j, metrics[i].name, "%s", text);
+        if (metrics[i].of_output == of_output) {
+            char text[TEXT_SIZE];
+            exact_value(text, &metrics[i], t, measured);
+            json_raw(j, metrics[i].name, "%s", text);
+        }
     }
 }
 
 /* What became of the layer's output. */
-static void json_calibration(json_object *j, const s24_report_figures *f)
+static void json_calibration(json_object *j, const s24_report_tensor *t, bool measured)
 {
-    char text[TEXT_SIZE];
+    const s24_report_figures *const f = t->figures;
     if (f && f->calibrated) {
-        text_exact(text, f->output_error.training);
-        json_raw(j, "output_error", "%s", text);
-        text_exact(text, f->output_error.held_out);
-        json_raw(j, "held_out_error", "%s", text);
+        json_figures(j, t, measured, true);
         json_raw(j, "calibration_samples", "%" PRIu64, f->output_error.samples);
         json_raw(j, "held_out_samples", "%" PRIu64, f->output_error.held_out_samples);
     }
@@ -252,7 +253,7 @@ static void json_input(json_object *j, const s24_report_tensor *t)
 static void json_totals(FILE *out, const s24_report_tensor *total, bool measured)
 {
     json_object j = json_new();
-    json_figures(&j, total, measured);
+    json_figures(&j, total, measured, false);
     fputs("\"totals\": ", out);
     json_print(&j, out);
 }
@@ -275,8 +276,8 @@ static void json_file(const report_writer *w, FILE *out, const s24_report *repor
         json_object j = json_new();
         report_json_head(&j, tensors[i], report_status_name(tensors[i]->status));
         report_json_method(&j, tensors[i]);
-        json_figures(&j, tensors[i], report_measured(report, tensors[i]));
-        json_calibration(&j, tensors[i]->figures);
+        json_figures(&j, tensors[i], report_measured(report, tensors[i]), false);
+        json_calibration(&j, tensors[i], report_measured(report, tensors[i]));
         json_input(&j, tensors[i]);
         fputs(i ? ",\n  " : "\n  ", out);
         json_print(&j, out);
@@ -298,7 +299,7 @@ static void json_end(const report_writer *w, FILE *out, const s24_report_tensor 
 
 static const char *const tsv_figures[] = {
     "relative_error", "approximation_error", "kept_magnitude_mean", "pruned_magnitude_mean", "pruned_count",
-    "total_count", "bytes_dense", "bytes_stored",
+    "total_count", "bytes_dense", "bytes_stored", "output_error", "held_out_error",
 };
 #define TSV_FIGURES (sizeof tsv_figures / sizeof *tsv_figures)
 

@@ -18,7 +18,8 @@ typedef struct report_metric {
     const char *name;
     bool count;      /* a uint64_t, otherwise a double */
     bool of_metrics; /* undefined for a tensor without metrics */
-    size_t offset;   /* in s24_report_figures, or of the last two in s24_report_tensor */
+    bool of_output;  /* the layer's output: undefined where nothing is known of its inputs; not in totals */
+    size_t offset;   /* in s24_report_figures, of what is not of_metrics in s24_report_tensor */
 } report_metric;
 
 const char *report_metric_name(size_t i);                  /* NULL: no more */

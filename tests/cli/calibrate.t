@@ -73,6 +73,19 @@ expect_stdout_has '"method":"obs"'
 expect_stdout_has '"calibration_samples":256,"held_out_samples":64'
 run verify obs.s24
 expect_status 0
+
+# figures for conditions and in TSV; undefined where nothing is known of the inputs
+run stats obs.s24 --fail-if 'output_error>0' --fail-if 'held_out_error>=1'
+expect_status 1
+expect_stderr_has 'fc1.weight: output_error is'
+[ "$(wc -l <.stderr)" -eq 3 ] || fail "expected three lines on stderr"
+run stats obs.s24 --tsv
+[ "$(awk -F '\t' 'NR > 1 && $14 > 0 && $15 > 0' .stdout | wc -l)" -eq 3 ] || fail "expected three output errors"
+run prune "$model" -o plain.s24 -q
+run stats plain.s24 --fail-if 'output_error>=0' --fail-if 'held_out_error>=0'
+expect_status 0
+rm plain.s24
+
 error_of()
 {
     "$S24" stats "$1" --json | tr ',' '\n' | sed -n 's/"output_error"://p' | head -1

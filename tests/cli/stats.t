@@ -60,9 +60,9 @@ fi
 # TSV
 run stats d.s24 --tsv
 expect_status 0
-[ "$(head -n 1 .stdout | tr '\t' ' ')" = 'path name dtype shape status relative_error approximation_error kept_magnitude_mean pruned_magnitude_mean pruned_count total_count bytes_dense bytes_stored' ] || fail "expected other names of fields"
+[ "$(head -n 1 .stdout | tr '\t' ' ')" = 'path name dtype shape status relative_error approximation_error kept_magnitude_mean pruned_magnitude_mean pruned_count total_count bytes_dense bytes_stored output_error held_out_error' ] || fail "expected other names of fields"
 [ "$(wc -l <.stdout)" -eq 7 ] || fail "expected 7 lines"
-[ "$(awk -F '\t' 'NF != 13' .stdout | wc -l)" -eq 0 ] || fail "expected 13 fields in every line"
+[ "$(awk -F '\t' 'NF != 15' .stdout | wc -l)" -eq 0 ] || fail "expected 15 fields in every line"
 grep -q '^d.s24	fc1.weight	f32	128,64	pruned	0.3807219584127' .stdout || fail "expected other fields of fc1.weight"
 
 # order
