@@ -2,6 +2,7 @@
 #ifndef S24_CLI_BENCH_REPORT_H
 #define S24_CLI_BENCH_REPORT_H
 
+#include "s24io.h"
 #include "svg.h"
 
 typedef struct bench_report {

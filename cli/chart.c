@@ -13,15 +13,10 @@
 #define TOP 62.0
 #define BOTTOM 56.0
 #define NAME_HEIGHT 18.0
-#define INK "#222222"
-#define FAINT "#dddddd"
-#define GREY "#777777"
 
-/* Colours that the colour-blind can tell apart (Okabe and Ito 2008), and dashes for who has none. */
-static const struct {
-    const char *colour, *dash;
-} styles[] = {{"#0072b2", ""}, {"#d55e00", "8 4"}, {"#009e73", "2 3"}, {"#cc79a7", "10 3 2 3"}};
-#define STYLES (sizeof styles / sizeof *styles)
+const chart_style chart_styles[CHART_STYLES] = {
+    {"#0072b2", ""}, {"#d55e00", "8 4"}, {"#009e73", "2 3"}, {"#cc79a7", "10 3 2 3"},
+};
 
 typedef struct field {
     double top;
@@ -41,8 +36,7 @@ static double at_y(const field *f, double y)
     return f->top + FIELD_HEIGHT * (1 - y / f->y_most);
 }
 
-/* 1, 2 or 5 times a power of ten, so that there are about five steps up to `most`. */
-static double nice_step(double most)
+double chart_step(double most)
 {
     const double power = pow(10, floor(log10(most / 5)));
     const double rest = most / 5 / power;
@@ -60,7 +54,7 @@ static field find_field(const chart *c)
             most = fmax(most, c->curves[k].y[i]);
         }
     }
-    f.y_step = nice_step(most > 0 ? most : 1);
+    f.y_step = chart_step(most > 0 ? most : 1);
     f.y_most = f.y_step * ceil((most > 0 ? most : 1) / f.y_step * 1.02);
     return f;
 }
@@ -70,7 +64,7 @@ static void draw_name(svg *s, size_t row, const char *colour, const char *dash, 
 {
     const double y = TOP + NAME_HEIGHT * (double)row;
     svg_line(s, LEFT, y, LEFT + 32, y, colour, 2, dash);
-    svg_text(s, LEFT + 40, y + 4, SVG_START, 12, INK, name);
+    svg_text(s, LEFT + 40, y + 4, SVG_START, 12, CHART_INK, name);
 }
 
 static void draw_y_axis(svg *s, const chart *c, const field *f)
@@ -78,33 +72,33 @@ static void draw_y_axis(svg *s, const chart *c, const field *f)
     char text[TEXT_SIZE];
     for (int i = 0; i * f->y_step <= f->y_most * 1.001; i++) {
         const double y = i * f->y_step;
-        svg_line(s, LEFT, at_y(f, y), WIDTH - RIGHT, at_y(f, y), FAINT, 1, "");
+        svg_line(s, LEFT, at_y(f, y), WIDTH - RIGHT, at_y(f, y), CHART_FAINT, 1, "");
         snprintf(text, sizeof text, "%g", y);
-        svg_text(s, LEFT - 8, at_y(f, y) + 4, SVG_END, 12, INK, text);
+        svg_text(s, LEFT - 8, at_y(f, y) + 4, SVG_END, 12, CHART_INK, text);
     }
-    svg_line(s, LEFT, at_y(f, c->mark), WIDTH - RIGHT, at_y(f, c->mark), GREY, 1.5, "");
-    svg_text_upwards(s, 20, f->top + FIELD_HEIGHT / 2, 13, INK, c->y_title);
+    svg_line(s, LEFT, at_y(f, c->mark), WIDTH - RIGHT, at_y(f, c->mark), CHART_GREY, 1.5, "");
+    svg_text_upwards(s, 20, f->top + FIELD_HEIGHT / 2, 13, CHART_INK, c->y_title);
 }
 
 /* A tick at every point; figures where they do not run into those drawn before. */
 static void draw_x_axis(svg *s, const chart *c, const field *f)
 {
     const double bottom = f->top + FIELD_HEIGHT;
-    svg_line(s, LEFT, bottom, WIDTH - RIGHT, bottom, INK, 1, "");
+    svg_line(s, LEFT, bottom, WIDTH - RIGHT, bottom, CHART_INK, 1, "");
     for (size_t i = 0; i < c->points; i++) {
         const double x = at_x(f, c->x[i]);
         bool room = true;
         for (size_t k = 0; k < i; k++) {
             room = room && fabs(at_x(f, c->x[k]) - x) > 34;
         }
-        svg_line(s, x, bottom, x, bottom + 5, INK, 1, "");
+        svg_line(s, x, bottom, x, bottom + 5, CHART_INK, 1, "");
         if (room) {
             char text[TEXT_SIZE];
             snprintf(text, sizeof text, "%.0f", c->x[i]);
-            svg_text(s, x, bottom + 19, SVG_MIDDLE, 12, INK, text);
+            svg_text(s, x, bottom + 19, SVG_MIDDLE, 12, CHART_INK, text);
         }
     }
-    svg_text(s, LEFT + (WIDTH - LEFT - RIGHT) / 2, bottom + 42, SVG_MIDDLE, 13, INK, c->x_title);
+    svg_text(s, LEFT + (WIDTH - LEFT - RIGHT) / 2, bottom + 42, SVG_MIDDLE, 13, CHART_INK, c->x_title);
 }
 
 static int compare_points(const void *a, const void *b)
@@ -117,7 +111,7 @@ static int compare_points(const void *a, const void *b)
 static void draw_curve(svg *s, const chart *c, const field *f, size_t which, double (*points)[2])
 {
     const chart_curve *curve = &c->curves[which];
-    const char *colour = styles[which % STYLES].colour, *dash = styles[which % STYLES].dash;
+    const char *colour = chart_styles[which % CHART_STYLES].colour, *dash = chart_styles[which % CHART_STYLES].dash;
     for (size_t i = 0; i < c->points; i++) {
         points[i][0] = at_x(f, c->x[i]);
         points[i][1] = at_y(f, curve->y[i]);
@@ -138,14 +132,14 @@ svg *chart_draw(const chart *c)
     double (*points)[2] = calloc(c->points, sizeof *points);
     svg *s = points ? svg_new(WIDTH, f.top + FIELD_HEIGHT + BOTTOM, c->title) : NULL;
     if (s) {
-        svg_text(s, LEFT, 24, SVG_START, 16, INK, c->title);
-        svg_text(s, LEFT, 43, SVG_START, 12, GREY, c->subtitle);
+        svg_text(s, LEFT, 24, SVG_START, 16, CHART_INK, c->title);
+        svg_text(s, LEFT, 43, SVG_START, 12, CHART_GREY, c->subtitle);
         draw_y_axis(s, c, &f);
         draw_x_axis(s, c, &f);
         for (size_t i = 0; i < c->curve_count; i++) {
             draw_curve(s, c, &f, i, points);
         }
-        draw_name(s, c->curve_count, GREY, "", c->meaning);
+        draw_name(s, c->curve_count, CHART_GREY, "", c->meaning);
     }
     free(points);
     return s;

@@ -9,6 +9,7 @@
 #include "msg.h"
 #include "names.h"
 #include "signals.h"
+#include "whole.h"
 
 typedef struct sizes {
     size_t *items;
@@ -134,11 +135,7 @@ static bool check_usage(const context *c, const bench_options *o)
         args_usage(c->command->name, "--svg draws the speed-up over a baseline, and --baseline none leaves none");
         return false;
     }
-    if (o->svg && strcmp(o->svg, "-") == 0) {
-        args_usage(c->command->name, "--svg needs a file: results are on standard output");
-        return false;
-    }
-    return true;
+    return !o->svg || whole_check_drawing(c, o->svg, NULL, 0, o->force);
 }
 
 static s24_status find_weights(const context *c, bench *b, s24_error *err)
@@ -177,30 +174,27 @@ static s24_status take_times(bench *b, s24_error *err)
     return status == S24_OK ? s24_bench_run(b->tensor, &b->run, b->results, &b->repack, err) : status;
 }
 
-static s24_status report(const context *c, const bench *b, const s24_io *io, s24_error *err)
+static void report(const context *c, const bench *b)
 {
     const bench_report r = {.name = b->options->tensor, .tensor = b->tensor, .run = &b->run, .results = b->results,
                             .repack = b->repack, .ceilings = b->options->ceilings ? &b->ceilings : NULL};
     c->globals->json ? bench_report_json(&r) : bench_report_text(&r);
-    if (!b->options->svg) {
-        return S24_OK;
+    if (b->options->svg) {
+        signals_install(); /* from here on there is something to clean up */
+        whole_write_drawing(c, bench_report_draw(&r), b->options->svg, b->options->force);
     }
-    svg *drawing = bench_report_draw(&r);
-    if (!drawing) {
-        return s24_fail(err, S24_ERR_SYSTEM, "no memory for the drawing");
-    }
-    signals_install(); /* from here on there is something to clean up */
-    return svg_write(drawing, io, b->options->svg, err);
 }
 
-static s24_status measure(const context *c, bench *b, const s24_io *io, s24_error *err)
+static s24_status measure(const context *c, bench *b, s24_error *err)
 {
     baselines dense = {.count = 0};
     if (!b->options->no_baseline) {
         find_baselines(b, &dense);
     }
-    s24_status status = take_times(b, err);
-    status = status == S24_OK ? report(c, b, io, err) : status;
+    const s24_status status = take_times(b, err);
+    if (status == S24_OK) {
+        report(c, b);
+    }
     baselines_close(&dense);
     b->run.baselines = NULL;
     return status;
@@ -210,14 +204,8 @@ static void run(const context *c, const void *options)
 {
     static const size_t usual[] = {1, 8, 32, 128, 1024};
     const bench_options *o = options;
-    s24_io io = c->io;
     s24_error err = {0};
     if (!check_usage(c, o)) {
-        return;
-    }
-    io.force = o->force;
-    if (o->svg && svg_check(&io, o->svg, &err) != S24_OK) {
-        msg_failure(&err);
         return;
     }
     signals_release();
@@ -231,7 +219,7 @@ static void run(const context *c, const void *options)
     b.run.isa = c->globals->isa;
     b.run.compute = (s24_compute)o->compute;
     s24_status status = find_weights(c, &b, &err);
-    status = status == S24_OK ? measure(c, &b, &io, &err) : status;
+    status = status == S24_OK ? measure(c, &b, &err) : status;
     if (status != S24_OK) {
         names_failure(c, c->file_count ? c->files[0] : "-", o->tensor, &err);
     }

@@ -8,10 +8,11 @@
 #include "progress.h"
 #include "report.h"
 #include "signals.h"
+#include "whole.h"
 
 typedef struct stats_options {
-    const char *original;
-    bool tsv;
+    const char *original, *svg;
+    bool tsv, force;
     int sort;
     condition_list fail_if;
     s24_read_options read;
@@ -34,6 +35,9 @@ static const args_option stats_rows[] = {
     {.name = "fail-if", .value = "CONDITION", .set = condition_add, .offset = STATS(fail_if),
      .help = "Exit with status 1 if a tensor meets the condition: a figure's name in the JSON, one of < <= > >=, and a "
              "number, as in 'relative_error>0.4'. Repeatable."},
+    {.name = "svg", .value = "FILE", .set = args_set_string, .offset = STATS(svg), .file = true,
+     .help = "Draw the errors of each tensor as bars, as FILE."},
+    {.name = "force", .letter = 'f', .set = args_set_flag, .offset = STATS(force), .help = "Replace an existing FILE."},
     {.name = NULL},
 };
 
@@ -83,24 +87,44 @@ static void stats_one(const context *c, const stats_options *o, const char *path
     msg_flush_stdout();
 }
 
-static void run(const context *c, const void *options)
+static bool check_usage(const context *c, const stats_options *o)
 {
-    const stats_options *o = options;
     if (o->tsv && c->globals->json) {
         args_usage(c->command->name, "--json and --tsv exclude each other");
-        return;
+        return false;
     }
     if (o->original && c->file_count > 1) {
         args_usage(c->command->name, "--original goes with one file");
-        return;
+        return false;
     }
+    const char *const others[] = {o->original};
+    return !o->svg || whole_check_drawing(c, o->svg, others, 1, o->force);
+}
+
+/* Of what was measured; of nothing it has been told why. */
+static void draw(const context *c, const stats_options *o, const report_writer *reports)
+{
+    if (reports->count && !*signals_flag()) {
+        whole_write_drawing(c, report_draw(reports), o->svg, o->force);
+    }
+}
+
+static void run(const context *c, const void *options)
+{
+    const stats_options *o = options;
     report_writer reports = {
         .views = {{stdout, c->globals->json ? REPORT_JSON : o->tsv ? REPORT_TSV : REPORT_TEXT}},
         .sort = (report_sort)o->sort, .full = c->globals->verbose,
     };
+    if (!check_usage(c, o)) {
+        return;
+    }
     report_begin(&reports);
     for (size_t i = 0; i < c->file_count && !*signals_flag(); i++) {
         stats_one(c, o, c->files[i], &reports);
+    }
+    if (o->svg) {
+        draw(c, o, &reports);
     }
     report_end(&reports);
 }
@@ -111,7 +135,8 @@ const command cmd_stats = {
     .summary = "Say what pruning did to the tensors of a .s24, or would do to those of a dense file.",
     .more = "  s24 stats model.s24 --sort error\n"
             "  s24 stats model.s24 --original model.safetensors --json\n"
-            "  s24 stats model.s24 --fail-if 'relative_error>0.4'\n",
+            "  s24 stats model.s24 --fail-if 'relative_error>0.4'\n"
+            "  s24 stats model.s24 --sort error --svg errors.svg\n",
     .groups = stats_groups,
     .options_size = sizeof(stats_options),
     .least = 1, .most = SIZE_MAX,

@@ -25,6 +25,38 @@ bool path_is_checkpoint(const char *path)
     return s24_checkpoint_is(path, false);
 }
 
+/* The directory that a file is in; NULL: no memory. The caller frees it. */
+static char *parent_of(const char *path)
+{
+    const char *const slash = strrchr(path, '/');
+    return !slash ? strdup(".") : slash == path ? strdup("/") : strndup(path, (size_t)(slash - path));
+}
+
+static bool same_place(const struct stat *a, const char *path)
+{
+    struct stat b;
+    return stat(path, &b) == 0 && a->st_dev == b.st_dev && a->st_ino == b.st_ino;
+}
+
+static bool beside(const char *path, const char *directory)
+{
+    struct stat st;
+    char *const where = parent_of(path), *const there = path_is_directory(directory) ? strdup(directory) : parent_of(directory);
+    const bool same = where && there && stat(where, &st) == 0 && same_place(&st, there);
+    free(where);
+    free(there);
+    return same;
+}
+
+bool path_is_of(const char *path, const char *input)
+{
+    struct stat st;
+    if (path_is_std(path) || path_is_std(input) || stat(path, &st) != 0) {
+        return false;
+    }
+    return same_place(&st, input) || (path_is_checkpoint(input) && beside(path, input));
+}
+
 bool path_for_checkpoint(const char *path)
 {
     const char *format;

@@ -8,6 +8,9 @@ bool path_is_std(const char *path);       /* "-" */
 bool path_is_directory(const char *path); /* there is one, or the name ends in "/" */
 bool path_is_checkpoint(const char *path); /* a directory of weights, or its index */
 
+/* Whether writing to `path` would replace `input`, or a file of the checkpoint that it is: there is such a file. */
+bool path_is_of(const char *path, const char *input);
+
 /* Whether an output that a checkpoint becomes is a directory of files, by its name: there is one, or no suffix says otherwise. */
 bool path_for_checkpoint(const char *path);
 

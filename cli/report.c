@@ -159,8 +159,7 @@ static ranked rank_of(const s24_report *report, size_t i, report_sort sort)
     return r; /* in the file's order all figures are 0 */
 }
 
-/* The tensors of some files in the order wanted, `count` of them; NULL: no memory. The caller frees it. */
-static const s24_report_tensor **order_of(const s24_report *files, size_t file_count, report_sort sort, size_t *count)
+const s24_report_tensor **report_order(const s24_report *files, size_t file_count, report_sort sort, size_t *count)
 {
     size_t most = 0, n = 0;
     for (size_t f = 0; f < file_count; f++) {
@@ -389,7 +388,7 @@ void report_file(report_writer *w, s24_report *report, const char *output)
 {
     size_t count;
     const s24_report *kept = keep(w, report);
-    const s24_report_tensor **tensors = kept ? order_of(kept, 1, w->sort, &count) : NULL;
+    const s24_report_tensor **tensors = kept ? report_order(kept, 1, w->sort, &count) : NULL;
     for (int v = 0; tensors && v < REPORT_VIEWS; v++) {
         if (forms[w->views[v].form].file) {
             forms[w->views[v].form].file(w, w->views[v].out, kept, tensors, output);
@@ -409,7 +408,7 @@ static s24_report_tensor add_all(const report_writer *w, s24_report_figures *fig
         dense += w->files[f].bytes_dense;
         stored += w->files[f].bytes_stored;
     }
-    const s24_report_tensor **tensors = order_of(w->files, w->count, REPORT_BY_NAME, &count);
+    const s24_report_tensor **tensors = report_order(w->files, w->count, REPORT_BY_NAME, &count);
     for (size_t i = 0; tensors && i < count; i++) {
         if (tensors[i]->figures) {
             s24_sums_add(&sums, &tensors[i]->figures->metrics.sums);

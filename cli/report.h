@@ -9,6 +9,7 @@
 
 #include "json.h"
 #include "s24io.h"
+#include "svg.h"
 #include "text.h"
 
 /* ---------------------------------------------------------------- figures */
@@ -55,7 +56,13 @@ void report_begin(report_writer *w);
 void report_file(report_writer *w, s24_report *report, const char *output);
 void report_end(report_writer *w); /* totals; frees everything */
 
+/* The tensors of all files that were measured, a bar a figure, in report_chart.c. Before the end; NULL: no memory. */
+svg *report_draw(const report_writer *w);
+
 /* ---------------------------------------------------------------- pieces */
+
+/* The tensors of some files in the order wanted, `count` of them; NULL: no memory, which was told. The caller frees it. */
+const s24_report_tensor **report_order(const s24_report *files, size_t file_count, report_sort sort, size_t *count);
 
 const char *report_status_name(s24_tensor_status status);
 void report_stored(char out[TEXT_SIZE], const s24_report_tensor *t); /* "i8"; with scales of 128 columns "i8/128" */

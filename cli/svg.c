@@ -3,7 +3,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "io.h"
 #include "text.h"
 
 struct svg {
@@ -128,32 +127,12 @@ void svg_text_upwards(svg *s, double x, double y, double size, const char *colou
     fputs("</text>\n", s->out);
 }
 
-s24_status svg_check(const s24_io *io, const char *path, s24_error *err)
-{
-    s24_output *output = NULL;
-    const s24_status status = s24_output_open(&output, io, path, NULL, 0, err);
-    s24_output_abort(output);
-    return s24_fail_prefix(err, status, "%s: ", path);
-}
-
-static s24_status write_whole(const svg *s, const s24_io *io, const char *path, s24_error *err)
-{
-    s24_output *output = NULL;
-    s24_status status = s24_output_open(&output, io, path, NULL, 0, err);
-    status = status == S24_OK ? s24_output_write(output, 0, s->text, s->length, err) : status;
-    if (status == S24_OK) {
-        return s24_output_commit(output, err);
-    }
-    s24_output_abort(output);
-    return status;
-}
-
-s24_status svg_write(svg *s, const s24_io *io, const char *path, s24_error *err)
+const char *svg_finish(svg *s, size_t *length)
 {
     fputs("</svg>\n", s->out);
-    const bool whole = fflush(s->out) == 0 && !ferror(s->out);
-    const s24_status status = whole ? write_whole(s, io, path, err)
-                                    : s24_fail(err, S24_ERR_SYSTEM, "no memory for the drawing");
-    svg_free(s);
-    return s24_fail_prefix(err, status, "%s: ", path);
+    if (fflush(s->out) != 0 || ferror(s->out)) {
+        return NULL;
+    }
+    *length = s->length;
+    return s->text;
 }

@@ -1,17 +1,18 @@
 /*
- * Drawings as SVG 1.1 (www.w3.org/TR/SVG11): lines, boxes and text, collected in memory and written as a whole. Units
+ * Drawings as SVG 1.1 (www.w3.org/TR/SVG11): lines, boxes and text, collected in memory as a whole. Units
  * are pixels, y grows downwards. A colour is what CSS takes. A tip, "" for none, is shown on hovering.
  */
 #ifndef S24_CLI_SVG_H
 #define S24_CLI_SVG_H
 
-#include "s24io.h"
+#include <stdbool.h>
+#include <stddef.h>
 
 typedef struct svg svg;
 
 typedef enum svg_anchor { SVG_START, SVG_MIDDLE, SVG_END } svg_anchor; /* what of a text lies at x */
 
-/* NULL: no memory. title: for who does not see it. Ended by svg_write or svg_free. */
+/* NULL: no memory. title: for who does not see it. Ended by svg_free. */
 svg *svg_new(double width, double height, const char *title);
 void svg_free(svg *s); /* NULL is fine */
 
@@ -24,10 +25,7 @@ void svg_text(svg *s, double x, double y, svg_anchor anchor, double size, const 
 /* From below to above, its middle at y. */
 void svg_text_upwards(svg *s, double x, double y, double size, const char *colour, const char *text);
 
-/* Whether svg_write may write there, now: for who would otherwise learn it after long work. */
-s24_status svg_check(const s24_io *io, const char *path, s24_error *err);
-
-/* Writes the file as every output is written (io->force, io->no_sync), and frees the drawing. */
-s24_status svg_write(svg *s, const s24_io *io, const char *path, s24_error *err);
+/* The drawing as a file has it, once it is complete, until svg_free; NULL: no memory. */
+const char *svg_finish(svg *s, size_t *length);
 
 #endif

@@ -135,3 +135,34 @@ expect_usage_error stats 'there are pruned_count total_count approximation_error
 run stats d.safetensors --exclude '*'
 expect_status 5
 expect_error 'no tensor is eligible'
+
+# a drawing: a bar for each figure of each tensor, in the order of --sort; names escaped; never onto an input
+run stats d.s24 --svg d.svg --sort error
+expect_status 0
+expect_file d.svg
+[ "$(grep -c '^<svg ' d.svg)" -eq 1 ] || fail "expected a drawing"
+[ "$(grep -o '<title>fc[123].weight, relative error of the weights: [0-9.]*' d.svg | tr '\n' ' ')" = \
+    '<title>fc1.weight, relative error of the weights: 0.380722 <title>fc3.weight, relative error of the weights: 0.364522 <title>fc2.weight, relative error of the weights: 0.324604 ' ] ||
+    fail "expected other bars"
+grep -q '3 of 6 tensors are dense, and not drawn' d.svg || fail "expected a word on what is not drawn"
+! grep -q 'output' d.svg || fail "expected no bars of what is not known"
+run stats d.s24 --svg d.svg
+expect_status 4
+expect_stderr_has 'd.svg'
+run stats d.s24 --svg d.svg -f -q
+expect_status 0
+run stats d.s24 --svg d.s24 -f
+expect_usage_error stats "would replace an input"
+run stats d.s24 --svg -
+expect_usage_error stats '--svg needs a file'
+f32 1 2 3 4 | safetensors odd.safetensors '{"a<b>&\"c\u0007":{"dtype":"F32","shape":[1,4],"data_offsets":[0,16]}}'
+run stats odd.safetensors --svg odd.svg
+expect_status 0
+grep -F -q 'a&lt;b&gt;&amp;&quot;c\x07' odd.svg || fail "expected the name escaped"
+if command -v xmllint >/dev/null; then
+    xmllint --noout d.svg odd.svg || fail "expected XML"
+fi
+awk 'BEGIN { printf "{"; for (i = 0; i < 1002; i++) printf "%s\"t%d\":[[1,2,3,4]]", i ? "," : "", i; print "}" }' >many.json
+run stats many.json --svg many.svg -q
+expect_status 0
+grep -q 'The first 1000 of 1002 are drawn' many.svg || fail "expected a word on what is not drawn"
