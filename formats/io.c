@@ -16,6 +16,7 @@
 
 #define SPOOL_MEMORY (64u << 20)  /* beyond this a spool is a file */
 #define COPY_BYTES (1u << 20)
+#define FIRST_TEXT (64u << 10)    /* room for a text whose length is not known */
 #define BLOCK_BYTES (64u << 10)   /* of an appender */
 #define PIPE_BYTES (1 << 20)
 #define POLL_MS 200               /* how long a read of a pipe goes without a look at the cancel flag */
@@ -508,6 +509,31 @@ s24_status s24_input_peek(s24_input *in, void *data, size_t n, size_t *got, s24_
     const uint64_t there = in->stream ? in->held.length : in->size;
     *got = there < n ? (size_t)there : n;
     return s24_input_read(in, 0, data, *got, err);
+}
+
+s24_status s24_input_read_text(s24_input *in, size_t most, char **text, size_t *n, s24_error *err)
+{
+    size_t room = in->size == S24_UNKNOWN ? FIRST_TEXT : (size_t)in->size + 1;
+    *text = NULL;
+    if (in->size != S24_UNKNOWN && in->size > most) {
+        return S24_OK;
+    }
+    for (;;) {
+        char *const buffer = s24_alloc(room, err);
+        if (!buffer) {
+            return S24_ERR_SYSTEM;
+        }
+        const s24_status status = s24_input_peek(in, buffer, room, n, err);
+        if (status == S24_OK && *n < room) {
+            *text = buffer;
+            return S24_OK;
+        }
+        free(buffer);
+        if (status != S24_OK || room > most) {
+            return status;
+        }
+        room = 2 * room < most ? 2 * room : most + 1;
+    }
 }
 
 s24_status s24_input_hold(s24_input *in, uint64_t offset, uint64_t n, s24_error *err)

@@ -94,6 +94,12 @@ s24_status s24_input_read_new(s24_input *input, uint64_t offset, char **data, si
 s24_status s24_input_peek(s24_input *input, void *data, size_t n, size_t *got, s24_error *err);
 
 /*
+ * All of an input that is text, while nothing but a peek was read: *text has *n bytes, freed by free(). NULL: there are more
+ * than `most`. Of a stream as much memory is taken as twice what has come.
+ */
+s24_status s24_input_read_text(s24_input *input, size_t most, char **text, size_t *n, s24_error *err);
+
+/*
  * Makes [offset, offset + n) readable by position and again and again (a no-op but for streams). Ends earlier holds,
  * unless the stream has ended and one of them has all of it.
  */

@@ -453,30 +453,11 @@ static s24_status decode(const s24_json_walk *in, s24_contents *contents, unsign
 
 /* ---------------------------------------------------------------- reading: the file */
 
-/* The whole input, *text the caller's to free. Of a stream as much memory is taken as twice what has come. */
 static s24_status read_text(s24_input *in, char **text, size_t *n, s24_error *err)
 {
-    size_t room = in->size == S24_UNKNOWN ? FLUSH_BYTES : in->size < TEXT_LIMIT ? (size_t)in->size + 1 : TEXT_LIMIT + 1;
-    for (;;) {
-        char *const buffer = s24_alloc(room, err);
-        if (!buffer) {
-            return S24_ERR_SYSTEM;
-        }
-        const s24_status status = s24_input_peek(in, buffer, room, n, err);
-        if (status == S24_OK && *n < room) {
-            *text = buffer;
-            return S24_OK;
-        }
-        free(buffer);
-        if (status != S24_OK) {
-            return status;
-        }
-        if (room > TEXT_LIMIT) {
-            return s24_fail(err, S24_ERR_DATA, "is JSON of more than %u MB; use .npy or .safetensors",
-                            TEXT_LIMIT / 1000000);
-        }
-        room = 2 * room < TEXT_LIMIT ? 2 * room : TEXT_LIMIT + 1;
-    }
+    const s24_status status = s24_input_read_text(in, TEXT_LIMIT, text, n, err);
+    return status != S24_OK || *text ? status
+        : s24_fail(err, S24_ERR_DATA, "is JSON of more than %u MB; use .npy or .safetensors", TEXT_LIMIT / 1000000);
 }
 
 static s24_status json_open(s24_source *source, s24_error *err)

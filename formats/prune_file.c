@@ -14,7 +14,11 @@
 typedef struct prune_run {
     const s24_io *io;
     const s24_prune_request *request;
+    s24_plan plan;            /* where the request has one */
     const s24_method *method;
+    bool refit, transposable;
+    s24_dtype dtype;          /* of the stored values; S24_SAME */
+    size_t scale_group;
     s24_preparation preparation;
     bool prepares;            /* tensors before their panels, which is what takes the time then */
     uint64_t preparing;       /* bytes of the tensor that is being prepared */
@@ -341,13 +345,22 @@ static void show_preparation(void *user, double done)
 static s24_status find_method(prune_run *run, s24_error *err)
 {
     const s24_prune_request *q = run->request;
-    const s24_status status = s24_seconds_method(q->method, q->second, q->refit, q->transposable, &run->method, err);
+    const bool planned = q->plan && !q->method, stored = q->plan && q->dtype == S24_SAME;
+    run->refit = q->refit || (planned && run->plan.refit);
+    run->transposable = q->transposable || (planned && run->plan.transposable);
+    run->dtype = stored ? run->plan.dtype : q->dtype;
+    run->scale_group = stored ? run->plan.scale_group : q->scale_group;
+    const s24_status status = s24_seconds_method(planned ? run->plan.method : q->method, q->second, run->refit,
+                                                 run->transposable, &run->method, err);
+    if (planned) {
+        s24_fail_prefix(err, status, "%s plans for %s, whose second inputs must be given again: ", run->plan.path, run->plan.method);
+    }
     if (status == S24_OK) {
-        run->preparation = (s24_preparation){.io = run->io, .method = run->method, .refit = q->refit,
-                                             .transposable = q->transposable, .seconds = &run->seconds,
+        run->preparation = (s24_preparation){.io = run->io, .method = run->method, .refit = run->refit,
+                                             .transposable = run->transposable, .seconds = &run->seconds,
                                              .progress = show_preparation, .user = run};
         snprintf(run->method_name, sizeof run->method_name, "%s%s%s", run->method->name,
-                 q->transposable ? "+transposable" : "", q->refit ? "+refit" : "");
+                 run->transposable ? "+transposable" : "", run->refit ? "+refit" : "");
     }
     return status;
 }
@@ -511,6 +524,9 @@ static s24_status count_selected(prune_run *run, s24_error *err)
         selected += c->entries[i].packed;
         run->all += c->entries[i].elsewhere ? 0 : c->entries[i].bytes;
     }
+    if (!selected && run->request->plan) {
+        return s24_fail(err, S24_ERR_NOTHING, "%s: %s leaves every tensor dense", run->source->in->name, run->plan.path);
+    }
     return selected ? S24_OK
                     : s24_fail(err, S24_ERR_NOTHING, "%s: no tensor is eligible; s24 inspect says why, --include and "
                                "--all select more", run->source->in->name);
@@ -594,7 +610,8 @@ static s24_status permute(prune_run *run, s24_error *err)
 static s24_status choose(prune_run *run, s24_error *err)
 {
     const s24_prune_request *q = run->request;
-    s24_status status = s24_select(run->source, &q->selection, q->dtype, q->scale_group, err);
+    s24_status status = q->plan ? s24_select_planned(run->source, &q->selection, &run->plan, run->dtype, run->scale_group, err)
+                                : s24_select(run->source, &q->selection, run->dtype, run->scale_group, err);
     s24_fail_prefix(err, status, "%s: ", run->source->in->name);
     status = status == S24_OK ? check_scales(run, err) : status;
     status = status == S24_OK ? take_share(run, err) : status;
@@ -654,6 +671,7 @@ static s24_status finish(prune_run *run, s24_status status, s24_report *report, 
         s24_report_fill(report, run->request->input, run->source, NULL, false, NULL);
     }
     s24_workspace_free(&run->workspace);
+    s24_plan_free(&run->plan);
     s24_seconds_close(&run->seconds);
     s24_source_close(run->source);
     return status;
@@ -663,7 +681,8 @@ s24_status s24_prune_source(const s24_io *io, const s24_prune_request *request, 
                             s24_error *err)
 {
     prune_run run = {.io = io, .request = request, .source = source};
-    s24_status status = find_method(&run, err);
+    s24_status status = request->plan ? s24_plan_read(&run.plan, io, request->plan, err) : S24_OK;
+    status = status == S24_OK ? find_method(&run, err) : status;
     status = status == S24_OK ? open_seconds(&run, err) : status;
     return finish(&run, status == S24_OK ? choose(&run, err) : status, report, err);
 }

@@ -30,8 +30,13 @@ static s24_status set_reason(s24_entry *e, s24_error *err, const char *format, .
     char text[256];
     va_list args;
     va_start(args, format);
-    vsnprintf(text, sizeof text, format, args);
+    int n = vsnprintf(text, sizeof text, format, args);
     va_end(args);
+    if (n >= (int)sizeof text) { /* no character is cut in two: reasons become JSON */
+        for (n = sizeof text - 1; n > 0 && ((unsigned char)text[n - 1] & 0xc0) == 0x80; n--) {
+        }
+        text[n - (n > 0 && (unsigned char)text[n - 1] >= 0xc0)] = '\0';
+    }
     s24_shared_free(e->reason);
     e->reason = s24_shared_text(text, err);
     return e->reason ? S24_OK : S24_ERR_SYSTEM;
@@ -166,6 +171,64 @@ static s24_status check_globs(const s24_source *source, const s24_selection *s, 
     }
     return S24_OK;
 }
+
+/* ---------------------------------------------------------------- by a plan */
+
+static s24_status take_planned(s24_entry *e, int axis, s24_dtype stored, size_t scale_group, s24_error *err)
+{
+    if (!s24_dtype_prunable(e->dtype) || axis >= (e->rank ? e->rank : 1)) {
+        return s24_fail(err, S24_ERR_DATA, "cannot be pruned as the plan says, of dtype %s and rank %d; make a plan of this "
+                        "model with s24 plan", s24_dtype_name(e->dtype), e->rank);
+    }
+    return take(e, axis, axis != s24_axis_auto(e->rank, e->shape), stored, scale_group, err);
+}
+
+/* What the rule would take is left for the plan's reason; what it would not has its own. */
+static s24_status leave_planned(s24_entry *e, const s24_planned *p, s24_error *err)
+{
+    const bool taken = e->packed;
+    e->packed = false;
+    return !taken ? S24_OK : set_reason(e, err, "left dense by the plan%s%s", p->reason ? ": " : "", p->reason ? p->reason : "");
+}
+
+static s24_status select_planned(s24_entry *e, bool whole_model, const s24_selection *s, const s24_plan *plan, s24_dtype stored,
+                                 size_t scale_group, s24_error *err)
+{
+    s24_planned *const p = s24_plan_find(plan, *e->name ? e->name : S24_NAMELESS);
+    const bool excluded = first_match(s->exclude, s->exclude_count, e->name) != NULL;
+    s24_status status = p ? s24_plan_meet(plan, p, e, err) : S24_OK;
+    if (status == S24_OK && p && p->prune && !excluded) {
+        return take_planned(e, p->axis, stored, scale_group, err);
+    }
+    status = status == S24_OK ? select_one(e, whole_model, s, stored, scale_group, err) : status;
+    if (status == S24_OK && p) {
+        return leave_planned(e, p, err);
+    }
+    return status != S24_OK || !e->packed ? status
+        : s24_fail(err, S24_ERR_DATA, "is not in %s; make a plan of this model with s24 plan, or leave the tensor out with "
+                   "--exclude", plan->path);
+}
+
+s24_status s24_select_planned(s24_source *source, const s24_selection *selection, const s24_plan *plan, s24_dtype stored,
+                              size_t scale_group, s24_error *err)
+{
+    s24_contents *contents = &source->contents;
+    const bool whole_model = s24_source_is_model(source);
+    s24_status status = check_globs(source, selection, err);
+    for (size_t i = 0; i < contents->count && status == S24_OK; i++) {
+        s24_entry *e = &contents->entries[i];
+        status = select_planned(e, whole_model, selection, plan, stored, scale_group, err);
+        if (i > 0) {
+            share_reason(e, e - 1);
+        }
+        if (status != S24_OK && *e->name) {
+            s24_fail_prefix(err, status, "%s: ", e->name);
+        }
+    }
+    return status == S24_OK ? s24_plan_expect_all(plan, err) : status;
+}
+
+/* ---------------------------------------------------------------- by the rule */
 
 s24_status s24_select(s24_source *source, const s24_selection *selection, s24_dtype stored, size_t scale_group,
                       s24_error *err)

@@ -549,6 +549,13 @@ static void make_any_number(const char *path)
     put(path, file, 8 + n + sizeof numbers + sizeof rest);
 }
 
+static const char plan_text[] =
+    "{\"schema\":\"s24.plan/1\",\"method\":\"magnitude\",\"refit\":false,\"transposable\":false,"
+    "\"dtype\":\"same\",\"group_size\":0,\"tensors\":["
+    "{\"name\":\"w.weight\",\"shape\":[8,8],\"axis\":1,\"decision\":\"prune\"},"
+    "{\"name\":\"turned\",\"shape\":[12,6],\"axis\":0,\"decision\":\"prune\"},"
+    "{\"name\":\"v\",\"shape\":[40],\"decision\":\"dense\",\"reason\":\"x\"}]}";
+
 static void make_directory(void)
 {
     s24_error err;
@@ -581,6 +588,7 @@ static void make_directory(void)
     ck_assert_msg(s24_decompress_file(&io, &j, &err) == S24_OK, "%s", err.message);
     ck_assert_msg(prune_from("m.json", "j.s24", NULL, &err) == S24_OK, "%s", err.message);
     make_trees();
+    put("plan.json", plan_text, sizeof plan_text - 1);
 }
 
 static void remove_directory(void)
@@ -637,6 +645,14 @@ static s24_status do_decompress(s24_error *err)
 {
     const s24_decompress_request q = {.input = "m.s24", .output = "out", .dtype = S24_SAME};
     return s24_decompress_file(&io, &q, err);
+}
+
+/* The same as `prune` does, but as a plan says. */
+static s24_status do_prune_planned(s24_error *err)
+{
+    const s24_prune_request q = {.input = "in.safetensors", .output = "out", .plan = "plan.json", .dtype = S24_SAME,
+                                 .panel_groups = 4, .panel_bytes = 64};
+    return s24_prune_file(&io, &q, NULL, err);
 }
 
 static s24_status do_prune_npz(s24_error *err)
@@ -930,6 +946,7 @@ typedef struct operation {
 
 static const operation operations[] = {
     {"prune", do_prune, "m.s24", NULL, true, 2, false, NULL},
+    {"prune by a plan", do_prune_planned, "m.s24", NULL, true, 2, false, NULL},
     {"prune .npz", do_prune_npz, "n.s24", NULL, true, 2, false, NULL},
     {"decompress", do_decompress, "m.safetensors", NULL, true, 0, false, NULL},
     {"decompress to .npz", do_decompress_npz, "m.npz", NULL, true, 0, false, NULL},
