@@ -170,29 +170,48 @@ static void draw_name(svg *s, const frame *f, const bars_row *row, double y)
     free(name);
 }
 
-static void draw_bar(svg *s, const frame *f, double x, double y, const char *colour, const char *tip)
+static double bar_y(const bars *b, const frame *f, size_t i, size_t k)
 {
-    char text[TEXT_SIZE];
-    const bool undefined = isnan(x);
-    svg_box(s, f->left, y, undefined ? 2 : fmax(at_x(f, x) - f->left, 0.5), f->bar - 0.5, undefined ? CHART_GREY : colour, tip);
-    if (f->bar >= FIGURE_BAR) {
-        undefined ? snprintf(text, sizeof text, "undefined") : snprintf(text, sizeof text, "%.3g", x);
-        svg_text(s, (undefined ? f->left : at_x(f, x)) + 4, y + f->bar - 2, SVG_START, f->bar - 1, CHART_INK, text);
+    return row_y(f, i) + (f->row - f->bar * (double)b->series_count) / 2 + f->bar * (double)k;
+}
+
+/* An undefined value is a stump. */
+static double bar_end(const frame *f, double x)
+{
+    return isnan(x) ? f->left + 2 : fmax(at_x(f, x), f->left + 0.5);
+}
+
+static void draw_bars(svg *s, const bars *b, const frame *f, size_t i)
+{
+    const bars_row *const row = &b->rows[i];
+    for (size_t k = 0; k < b->series_count; k++) {
+        const double x = row->values[k];
+        char tip[512], figure[TEXT_SIZE];
+        text_figure(figure, x);
+        snprintf(tip, sizeof tip, "%.300s, %.100s: %s", row->name, b->series[k], isnan(x) ? "undefined" : figure);
+        svg_box(s, f->left, bar_y(b, f, i, k), bar_end(f, x) - f->left, f->bar - 0.5,
+                isnan(x) ? CHART_GREY : chart_styles[k % CHART_STYLES].colour, tip);
     }
 }
 
-static void draw_row(svg *s, const bars *b, const frame *f, size_t i)
+static void draw_marks(svg *s, const bars *b, const frame *f)
 {
-    const bars_row *const row = &b->rows[i];
-    const double y = row_y(f, i), first = y + (f->row - f->bar * (double)b->series_count) / 2;
-    draw_name(s, f, row, y);
-    for (size_t k = 0; k < b->series_count; k++) {
-        char tip[512], figure[TEXT_SIZE] = "undefined";
-        if (!isnan(row->values[k])) {
-            text_figure(figure, row->values[k]);
+    for (size_t m = 0; m < b->mark_count; m++) {
+        if (mark_fits(f, &b->marks[m])) {
+            const double x = at_x(f, b->marks[m].at);
+            svg_line(s, x, f->top, x, row_y(f, f->count), CHART_INK, 1.5, "6 3");
         }
-        snprintf(tip, sizeof tip, "%.300s, %s: %s", row->name, b->series[k], figure);
-        draw_bar(s, f, row->values[k], first + f->bar * (double)k, chart_styles[k % CHART_STYLES].colour, tip);
+    }
+}
+
+/* Figures behind the bars, where there is room for them. */
+static void draw_figures(svg *s, const bars *b, const frame *f, size_t i)
+{
+    for (size_t k = 0; k < b->series_count && f->bar >= FIGURE_BAR; k++) {
+        const double x = b->rows[i].values[k];
+        char text[TEXT_SIZE];
+        isnan(x) ? snprintf(text, sizeof text, "undefined") : snprintf(text, sizeof text, "%.3g", x);
+        svg_text(s, bar_end(f, x) + 4, bar_y(b, f, i, k) + f->bar - 2, SVG_START, f->bar - 1, CHART_INK, text);
     }
 }
 
@@ -209,12 +228,12 @@ svg *bars_draw(const bars *b)
     draw_stripes(s, &f);
     draw_scale(s, b, &f);
     for (size_t i = 0; i < f.count; i++) {
-        draw_row(s, b, &f, i);
+        draw_name(s, &f, &b->rows[i], row_y(&f, i));
+        draw_bars(s, b, &f, i);
     }
-    for (size_t m = 0; m < b->mark_count; m++) {
-        if (mark_fits(&f, &b->marks[m])) {
-            svg_line(s, at_x(&f, b->marks[m].at), f.top, at_x(&f, b->marks[m].at), row_y(&f, f.count), CHART_INK, 1.5, "6 3");
-        }
+    draw_marks(s, b, &f);
+    for (size_t i = 0; i < f.count; i++) {
+        draw_figures(s, b, &f, i);
     }
     return s;
 }

@@ -15,7 +15,7 @@
 #define NAME_HEIGHT 18.0
 
 const chart_style chart_styles[CHART_STYLES] = {
-    {"#0072b2", ""}, {"#d55e00", "8 4"}, {"#009e73", "2 3"}, {"#cc79a7", "10 3 2 3"},
+    {"#0072b2", ""}, {"#d55e00", "8 4"}, {"#009e73", "2 3"}, {"#cc79a7", "10 3 2 3"}, {"#e69f00", "14 4"},
 };
 
 typedef struct field {

@@ -29,7 +29,7 @@ typedef struct chart {
 typedef struct chart_style {
     const char *colour, *dash;
 } chart_style;
-#define CHART_STYLES 4
+#define CHART_STYLES 5
 extern const chart_style chart_styles[CHART_STYLES];
 
 /* and the steps of an axis up to `most`, more than 0: 1, 2 or 5 times a power of ten, about five of them. */

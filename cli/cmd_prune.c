@@ -16,7 +16,7 @@
 #include "signals.h"
 
 typedef struct prune_options {
-    const char *output, *to;
+    const char *output, *to, *plan;
     criterion criterion;
     storage storage;
     bool allow_nonfinite, dry_run, force, permute;
@@ -73,6 +73,9 @@ static const args_option prune_rows[] = {
     {.name = "permute-with", .value = "NAME=PREV", .set = set_permute_with,
      .help = "The same for the tensor NAME, whose inputs are the outputs of the tensors PREV, separated by commas: they are "
              "permuted alike, so that nothing need be undone. Repeatable."},
+    {.name = "plan", .value = "FILE", .set = args_set_string, .offset = PRUNE(plan), .file = true,
+     .help = "Prune what the plan FILE, made by s24 plan, prunes, along its axes; by its method and to its dtype, unless "
+             "--method or --dtype say otherwise."},
     {.name = "allow-nonfinite", .set = args_set_flag, .offset = PRUNE(allow_nonfinite),
      .help = "Keep NaN and infinity before everything else instead of refusing them."},
     {.name = "dry-run", .letter = 'n', .set = args_set_flag, .offset = PRUNE(dry_run),
@@ -94,6 +97,30 @@ static const args_group prune_groups[] = {
 };
 
 /* ---------------------------------------------------------------- usage */
+
+/* The plan says which tensors; its method is known once it is read. */
+static bool check_plan(const context *c, const prune_options *o)
+{
+    const selection *const s = &o->selection;
+    const char *const vain = s->axis_count ? "axis" : s->include.count ? "include" : s->all ? "all" : NULL;
+    if (o->plan && vain) {
+        args_usage(c->command->name, "--%s is for s24 plan: with --plan, the plan says which tensors and along which axes", vain);
+        return false;
+    }
+    if (o->plan && c->file_count > 1) {
+        args_usage(c->command->name, "--plan goes with one input");
+        return false;
+    }
+    if (o->plan && path_is_std(o->plan) && path_is_std(c->files[0])) {
+        args_usage(c->command->name, "standard input cannot be both the plan and the weights");
+        return false;
+    }
+    if (o->plan && o->output && path_is_of(o->output, o->plan)) {
+        args_usage(c->command->name, "--output '%s' would replace the plan", o->output);
+        return false;
+    }
+    return (o->plan && !o->criterion.method) || criterion_method(c->command->name, &o->criterion);
+}
 
 static bool check_several(const context *c, const prune_options *o)
 {
@@ -247,7 +274,7 @@ static void prune_one(const context *c, const prune_options *o, const plan *p, s
     s24_prune_request request = {
         .input = c->files[i], .read = o->read, .output = o->dry_run ? NULL : p->outputs[i], .to = p->to,
         .directory = becomes_directory(o, p, c->files[i]), .shard = o->shards.which, .shards = o->shards.of,
-        .method = o->criterion.method, .refit = o->criterion.refit, .transposable = o->criterion.transposable,
+        .method = o->criterion.method, .plan = o->plan, .refit = o->criterion.refit, .transposable = o->criterion.transposable,
         .permute = o->permute, .permute_with = o->permute_with, .permute_with_count = o->permute_with_count,
         .dtype = o->storage.dtype, .scale_group = storage_scale_group(&o->storage),
         .selection = selection_of(&o->selection), .allow_nonfinite = o->allow_nonfinite,
@@ -296,7 +323,8 @@ static void run(const context *c, const void *options)
 {
     const prune_options *o = options;
     plan p = {0};
-    if (criterion_check(c->command->name, &o->criterion) && storage_check(c->command->name, &o->storage) && check_several(c, o) && find_target(c, o, &p) && find_outputs(c, o, &p) &&
+    if (check_plan(c, o) && storage_check(c->command->name, &o->storage) && check_several(c, o) && find_target(c, o, &p) &&
+        find_outputs(c, o, &p) &&
         (o->dry_run || make_directory(&p))) {
         prune_all(c, o, &p);
     }

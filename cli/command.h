@@ -35,8 +35,7 @@ extern const command *const commands[]; /* in the order of the help; ends with N
 const command *command_find_or_suggest(const char *name); /* NULL: no such command, which has been told */
 extern const args_group command_globals[];
 
-extern const command cmd_prune, cmd_decompress, cmd_stats, cmd_matmul_bench, cmd_inspect, cmd_verify, cmd_convert,
-    cmd_completion,
-    cmd_help;
+extern const command cmd_prune, cmd_plan, cmd_decompress, cmd_stats, cmd_matmul_bench, cmd_inspect, cmd_verify,
+    cmd_convert, cmd_completion, cmd_help;
 
 #endif

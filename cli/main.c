@@ -16,8 +16,8 @@
 #include "suggest.h"
 
 const command *const commands[] = {
-    &cmd_prune, &cmd_decompress, &cmd_stats, &cmd_inspect, &cmd_verify, &cmd_convert, &cmd_matmul_bench,
-    &cmd_completion, &cmd_help,
+    &cmd_prune, &cmd_plan, &cmd_decompress, &cmd_stats, &cmd_inspect, &cmd_verify, &cmd_convert,
+    &cmd_matmul_bench, &cmd_completion, &cmd_help,
     NULL,
 };
 

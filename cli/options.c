@@ -239,15 +239,15 @@ const args_option criterion_options[] = {
     {.name = NULL},
 };
 
-bool criterion_check(const char *command, const criterion *c)
+const char *criterion_method(const char *command, const criterion *c)
 {
     const s24_method *method;
     s24_error err = {0};
     if (s24_seconds_method(c->method, c->second, c->refit, c->transposable, &method, &err) != S24_OK) {
         args_usage(command, "%s", err.message);
-        return false;
+        return NULL;
     }
-    return true;
+    return method->name;
 }
 
 /* ---------------------------------------------------------------- storage */

@@ -39,8 +39,8 @@ typedef struct criterion {
 } criterion;
 
 extern const args_option criterion_options[];
-/* Whether method and files go together; it has been told if not. */
-bool criterion_check(const char *command, const criterion *c);
+/* The name of the method that it is; NULL: method and files do not go together, which has been told. */
+const char *criterion_method(const char *command, const criterion *c);
 
 /* What kept values are stored as. */
 typedef struct storage {

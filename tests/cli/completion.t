@@ -7,7 +7,7 @@ for shell in bash zsh fish; do
     expect_no_stderr
     cp .stdout script.$shell
     # every command, and every option of every command
-    for command in prune decompress stats inspect verify convert matmul-bench completion help; do
+    for command in prune plan decompress stats inspect verify convert matmul-bench completion help; do
         expect_stdout_has "$command"
         for option in $("$S24" $command --help | sed -n 's/^  *\(-[a-zA-Z], \)\{0,1\}--\([a-z-]*\).*/\2/p'); do
             expect_stdout_has "$option"
@@ -27,7 +27,7 @@ if command -v bash >/dev/null; then
         expect_no_stderr
     }
     offered s24 ''
-    expect_stdout 'prune decompress stats inspect verify convert matmul-bench completion help'
+    expect_stdout 'prune plan decompress stats inspect verify convert matmul-bench completion help'
     offered s24 pr
     expect_stdout 'prune'
     offered s24 -T 2 --color = always in

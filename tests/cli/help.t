@@ -7,7 +7,7 @@ expect_no_stdout
 expect_stderr_has 'usage: s24 COMMAND'
 expect_stderr_has 'prune'
 
-commands='prune decompress stats inspect verify matmul-bench completion help'
+commands='prune plan decompress stats inspect verify matmul-bench completion help'
 for option in --help -h help; do
     run $option
     expect_status 0
@@ -44,7 +44,7 @@ expect_stdout_has 'Usage: s24 prune'
 # What is promised is what there is: each option of CLI.md that this version has.
 run prune --help
 for option in -o --output --method --gradients --dtype --axis -i --include -x --exclude --all --to \
-    --allow-nonfinite -n --dry-run -f --force --from --raw-dtype --shape --offset --endian \
+    --allow-nonfinite --plan -n --dry-run -f --force --from --raw-dtype --shape --offset --endian \
     -h --help -V --version -v --verbose -q --quiet -T --threads --json --color --progress --isa; do
     expect_stdout_has " $option"
 done
@@ -53,7 +53,12 @@ for option in -o --to --tensor --dtype --salvage -f; do
     expect_stdout_has " $option"
 done
 run stats --help
-for option in --original --json --tsv --sort --fail-if; do
+for option in --original --json --tsv --sort --fail-if --svg; do
+    expect_stdout_has " $option"
+done
+run plan --help
+for option in -o --output --budget --dtype --method --activations --hessian --norms --gradients --scores --refit --axis -i -x \
+    --all --from --svg --json -f; do
     expect_stdout_has " $option"
 done
 run matmul-bench --help

@@ -151,11 +151,11 @@ run matmul-bench --reps 0
 expect_usage_error matmul-bench --reps
 
 # options of later versions are errors, not ignored
-for option in -z -z9 --plan=x; do
+for option in -z -z9; do
     run prune w.json $option
     expect_usage_error prune 'unknown option'
 done
-run plan w.json
-expect_usage_error '' "unknown command 'plan'"
+run calibrate w.json
+expect_usage_error '' "unknown command 'calibrate'"
 
 expect_only . a b w.json v.json
