@@ -353,7 +353,8 @@ static s24_status find_method(prune_run *run, s24_error *err)
     const s24_status status = s24_seconds_method(planned ? run->plan.method : q->method, q->second, run->refit,
                                                  run->transposable, &run->method, err);
     if (planned) {
-        s24_fail_prefix(err, status, "%s plans for %s, whose second inputs must be given again: ", run->plan.path, run->plan.method);
+        s24_fail_prefix(err, status, "%s plans for %s, whose second inputs must be given again: ", run->plan.path,
+                        run->plan.method);
     }
     if (status == S24_OK) {
         run->preparation = (s24_preparation){.io = run->io, .method = run->method, .refit = run->refit,
