@@ -939,8 +939,7 @@ static s24_status dispatch(const s24_matmul_plan *plan, const s24_product *io, s
     const unsigned threads = worthwhile_threads(&p, plan->options.threads);
     if (io->compute == S24_COMPUTE_I8) {
         const s24_isa isa = s24_isa_detect(plan->options.isa);
-        const s24_isa permitted = plan->a->scale_group ? S24_ISA_GENERIC : isa == S24_ISA_AMX && !plan->amx ? S24_ISA_AVX512
-                                                                                                            : isa;
+        const s24_isa permitted = isa == S24_ISA_AMX && !plan->amx ? S24_ISA_AVX512 : isa;
         return s24_i8_multiply(io, s24_find_i8_kernel(permitted, io->n), p.ops, threads, err);
     }
 #if S24_X86
