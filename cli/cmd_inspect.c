@@ -143,7 +143,8 @@ static void print_json(const s24_report *report, bool first)
         const s24_report_tensor *t = &report->tensors[i];
         json_object j = json_new();
         report_json_head(&j, t, status_of(report, t));
-        report_json_method(&j, t);
+        json_text(&j, "method", t->method);
+        report_json_scales(&j, t);
         json_raw(&j, "bytes_dense", "%llu", (unsigned long long)t->bytes_dense);
         json_raw(&j, "bytes_stored", "%llu", (unsigned long long)t->bytes_stored);
         json_text(&j, "layout", t->layout);

@@ -206,9 +206,8 @@ void report_json_head(json_object *j, const s24_report_tensor *t, const char *st
     json_text(j, "reason", t->reason);
 }
 
-void report_json_method(json_object *j, const s24_report_tensor *t)
+void report_json_scales(json_object *j, const s24_report_tensor *t)
 {
-    json_text(j, "method", t->method);
     if (t->scale_group) {
         json_raw(j, "scales", "%zu", t->scale_group);
     } else {
@@ -274,8 +273,9 @@ static void json_file(const report_writer *w, FILE *out, const s24_report *repor
     for (size_t i = 0; i < report->count; i++) {
         json_object j = json_new();
         report_json_head(&j, tensors[i], report_status_name(tensors[i]->status));
-        report_json_method(&j, tensors[i]);
+        json_text(&j, "method", tensors[i]->method);
         json_figures(&j, tensors[i], report_measured(report, tensors[i]), false);
+        report_json_scales(&j, tensors[i]);
         json_calibration(&j, tensors[i], report_measured(report, tensors[i]));
         json_input(&j, tensors[i]);
         fputs(i ? ",\n  " : "\n  ", out);

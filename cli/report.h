@@ -70,7 +70,7 @@ void report_dtype(char out[TEXT_SIZE], const s24_report_tensor *t); /* "f32", "f
 const char *report_name(const s24_report_tensor *t); /* for people: "" for the array that has none */
 const char *report_why(const s24_report_tensor *t); /* it is dense, or how its axis was found; "": nothing to tell */
 void report_json_head(json_object *j, const s24_report_tensor *t, const char *status); /* members name to reason */
-void report_json_method(json_object *j, const s24_report_tensor *t); /* method, and scales */
+void report_json_scales(json_object *j, const s24_report_tensor *t); /* "row", 128 or null */
 
 /* Sums as a tensor, so that totals are printed by the same code. */
 s24_report_tensor report_total(s24_report_figures *figures, const s24_sums *sums, uint64_t bytes_dense, uint64_t bytes_stored);

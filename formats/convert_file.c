@@ -150,6 +150,15 @@ typedef struct unpacking {
     bool nothing;       /* was done */
 } unpacking;
 
+/* They came back as their original dtype, whatever they were stored as. */
+static void forget_stored(s24_contents *c)
+{
+    for (size_t i = 0; i < c->count; i++) {
+        c->entries[i].stored = c->entries[i].dtype;
+        c->entries[i].scaled = false;
+    }
+}
+
 /* What became of the tensors: of a dense output nothing is packed any more, of a sparse one what it can hold. */
 static s24_status report_unpacked(void *ctx, s24_error *err)
 {
@@ -157,6 +166,7 @@ static s24_status report_unpacked(void *ctx, s24_error *err)
     if (!u->report) {
         return S24_OK;
     }
+    forget_stored(&u->source->contents);
     s24_status status = leave_unfit(&u->source->contents, u->format, err);
     status = status == S24_OK ? s24_report_fill(u->report, u->request->input, u->source, NULL, !u->nothing, err) : status;
     if (status == S24_OK && !u->format->unfit) {

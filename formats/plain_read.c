@@ -474,6 +474,19 @@ static bool is_known(const char *name, size_t n)
     return false;
 }
 
+/* Whether a list of names between single blanks, NULL: an empty one, has this one. */
+static bool names_feature(const char *names, const char *feature)
+{
+    const size_t length = strlen(feature);
+    bool found = false;
+    for (size_t n; names && *names && !found; names += n) {
+        n = strcspn(names, " ");
+        found = n == length && strncmp(names, feature, n) == 0;
+        n += names[n] == ' ';
+    }
+    return found;
+}
+
 static s24_status check_features(const s24_contents *stored, s24_error *err)
 {
     const char *mark = metadata_get(stored, "s24"), *needs = metadata_get(stored, "s24.needs");
@@ -494,9 +507,9 @@ static s24_status check_features(const s24_contents *stored, s24_error *err)
 /* A reader that does not know scales refuses the file by this name, and not because it finds it odd. */
 static s24_status check_needs(const s24_plain *plain, const s24_contents *stored, s24_error *err)
 {
-    const char *needs = metadata_get(stored, "s24.needs");
-    for (size_t i = 0; i < plain->contents.count && !(needs && *needs); i++) {
-        if (plain->contents.entries[i].scaled) {
+    const bool named = names_feature(metadata_get(stored, "s24.needs"), S24_NEEDS_SCALES);
+    for (size_t i = 0; i < plain->contents.count; i++) {
+        if (plain->contents.entries[i].scaled && !named) {
             return bad_header(err, "it has scales, and s24.needs does not say so");
         }
     }

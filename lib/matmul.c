@@ -24,7 +24,7 @@
  * kernels, never on threads: the bytes are the same.
  *
  * Scales. Those of rows are applied to C in the end, whatever the way was. Those of groups of columns are applied to weights
- * when they are decoded, and with N = 1 to the sum of every group.
+ * when they are decoded, and with N = 1 by the kernels that can, or else to the sum of every group.
  */
 #include "matmul_i8.h"
 
@@ -594,24 +594,29 @@ static float last_group(const product *p, scratch *s, size_t row, size_t group)
     return sum;
 }
 
-static bool vector_run(const product *p, size_t row, size_t rows, size_t group, size_t groups, float *sums)
+static bool vector_run(const product *p, size_t row, size_t rows, size_t group, size_t groups, const float *scales,
+                       float *sums)
 {
     const s24_geometry *g = &p->a->geometry;
     const s24_chunk chunk = {.values = row_values(p, row, group), .positions = row_positions(p, row, group),
                              .value_pitch = g->row_values * p->bytes, .position_pitch = g->row_positions,
+                             .scales = scales, .scale_pitch = s24_row_scales(g->cols, p->a->scale_group),
                              .rows = rows, .groups = groups};
     return p->kernel->vector(&chunk, p->turned + 4 * group, sums);
 }
 
-/* A group of columns after the other, each a whole number of steps. */
+/* With scales of groups of columns: by the kernel, or a group after the other, each a whole number of steps. */
 static bool vector_scaled(const product *p, size_t row, size_t rows, size_t groups, float *sums)
 {
     const size_t step = p->a->scale_group / 4, row_scales = s24_row_scales(p->a->geometry.cols, p->a->scale_group);
     float part[BATCH_ROWS];
     bool valid = true;
+    if (p->ops->vector_scales) {
+        return vector_run(p, row, rows, 0, groups, p->a->scales + row * row_scales, sums);
+    }
     memset(sums, 0, rows * sizeof *sums);
     for (size_t g = 0; g < groups; g += step) {
-        valid = vector_run(p, row, rows, g, min_size(step, groups - g), part) && valid;
+        valid = vector_run(p, row, rows, g, min_size(step, groups - g), NULL, part) && valid;
         for (size_t r = 0; r < rows; r++) {
             sums[r] += p->a->scales[(row + r) * row_scales + g / step] * part[r];
         }
@@ -626,7 +631,7 @@ static s24_status vector_rows(const product *p, scratch *s, size_t row, size_t r
     const size_t whole = g->cols / 4;
     float sums[BATCH_ROWS];
     const bool valid = p->a->scale_group ? vector_scaled(p, row, rows, whole, sums)
-                                         : vector_run(p, row, rows, 0, whole, sums);
+                                         : vector_run(p, row, rows, 0, whole, NULL, sums);
     const s24_status status = p->checked || (valid && whole == g->groups) ? S24_OK : s24_check_rows(p->a, p->ops, row, rows, err);
     for (size_t r = 0; r < rows && status == S24_OK; r++) {
         p->c[(row + r) * p->ldc] = whole < g->groups ? sums[r] + last_group(p, s, row + r, whole) : sums[r];
@@ -934,8 +939,7 @@ static s24_status dispatch(const s24_matmul_plan *plan, const s24_product *io, s
     const unsigned threads = worthwhile_threads(&p, plan->options.threads);
     if (io->compute == S24_COMPUTE_I8) {
         const s24_isa isa = s24_isa_detect(plan->options.isa);
-        const s24_isa permitted = plan->a->scale_group ? S24_ISA_GENERIC : isa == S24_ISA_AMX && !plan->amx ? S24_ISA_AVX512
-                                                                                                            : isa;
+        const s24_isa permitted = isa == S24_ISA_AMX && !plan->amx ? S24_ISA_AVX512 : isa;
         return s24_i8_multiply(io, s24_find_i8_kernel(permitted, io->n), p.ops, threads, err);
     }
 #if S24_X86

@@ -77,6 +77,7 @@ typedef __m256 vec;
 #define vec_store _mm256_storeu_ps
 #define vec_add _mm256_add_ps
 #define vec_fma _mm256_fmadd_ps
+#define vec_mul _mm256_mul_ps
 
 /* The sums of the lanes of a, b, c, d. */
 INLINE __m128 fold4(__m256 a, __m256 b, __m256 c, __m256 d)
@@ -165,6 +166,7 @@ static const s24_matmul_ops ops = {
     .width = 8,
     .tile_bytes = 24 * 1024,
     .dot_max = 4,
+    .vector_scales = true,
     .check = check,
     .tile = {TILE_TABLE_TO_12},
     .dot = {NULL, dot_1, dot_2, dot_3, dot_4},

@@ -12,7 +12,7 @@
  *
  * Weights with a scale for every row are multiplied as they are stored, and matmul.c multiplies C. With a scale for a group of
  * columns, each group has a sum of its own; C_ij is then s_j times the sum of these in f32, times their scales, in order.
- * Only the generic kernels do that.
+ * AMX's tiles, which sum up more, do not do that.
  */
 #include "matmul_i8.h"
 

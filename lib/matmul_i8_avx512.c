@@ -15,6 +15,7 @@
 #if S24_X86
 
 #include "matmul_i8_avx512.h"
+#include "panel.h"
 
 #define STEP_VALUES 64
 #define STEP_POSITIONS 16
@@ -101,9 +102,50 @@ INLINE void dot_row(const unsigned cols, const unsigned char *values, const uint
     }
 }
 
+/* A step is what a group's scale is for: its dot products are added on their own, in f32 and one after the other. */
+INLINE void scaled_row(const unsigned cols, const unsigned char *values, const uint8_t *positions, size_t groups,
+                       const float *scales, const unsigned char *q, size_t pitch, float totals[COLS])
+{
+    _Static_assert(2 * STEP_VALUES == S24_SCALE_GROUP, "a step has another scale in it");
+    for (unsigned j = 0; j < cols; j++) {
+        totals[j] = 0;
+    }
+    for (size_t some; groups; groups -= some) {
+        int32_t dots[COLS];
+        some = groups < STEP_VALUES / 2 ? groups : STEP_VALUES / 2;
+        dot_row(cols, values, positions, some, q, pitch, dots);
+        S24_UNROLL
+        for (unsigned j = 0; j < cols; j++) {
+            totals[j] += (float)dots[j] * *scales;
+        }
+        scales++;
+        values += STEP_VALUES;
+        positions += STEP_POSITIONS;
+        q += S24_I8_STEP;
+    }
+}
+
+INLINE void multiply_scaled_rows(const unsigned cols, const s24_i8_product *x, const s24_i8_job *job, size_t col)
+{
+    const s24_tensor *a = x->p->a;
+    const s24_geometry *g = &a->geometry;
+    for (size_t r = job->row; r < job->row + job->rows; r++) {
+        float totals[COLS];
+        scaled_row(cols, (const unsigned char *)a->values + r * g->row_values, a->positions + r * g->row_positions, g->groups,
+                   a->scales + r * s24_row_scales(g->cols, a->scale_group), s24_i8_block(x, col, 0), x->depth, totals);
+        for (unsigned j = 0; j < cols; j++) {
+            x->p->c[r * x->p->ldc + col + j] = totals[j] * x->scales[col + j];
+        }
+    }
+}
+
 INLINE void multiply_rows(const unsigned cols, const s24_i8_product *x, const s24_i8_job *job, size_t col)
 {
     const s24_geometry *g = &x->p->a->geometry;
+    if (x->p->a->scale_group) {
+        multiply_scaled_rows(cols, x, job, col);
+        return;
+    }
     for (size_t r = job->row; r < job->row + job->rows; r++) {
         int32_t dots[COLS];
         dot_row(cols, (const unsigned char *)x->p->a->values + r * g->row_values,

@@ -31,6 +31,8 @@ typedef struct s24_chunk {
     size_t value_pitch;       /* bytes from row to row */
     size_t position_pitch;
     size_t rows, groups;
+    const float *scales;      /* for ops->vector_scales alone; NULL: there are none */
+    size_t scale_pitch;
     size_t stride;
     unsigned scale;           /* what an element counts in an offset; 4 * groups * scale <= 65536 */
     float *weights;
@@ -80,6 +82,8 @@ typedef struct s24_matmul_ops {
     unsigned width;                                /* floats a vector */
     size_t tile_bytes;                             /* of a tile of B, which stays in the L1 cache */
     size_t dot_max;                                /* the largest N that is faster as dot products than by tiles */
+    bool vector_scales;                            /* `vector` of 8-bit dtypes takes a chunk's scales: of every row one for
+                                                      every S24_SCALE_GROUP columns from the chunk's first on */
     s24_check_kernel *check;
     s24_tile_kernel *tile[S24_TILE_VECTORS + 1];   /* [v]: v vectors a row; [0] is not used */
     s24_dot_kernel *dot[S24_DOT_COLS + 1];         /* [c]: c columns; [0] is not used */

@@ -4,7 +4,7 @@
  * VECTOR_END. Each defines before that what matmul_template.h asks for and is not defined here, and
  *
  *   VECTOR_AT_ONCE                 rows that are multiplied at once by one column
- *   vec_set1                       WIDTH times a float
+ *   vec_set1, vec_mul              WIDTH times a float; the products
  *   load_values(dtype, p)          WIDTH kept values as f32
  *   word_picker(word, part)        of a step's positions: lanes part * WIDTH to (part + 1) * WIDTH - 1
  *   bytes                          4 * WIDTH bytes: bytes_zero, bytes_or, bytes_any(b), whether any has its sign set
@@ -73,11 +73,21 @@ typedef struct vector_rows {
     const uint8_t *p;
     size_t v_pitch, p_pitch, v_ahead;
     const float *x;
+    const float *scales; /* used where `scaled` says so */
+    size_t s_pitch, group;
     vec sum[VECTOR_AT_ONCE][4];
 } vector_rows;
 
+/* Vector number i of values of row r from here on, at v, times their scale where there is one: that of the last ones may lie behind. */
+INLINE vec vector_weights(const bool scaled, s24_dtype from, const void *v, const vector_rows *a, unsigned r, unsigned i)
+{
+    const vec w = load_values(from, v);
+    return scaled ? vec_mul(w, vec_set1(a->scales[r * a->s_pitch + (a->group + i * (WIDTH / 2)) / (S24_SCALE_GROUP / 4)])) : w;
+}
+
 /* `count` vectors of values, each to its own sum; they begin with a step. */
-INLINE void vector_step(const unsigned rows, const unsigned count, s24_dtype from, unsigned size, vector_rows *a)
+INLINE void vector_step(const unsigned rows, const unsigned count, const bool scaled, s24_dtype from, unsigned size,
+                        vector_rows *a)
 {
     S24_UNROLL
     for (unsigned i = 0; i < count; i++) {
@@ -90,16 +100,17 @@ INLINE void vector_step(const unsigned rows, const unsigned count, s24_dtype fro
                 _mm_prefetch((const char *)v + a->v_ahead, _MM_HINT_T0);
             }
             const picker which = word_picker(word, i * WIDTH % S24_STEP_VALUES / WIDTH);
-            a->sum[r][i] = vec_fma(load_values(from, v), pick(t, which), a->sum[r][i]);
+            a->sum[r][i] = vec_fma(vector_weights(scaled, from, v, a, r, i), pick(t, which), a->sum[r][i]);
         }
     }
     a->v += count * WIDTH * size;
     a->p += count * WIDTH / 4;
     a->x += 2 * WIDTH * count;
+    a->group += count * (WIDTH / 2);
 }
 
 /* The last groups of each row, fewer than a step. */
-INLINE void vector_rest(const unsigned rows, s24_dtype from, unsigned size, size_t groups, vector_rows *a)
+INLINE void vector_rest(const unsigned rows, const bool scaled, s24_dtype from, unsigned size, size_t groups, vector_rows *a)
 {
     S24_UNROLL
     for (unsigned r = 0; r < rows; r++) {
@@ -107,20 +118,23 @@ INLINE void vector_rest(const unsigned rows, s24_dtype from, unsigned size, size
         S24_UNROLL
         for (unsigned i = 0; i < S24_STEP_VALUES / WIDTH; i++) {
             const vec picked = pick(load_table(a->x + 2 * WIDTH * i), word_picker(load_word(last.positions), i));
-            a->sum[r][2 + i] = vec_fma(load_values(from, last.values + i * WIDTH * size), picked, a->sum[r][2 + i]);
+            /* A step lies within the columns of one scale. */
+            const vec w = vector_weights(scaled, from, last.values + i * WIDTH * size, a, r, 0);
+            a->sum[r][2 + i] = vec_fma(w, picked, a->sum[r][2 + i]);
         }
     }
 }
 
-INLINE bool vector_some(const unsigned rows, s24_dtype from, unsigned size, const s24_chunk *chunk, size_t row,
-                        const float *x, float *sums)
+INLINE bool vector_some(const unsigned rows, const bool scaled, s24_dtype from, unsigned size, const s24_chunk *chunk,
+                        size_t row, const float *x, float *sums)
 {
     const size_t v_next = rows * chunk->value_pitch, p_next = rows * chunk->position_pitch;
     const size_t p_ahead = p_next > AHEAD_POSITIONS ? p_next : AHEAD_POSITIONS;
     vector_rows a = {.v = (const unsigned char *)chunk->values + row * chunk->value_pitch,
                      .p = chunk->positions + row * chunk->position_pitch,
                      .v_pitch = chunk->value_pitch, .p_pitch = chunk->position_pitch,
-                     .v_ahead = v_next > AHEAD_VALUES ? v_next : AHEAD_VALUES, .x = x};
+                     .v_ahead = v_next > AHEAD_VALUES ? v_next : AHEAD_VALUES, .x = x,
+                     .scales = scaled ? chunk->scales + row * chunk->scale_pitch : NULL, .s_pitch = chunk->scale_pitch};
     bytes bad = bytes_zero();
     size_t groups = chunk->groups;
     S24_UNROLL
@@ -137,13 +151,13 @@ INLINE bool vector_some(const unsigned rows, s24_dtype from, unsigned size, cons
             bad = bytes_or(bad, bad_nibbles(some == CHECK_GROUPS ? load_positions(p) : load_last_positions(p, some)));
         }
         for (; some >= 2 * WIDTH; some -= 2 * WIDTH) {
-            vector_step(rows, 4, from, size, &a);
+            vector_step(rows, 4, scaled, from, size, &a);
         }
         for (; some >= S24_STEP_GROUPS; some -= S24_STEP_GROUPS) {
-            vector_step(rows, S24_STEP_VALUES / WIDTH, from, size, &a);
+            vector_step(rows, S24_STEP_VALUES / WIDTH, scaled, from, size, &a);
         }
         if (some) {
-            vector_rest(rows, from, size, some, &a);
+            vector_rest(rows, scaled, from, size, some, &a);
         }
     }
     vec total[4];
@@ -158,17 +172,23 @@ INLINE bool vector_some(const unsigned rows, s24_dtype from, unsigned size, cons
     return !bytes_any(bad);
 }
 
-INLINE bool vector(s24_dtype from, unsigned size, const s24_chunk *chunk, const float *x, float *sums)
+INLINE bool vector_all(const bool scaled, s24_dtype from, unsigned size, const s24_chunk *chunk, const float *x, float *sums)
 {
     bool valid = true;
     size_t r = 0;
     for (; r + VECTOR_AT_ONCE <= chunk->rows; r += VECTOR_AT_ONCE) {
-        valid &= vector_some(VECTOR_AT_ONCE, from, size, chunk, r, x, sums);
+        valid &= vector_some(VECTOR_AT_ONCE, scaled, from, size, chunk, r, x, sums);
     }
     for (; r < chunk->rows; r++) {
-        valid &= vector_some(1, from, size, chunk, r, x, sums);
+        valid &= vector_some(1, scaled, from, size, chunk, r, x, sums);
     }
     return valid;
+}
+
+INLINE bool vector(s24_dtype from, unsigned size, const s24_chunk *chunk, const float *x, float *sums)
+{
+    return size == 1 && chunk->scales ? vector_all(true, from, size, chunk, x, sums)
+                                      : vector_all(false, from, size, chunk, x, sums);
 }
 
 #endif

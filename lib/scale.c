@@ -24,6 +24,10 @@ s24_status s24_scales_check(const s24_geometry *geometry, size_t scale_group, si
     if (geometry->groups <= panel_groups || (scale_group && panel_groups % (scale_group / 4) == 0)) {
         return S24_OK;
     }
+    if (scale_group) {
+        return s24_fail(err, S24_ERR_USAGE, "panels of %zu groups would cut %zu columns in two that share a scale; make them a "
+                        "multiple of %zu groups", panel_groups, scale_group, scale_group / 4);
+    }
     return s24_fail(err, S24_ERR_USAGE, "a row of %zu elements is too long for one scale, which takes up to %zu; "
                     "--group-size %d gives it one for every %d", geometry->cols, 4 * panel_groups, S24_SCALE_GROUP,
                     S24_SCALE_GROUP);

@@ -1101,9 +1101,9 @@ START_TEST(salvage_each_panel)
     for (size_t i = 0; i < m.count; i++) {
         const s24_entry *const e = &o.source->contents.entries[i];
         for (size_t panel = 0; panel < panel_count(&o, e); panel++) {
-            damage_panel(&m, &o, i, panel, false);
+            damage_panel(&m, &o, i, panel, S24_VALUES);
             if (e->packed) {
-                damage_panel(&m, &o, i, panel, true);
+                damage_panel(&m, &o, i, panel, S24_POSITIONS);
             }
         }
     }
@@ -1595,6 +1595,129 @@ START_TEST(every_nibble)
 }
 END_TEST
 
+/* ---------------------------------------------------------------- scales */
+
+enum { SCALED_ROWS = 5, SCALED_COLS = 260 };
+
+/* f32 in in.raw, pruned to i8 in scaled.s24: rows of 65 groups, two a panel, or cut in two. */
+static void prune_scaled(size_t group)
+{
+    static float w[SCALED_ROWS * SCALED_COLS];
+    const s24_prune_request q = {.input = "in.raw", .output = "scaled.s24", .dtype = S24_I8, .scale_group = group,
+                                 .panel_groups = group ? 64 : 130,
+                                 .read = {.format = "raw", .has_dtype = true, .dtype = S24_F32, .has_shape = true, .rank = 2,
+                                          .shape = {SCALED_ROWS, SCALED_COLS}}};
+    s24_error err = {0};
+    for (size_t i = 0; i < COUNT(w); i++) {
+        w[i] = (float)((int)(i * 2654435761u >> 16 & 0xffff) - 0x8000) * 0x1p-12f;
+    }
+    spit("in.raw", (bytes){(unsigned char *)w, sizeof w});
+    ck_assert_msg(s24_prune_file(&io, &q, NULL, &err) == S24_OK, "%s", err.message);
+}
+
+static void check_scaled_salvage(const bytes whole, const s24_panel_place *lost, const char *what)
+{
+    const bytes got = slurp("d.out");
+    ck_assert_uint_eq(got.n, whole.n);
+    for (size_t i = 0; i < SCALED_ROWS * SCALED_COLS; i++) {
+        const size_t row = i / SCALED_COLS, group = i % SCALED_COLS / 4;
+        const bool gone = row >= lost->row && row < lost->row + lost->rows && group >= lost->group &&
+                          group < lost->group + lost->groups;
+        float x;
+        memcpy(&x, got.data + 4 * i, 4);
+        ck_assert_msg(gone ? isnan(x) : memcmp(got.data + 4 * i, whole.data + 4 * i, 4) == 0, "%s: element %zu", what, i);
+    }
+    free(got.data);
+    unlink("d.out");
+}
+
+/* A byte of any plane of a panel costs that panel; so do the scales of another. */
+static void damage_scaled(opened *o, const bytes whole)
+{
+    static const char *const planes[] = {"values", "positions", "scales"};
+    const s24_entry *const e = &o->source->contents.entries[0];
+    const part first = part_of(o, e, 0);
+    s24_error err;
+    told parts;
+    for (size_t panel = 0; panel < panel_count(o, e); panel++) {
+        const part p = part_of(o, e, panel);
+        for (int k = 0; k < 2 * S24_PLANES; k++) {
+            const bytes copy = copy_of(o->file);
+            const size_t n = p.at.plane[k / 2].bytes;
+            ck_assert_uint_gt(n, 0);
+            copy.data[p.at.plane[k / 2].at + (k % 2 ? n - 1 : 0)] ^= 0x20;
+            expect_damage(&copy, planes[k / 2]);
+            ck_assert_int_eq(salvage("d.s24", "d.out", &parts, &err), S24_ERR_DATA);
+            ck_assert_int_eq(parts.count, 1);
+            check_scaled_salvage(whole, &p.place, planes[k / 2]);
+            free(copy.data);
+        }
+        if (panel && p.at.plane[S24_SCALES].bytes == first.at.plane[S24_SCALES].bytes) {
+            const bytes copy = copy_of(o->file);
+            memcpy(copy.data + p.at.plane[S24_SCALES].at, o->file.data + first.at.plane[S24_SCALES].at,
+                   first.at.plane[S24_SCALES].bytes);
+            expect_damage(&copy, "scales of another panel");
+            free(copy.data);
+        }
+    }
+}
+
+START_TEST(scales)
+{
+    s24_error err = {0};
+    told faults;
+    s24_tensor *tensors[2];
+    s24_prune_metrics metrics[2];
+    prune_scaled(_i ? S24_SCALE_GROUP : 0);
+    ck_assert_msg(verify("scaled.s24", &faults, &err) == S24_OK, "%s", err.message);
+    ck_assert_int_eq(decompress("scaled.s24", "back.raw", &err), S24_OK);
+    const bytes whole = slurp("back.raw");
+    /* into memory, out, and in again */
+    ck_assert_msg(s24_tensor_load("scaled.s24", NULL, &tensors[0], &metrics[0], &err) == S24_OK, "%s", err.message);
+    ck_assert_int_eq(s24_tensor_save("one.s24", NULL, tensors[0], "magnitude", &metrics[0], &err), S24_OK);
+    ck_assert_msg(s24_tensor_load("one.s24", NULL, &tensors[1], &metrics[1], &err) == S24_OK, "%s", err.message);
+    ck_assert(tensors[0]->scale_group == tensors[1]->scale_group && tensors[0]->source_dtype == S24_F32);
+    ck_assert_mem_eq(tensors[0]->values, tensors[1]->values, tensors[0]->geometry.values_bytes);
+    ck_assert_mem_eq(tensors[0]->positions, tensors[1]->positions, tensors[0]->geometry.positions_bytes);
+    ck_assert_mem_eq(tensors[0]->scales, tensors[1]->scales, SCALED_ROWS * sizeof(float) * (_i ? 3 : 1));
+    ck_assert_mem_eq(&metrics[0], &metrics[1], sizeof *metrics);
+    float *dense = malloc(whole.n);
+    ck_assert_int_eq(s24_decompress(tensors[1], S24_SAME, dense, &err), S24_OK);
+    ck_assert_mem_eq(dense, whole.data, whole.n);
+    free(dense);
+    s24_tensor_free(tensors[0]);
+    s24_tensor_free(tensors[1]);
+    opened o = open_layout("scaled.s24");
+    damage_scaled(&o, whole);
+    close_layout(&o);
+    free(whole.data);
+    for (size_t i = 0; i < 5; i++) {
+        static const char *const files[] = {"in.raw", "scaled.s24", "back.raw", "one.s24", "d.s24"};
+        unlink(files[i]);
+    }
+}
+END_TEST
+
+/* A panel of an odd number of scale groups' worth cuts none: the layout refuses. */
+START_TEST(scales_of_two_panels)
+{
+    const size_t sizes[] = {30, 34, 62};
+    static float w[2 * SCALED_COLS];
+    spit("in.raw", (bytes){(unsigned char *)w, sizeof w});
+    for (size_t i = 0; i < 2 * COUNT(sizes); i++) {
+        s24_prune_request q = {.input = "in.raw", .output = "scaled.s24", .dtype = S24_F8E4M3,
+                               .scale_group = i % 2 ? S24_SCALE_GROUP : 0, .panel_groups = sizes[i / 2],
+                               .read = {.format = "raw", .has_dtype = true, .dtype = S24_F32, .has_shape = true, .rank = 2,
+                                        .shape = {2, SCALED_COLS}}};
+        s24_error err = {0};
+        ck_assert_int_eq(s24_prune_file(&io, &q, NULL, &err), S24_ERR_USAGE);
+        ck_assert_msg(strstr(err.message, i % 2 ? "would cut 128 columns in two" : "too long for one scale"), "%s", err.message);
+        ck_assert(!exists("scaled.s24"));
+    }
+    unlink("in.raw");
+}
+END_TEST
+
 /* Zeros of a checks section, and reserved slots of the metrics, that are none. */
 START_TEST(reserved_bytes)
 {
@@ -1874,6 +1997,8 @@ int main(void)
     tcase_add_test(tcase, every_nibble);
     tcase_add_loop_test(tcase, not_canonical, 0, (int)COUNT(oddities));
     tcase_add_loop_test(tcase, reserved_bytes, 0, 3);
+    tcase_add_loop_test(tcase, scales, 0, 2);
+    tcase_add_test(tcase, scales_of_two_panels);
     tcase_add_test(tcase, stats_of_damaged);
     tcase_add_loop_test(tcase, streams_and_threads, 0, 4 * (int)COUNT(thread_counts));
     tcase_add_loop_test(tcase, reading_pipes, 0, (int)COUNT(thread_counts));
