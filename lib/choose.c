@@ -2,7 +2,8 @@
 
 #include <math.h>
 
-#define THOROUGH_COLUMNS 256
+#define THOROUGH_COLUMNS 256 /* up to here all is tried with the solution that will be made */
+#define COARSE_COLUMNS 2048  /* beyond, dampings are tried by factors of ten alone: an inverse each */
 
 /* Held-out samples, and what has been found out with them. */
 typedef struct trial {
@@ -58,12 +59,12 @@ static s24_status try_damping(damping_search *s, int at, bool *better, s24_error
     return status;
 }
 
-/* From s->best to the bottom, in steps of `step` and then of their half, down to 1. */
-static s24_status descend(damping_search *s, int step, s24_error *err)
+/* From s->best to the bottom, in steps of `step` and then of their half, down to `last`. */
+static s24_status descend(damping_search *s, int step, int last, s24_error *err)
 {
     bool better;
     s24_status status = try_damping(s, s->best, &better, err);
-    for (; step > 0 && status == S24_OK; step /= 2) {
+    for (; step >= last && status == S24_OK; step /= 2) {
         for (int side = 0; side < 2 && status == S24_OK; side++) {
             const int by = side ? -step : step;
             do {
@@ -78,13 +79,14 @@ static s24_status descend(damping_search *s, int step, s24_error *err)
 /* The shapes one after the other, each from where the one before it was best; the first from `from`. */
 static s24_status choose_shape(damping_search *s, int from, int step, s24_recipe *how, s24_error *err)
 {
+    const int last = s->t->p->k > COARSE_COLUMNS ? DAMPING_STEP : 1;
     double least = INFINITY;
     for (int i = 0; i < SHAPES * DAMPINGS; i++) {
         s->tried[i / DAMPINGS][i % DAMPINGS] = NAN;
     }
     s->best = from;
     for (s->shape = 0; s->shape < SHAPES; s->shape++) {
-        const s24_status status = descend(s, s->shape ? 1 : step, err);
+        const s24_status status = descend(s, s->shape ? last : step, last, err);
         if (status != S24_OK) {
             return status;
         }
@@ -150,8 +152,8 @@ static s24_status choose(trial *t, s24_recipe *how, s24_output_error *errors, s2
 s24_status s24_choose_held_out(s24_sample *sa, const s24_problem *p, s24_recipe *how, s24_output_error *errors, s24_error *err)
 {
     trial t = {.p = p, .sa = sa};
-    s24_status status = s24_gram_init(&t.fit, &p->columns, 1u << S24_FIT, err);
-    status = status == S24_OK ? s24_gram_init(&t.held_out, &p->columns, 1u << S24_HELD_OUT, err) : status;
+    s24_status status = s24_gram_init(&t.fit, &p->env, &p->columns, 1u << S24_FIT, err);
+    status = status == S24_OK ? s24_gram_init(&t.held_out, &p->env, &p->columns, 1u << S24_HELD_OUT, err) : status;
     status = status == S24_OK ? choose(&t, how, errors, err) : status;
     s24_gram_free(&t.fit);
     s24_gram_free(&t.held_out);

@@ -19,23 +19,39 @@ static double live_mean(const s24_calibration *cal, unsigned parts)
     return live > 0 ? sum / live : 1;
 }
 
-s24_status s24_gram_init(s24_gram *g, const s24_columns *columns, unsigned parts, s24_error *err)
+typedef struct scaled {
+    const s24_columns *columns;
+    unsigned parts;
+    double factor;
+    float *h;
+} scaled;
+
+static void fill_scaled(void *ctx, size_t i0, size_t m, size_t j0, size_t n)
+{
+    const scaled *s = ctx;
+    const size_t k = s->columns->k;
+    for (size_t i = i0; i < i0 + m; i++) {
+        for (size_t j = j0; j < j0 + n && j <= i; j++) {
+            s->h[i * k + j] = s->h[j * k + i] = (float)(s->factor * s24_columns_product(s->columns, s->parts, i, j));
+        }
+    }
+}
+
+s24_status s24_gram_init(s24_gram *g, const s24_compute_env *env, const s24_columns *columns, unsigned parts, s24_error *err)
 {
     const size_t k = columns->k;
-    const double factor = 1 / live_mean(columns->cal, parts);
     *g = (s24_gram){.k = k, .h = s24_alloc(k * k * sizeof(float), err)};
     if (!g->h) {
         return S24_ERR_SYSTEM;
     }
-    for (size_t i = 0; i < k; i++) {
-        for (size_t j = 0; j <= i; j++) {
-            g->h[i * k + j] = g->h[j * k + i] = (float)(factor * s24_columns_product(columns, parts, i, j));
-        }
+    scaled s = {columns, parts, 1 / live_mean(columns->cal, parts), g->h};
+    const s24_status status = s24_fill_triangle(env, k, fill_scaled, &s, err);
+    for (size_t i = 0; i < k && status == S24_OK; i++) {
         if (!isfinite(g->h[i * k + i])) {
             return s24_fail(err, S24_ERR_DATA, "X'X is not finite at input %zu; scale the activations down", i);
         }
     }
-    return S24_OK;
+    return status;
 }
 
 void s24_gram_free(s24_gram *g)

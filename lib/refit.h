@@ -14,7 +14,7 @@ typedef struct s24_gram {
     float *h;      /* [k, k], symmetric */
 } s24_gram;
 
-s24_status s24_gram_init(s24_gram *g, const s24_columns *columns, unsigned parts, s24_error *err);
+s24_status s24_gram_init(s24_gram *g, const s24_compute_env *env, const s24_columns *columns, unsigned parts, s24_error *err);
 void s24_gram_free(s24_gram *g);
 
 /* Floats that s24_refit needs for so many rows. */

@@ -13,7 +13,6 @@ typedef struct whole {
     s24_tile_space *ws; /* one a thread */
 } whole;
 
-
 static s24_status solve_tile(void *ctx, unsigned slot, size_t job, s24_error *err)
 {
     const whole *all = ctx;
@@ -63,16 +62,16 @@ static s24_status solve_and_measure(s24_sample *sa, const s24_problem *p, const 
     const s24_recipe wanda = {.m = s24_solver_find("wanda"), .damping = NAN};
     s24_gram all = {.k = 0};
     s24_solution s = {.p = p};
-    s24_status status = measures ? s24_gram_init(&all, &p->columns, ALL_PARTS, err) : S24_OK;
+    s24_status status = measures ? s24_gram_init(&all, &p->env, &p->columns, ALL_PARTS, err) : S24_OK;
     if (status == S24_OK && measures) {
         status = s24_recipe_error(sa, p, &wanda, ALL_PARTS, NULL, &all, &errors->wanda_training, err);
     }
     status = status == S24_OK ? s24_solution_init(&s, p, how, ALL_PARTS, &all, err) : status;
-    if (status == S24_OK && measures) {
-        status = s24_sample_error(sa, &s, &all, &errors->training, err);
-    }
     if (status == S24_OK) {
         status = s.scorer.a && !how->refit ? s24_problem_mask(p, &s.scorer, err) : solve_all(&s, err);
+    }
+    if (status == S24_OK && measures) {
+        status = s24_sample_error(sa, p, NULL, &all, &errors->training, err);
     }
     s24_solution_free(&s);
     s24_gram_free(&all);
