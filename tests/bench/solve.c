@@ -120,7 +120,7 @@ static void mask(const job *j, const char *name)
         must(s24_solve(&o, cal, j->rows, j->k, S24_F32, w, positions, NULL, &err), &err);
         best = now() - start < best ? now() - start : best;
     }
-    printf("%s mask %.4f\n# %.2f elements a nanosecond and thread\n", name, best,
+    printf("%s-mask %.4f\n# %.2f elements a nanosecond and thread\n", name, best,
            (double)(j->rows * j->k) / best / 1e9 / (double)j->threads);
     s24_calibration_free(cal);
     free(w);
