@@ -144,21 +144,15 @@ typedef int64_t four_long __attribute__((vector_size(32), aligned(8), may_alias)
 typedef int32_t four_mask __attribute__((vector_size(16), aligned(4), may_alias));
 
 /*
- * The pair to drop by which of two elements is kept before the other, a bit each: 0 before 1, 0 before 2, 0 before 3, 1 before
- * 2, 1 before 3, 2 before 3. 255: no order of scores says that.
+ * The pair to drop by which of two elements is kept before the other, a bit each: 0 before 1, 0 before 2, 0 before 3, 1 before 2, 1
+ * before 3, 2 before 3. Whoever loses twice or three times is dropped. 24 of the 64 are orders; the others are 0.
  */
-#define BEFORE(bits, i, j) \
-    ((bits) >> ((i) == 0 ? (j) - 1 : (i) == 1 ? (j) + 1 : 5) & 1)
-#define LOSSES(bits, e) \
-    (((e) > 0 ? BEFORE(bits, 0, e) : 0) + ((e) > 1 ? BEFORE(bits, 1, e) : (e) < 1 ? !BEFORE(bits, e, 1) : 0) + \
-     ((e) > 2 ? BEFORE(bits, 2, e) : (e) < 2 ? !BEFORE(bits, e, 2) : 0) + ((e) < 3 ? !BEFORE(bits, e, 3) : 0))
-#define DROPS(bits, i, j) (LOSSES(bits, i) >= 2 && LOSSES(bits, j) >= 2)
-#define PAIR_OF(bits) \
-    (DROPS(bits, 2, 3) ? 0 : DROPS(bits, 1, 3) ? 1 : DROPS(bits, 0, 3) ? 2 : DROPS(bits, 1, 2) ? 3 : DROPS(bits, 0, 2) ? 4 : 5)
-#define PAIRS4(b) PAIR_OF(b), PAIR_OF((b) + 1), PAIR_OF((b) + 2), PAIR_OF((b) + 3)
-#define PAIRS16(b) PAIRS4(b), PAIRS4((b) + 4), PAIRS4((b) + 8), PAIRS4((b) + 12)
-
-static const uint8_t pair_by_order[64] = {PAIRS16(0), PAIRS16(16), PAIRS16(32), PAIRS16(48)};
+static const uint8_t pair_by_order[64] = {
+    5, 5, 0, 3, 0, 0, 0, 3, 4, 0, 4, 3, 0, 0, 0, 3,
+    0, 0, 0, 0, 0, 0, 0, 0, 4, 0, 4, 0, 0, 0, 0, 0,
+    5, 5, 0, 0, 0, 1, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0,
+    2, 0, 0, 0, 2, 1, 0, 1, 2, 0, 0, 0, 2, 0, 0, 0
+};
 
 INLINE uint8_t pair_of_scores(const double s[4])
 {
