@@ -47,8 +47,8 @@ static inline double s24_columns_product(const s24_columns *c, unsigned parts, s
 }
 
 /*
- * Visits the lower triangle of a [k, k] in blocks that fit the caches, by threads: each block (rows [i, i + m), columns [j, j + n)) by
- * one call. Blocks of the diagonal go beyond it.
+ * Visits the lower triangle of a [k, k] in blocks that fit the caches, by threads: each block (rows [i, i + m), columns
+ * [j, j + n)) by one call. Blocks of the diagonal go beyond it.
  */
 #define S24_FILL_BLOCK 64
 typedef void s24_fill_block(void *ctx, size_t i, size_t m, size_t j, size_t n);

@@ -18,10 +18,10 @@ static s24_status try(trial *t, const s24_recipe *how, double *error, s24_error 
 }
 
 /*
- * Damping, from 1e-4 to 100 by factors of ten and then of sqrt(10), downhill from 0.01: the error is a smooth curve of the
- * damping with one valley. Below it noise of the samples is fitted, above it too little of the structure is used. Then, from
- * there, the damping's shape: by halves towards 1 as long as that is better. The best shape is 0 for most layers; it was 1 by 3 to 10%
- * of the error for inputs of heavy tails and different scales.
+ * Damping, from 1e-4 to 100 by factors of ten and then of sqrt(10), downhill from 0.01: the error is a smooth curve of
+ * the damping with one valley. Below it noise of the samples is fitted, above it too little of the structure is used.
+ * Then, from there, the damping's shape: by halves towards 1 as long as that is better. The best shape is 0 for most
+ * layers; it was 1 by 3 to 10% of the error for inputs of heavy tails and different scales.
  */
 #define DAMPINGS 13
 #define DAMPING_START 4
@@ -101,8 +101,8 @@ static s24_status choose_shape(damping_search *s, int from, int step, s24_recipe
 }
 
 /*
- * With a quick solution, and where rows are so short that it takes no time, from there with the one that will be made: a better
- * mask fits the samples more closely, and wants more damping.
+ * With a quick solution, and where rows are so short that it takes no time, from there with the one that will be made:
+ * a better mask fits the samples more closely, and wants more damping.
  */
 static s24_status choose_damping(trial *t, s24_recipe *how, s24_error *err)
 {
@@ -120,10 +120,12 @@ static s24_status choose_damping(trial *t, s24_recipe *how, s24_error *err)
 /* What obs gives way to where that does better on held-out samples. */
 static s24_status choose_fallback(trial *t, s24_recipe *how, double *error, s24_error *err)
 {
-    const s24_recipe others[] = {{.m = s24_solver_find("obs"), .refit = true, .damping = how->damping, .shape = how->shape, .quick = true},
-                             {.m = s24_solver_find("wanda"), .refit = true, .damping = how->damping, .shape = how->shape, .quick = true},
-                             {.m = s24_solver_find("wanda"), .damping = NAN},
-                             {.m = s24_solver_find("magnitude"), .damping = NAN}};
+    const s24_solver *obs = s24_solver_find("obs"), *wanda = s24_solver_find("wanda");
+    const double damping = how->damping, shape = how->shape;
+    const s24_recipe others[] = {{.m = obs, .refit = true, .damping = damping, .shape = shape, .quick = true},
+                                 {.m = wanda, .refit = true, .damping = damping, .shape = shape, .quick = true},
+                                 {.m = wanda, .damping = NAN},
+                                 {.m = s24_solver_find("magnitude"), .damping = NAN}};
     s24_status status = S24_OK;
     for (size_t i = 0; i < sizeof others / sizeof *others && status == S24_OK; i++) {
         double e = NAN;
@@ -149,7 +151,8 @@ static s24_status choose(trial *t, s24_recipe *how, s24_output_error *errors, s2
     return status == S24_OK && obs ? choose_fallback(t, how, &errors->held_out, err) : status;
 }
 
-s24_status s24_choose_held_out(s24_sample *sa, const s24_problem *p, s24_recipe *how, s24_output_error *errors, s24_error *err)
+s24_status s24_choose_held_out(s24_sample *sa, const s24_problem *p, s24_recipe *how, s24_output_error *errors,
+                               s24_error *err)
 {
     trial t = {.p = p, .sa = sa};
     s24_status status = s24_gram_init(&t.fit, &p->env, &p->columns, 1u << S24_FIT, err);

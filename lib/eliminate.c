@@ -24,7 +24,10 @@ static double power_mean(const s24_calibration *cal, unsigned parts, double shap
     return live > 0 ? sum / live : 1;
 }
 
-/* Of 2 X'X / n with 1 for dead inputs, over the mean of its live elements: the damping, and with `dead` what dead inputs get. */
+/*
+ * Of 2 X'X / n with 1 for dead inputs, over the mean of its live elements: the damping, and with `dead` what dead
+ * inputs get.
+ */
 static double sparsegpt_damping(const s24_calibration *cal, unsigned parts, double amount, double *dead)
 {
     double rows = 0, live = 0;

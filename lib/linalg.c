@@ -7,8 +7,8 @@
 #include "threads.h"
 
 /*
- * A tile's edge. Products of 256 x 256 x (what is done already) run near the BLAS's full speed, and the work without it,
- * one tile's own factorization a step, is n / 256 times 256^3 / 3: below 1% of n^3 from n = 4096 on.
+ * A tile's edge. Products of 256 x 256 x (what is done already) run near the BLAS's full speed, and the work without
+ * it, one tile's own factorization a step, is n / 256 times 256^3 / 3: below 1% of n^3 from n = 4096 on.
  */
 #define TILE 128
 

@@ -286,7 +286,8 @@ static uint8_t drop_least(const double score[4])
 void s24_score_row(const s24_problem *p, const s24_scorer *s, size_t row, uint8_t *pairs)
 {
     if (plain(p)) {
-        p->kernels->score((const float *)(const void *)p->weights + row * p->k, s->a, s->c, s->c ? s->b[row] : 0, p->k / 4, pairs);
+        const float *w = (const float *)(const void *)p->weights + row * p->k;
+        p->kernels->score(w, s->a, s->c, s->c ? s->b[row] : 0, p->k / 4, pairs);
         return;
     }
     for (size_t g = 0; g < p->k / 4; g++) {

@@ -167,8 +167,8 @@ typedef struct planes {
 } planes;
 
 /* A row's step along p, with q = H p. False: there is no other to make, or not much to gain by it. */
-static bool step_row(const s24_gram *g, const double *damping, double enough, const planes *s, size_t row, const uint8_t *pairs,
-                     float *v)
+static bool step_row(const s24_gram *g, const double *damping, double enough, const planes *s, size_t row,
+                     const uint8_t *pairs, float *v)
 {
     const size_t k = g->k;
     float *p = s->p + row * k, *q = s->q + row * k, *r = s->r + row * k, *z = s->z + row * k;
@@ -196,8 +196,8 @@ static bool step_row(const s24_gram *g, const double *damping, double enough, co
     return gained > enough * s->error[row];
 }
 
-s24_status s24_refit(const s24_gram *g, const double *damping, const s24_compute_env *env, const float *w, float *v, size_t rows,
-                     const uint8_t *pairs, unsigned steps, double enough, float *scratch, s24_error *err)
+s24_status s24_refit(const s24_gram *g, const double *damping, const s24_compute_env *env, const float *w, float *v,
+                     size_t rows, const uint8_t *pairs, unsigned steps, double enough, float *scratch, s24_error *err)
 {
     const size_t k = g->k, groups = k / 4;
     planes s = {.rz = (double *)(void *)scratch};

@@ -128,7 +128,8 @@ s24_status s24_solve_rows(const s24_solution *s, const size_t *row_at, size_t co
     }
     memcpy(ws->v, ws->w, count * k * sizeof *ws->v);
     if (s->kind != S24_SOLVER_MASK || s->refit) {
-        s24_eliminate(&s->eliminator, p->kernels, p->env.blas, ws->v, count, ws->pairs, s->kind == S24_SOLVER_MASK, ws->scratch);
+        s24_eliminate(&s->eliminator, p->kernels, p->env.blas, ws->v, count, ws->pairs, s->kind == S24_SOLVER_MASK,
+                      ws->scratch);
     } else {
         for (size_t i = 0; i < count * (k / 4); i++) {
             ws->v[4 * i + s24_pair_dropped[ws->pairs[i]][0]] = 0;

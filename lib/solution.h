@@ -49,8 +49,8 @@ void s24_tile_space_free(s24_tile_space *ws);
 s24_status s24_solve_rows(const s24_solution *s, const size_t *row_at, size_t count, s24_tile_space *ws, s24_error *err);
 
 /*
- * Rows that stand for all, evenly spread, and so are the first `quick` of them. They are solved in jobs of S24_SAMPLE_JOB rows,
- * so that threads share them.
+ * Rows that stand for all, evenly spread, and so are the first `quick` of them. They are solved in jobs of
+ * S24_SAMPLE_JOB rows, so that threads share them.
  */
 #define S24_SAMPLE_JOB 32
 #define S24_SAMPLE_QUICK 64
@@ -65,8 +65,9 @@ typedef struct s24_sample {
 s24_status s24_sample_init(s24_sample *sa, const s24_problem *p, s24_error *err);
 
 /*
- * ||X (W - V)'||_F / ||X W'||_F for these rows, over the samples of `of`, V a solution; NULL: what the problem's weights have become
- * since the last call, which keeps what they were. Of a quick solution in long rows for the first `quick` rows alone.
+ * ||X (W - V)'||_F / ||X W'||_F for these rows, over the samples of `of`, V a solution; NULL: what the problem's
+ * weights have become since the last call, which keeps what they were. Of a quick solution in long rows for the first
+ * `quick` rows alone.
  */
 s24_status s24_sample_error(s24_sample *sa, const s24_problem *p, const s24_solution *s, const s24_gram *of, double *error,
                             s24_error *err);

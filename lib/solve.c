@@ -74,8 +74,8 @@ static s24_status solve_all(const s24_solution *s, s24_error *err)
 #define ALL_PARTS (1u << S24_FIT | 1u << S24_HELD_OUT)
 #define DAMPING_DEFAULT 0.01
 
-static s24_status solve_and_measure(s24_sample *sa, const s24_problem *p, const s24_recipe *how, bool measures, s24_output_error *errors,
-                                    s24_error *err)
+static s24_status solve_and_measure(s24_sample *sa, const s24_problem *p, const s24_recipe *how, bool measures,
+                                    s24_output_error *errors, s24_error *err)
 {
     const s24_recipe wanda = {.m = s24_solver_find("wanda"), .damping = NAN};
     s24_gram all = {.k = 0};
@@ -105,8 +105,9 @@ static s24_status solve_problem(s24_problem *p, const s24_solver *m, bool refit,
 {
     const bool solves = refit || (m && m->kind != S24_SOLVER_MASK), measures = measured(p->cal);
     const double given = p->o->damping >= 0 ? p->o->damping : NAN;
+    const double unless_chosen = m && m->kind == S24_SOLVER_SPARSEGPT && isnan(given) ? DAMPING_DEFAULT : given;
     s24_recipe how = {.m = m, .refit = refit, .search = m && m->kind == S24_SOLVER_OBS,
-                      .damping = !solves ? NAN : m && m->kind == S24_SOLVER_SPARSEGPT && isnan(given) ? DAMPING_DEFAULT : given};
+                      .damping = solves ? unless_chosen : NAN};
     s24_sample sa = {.count = 0};
     s24_status status = measures ? s24_sample_init(&sa, p, err) : S24_OK;
     if (status == S24_OK && measures && p->cal->products[S24_HELD_OUT]) {
@@ -145,7 +146,7 @@ s24_status s24_solve(const s24_solve_options *o, const s24_calibration *cal, siz
 {
     const s24_solver *m = o->method ? s24_solver_find(o->method) : NULL;
     const bool refit = o->refit || (m && m->kind == S24_SOLVER_OBS);
-    s24_output_error ignored, *e = errors ? errors : &ignored;
+    s24_output_error ignored = {.samples = 0}, *e = errors ? errors : &ignored;
     *e = (s24_output_error){.training = NAN, .held_out = NAN, .wanda_training = NAN, .wanda_held_out = NAN, .damping = NAN,
                               .damping_shape = NAN};
     s24_status status = check_request(o, cal, m, refit || (m && m->kind != S24_SOLVER_MASK), err);

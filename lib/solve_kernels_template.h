@@ -144,8 +144,9 @@ typedef int64_t four_long __attribute__((vector_size(32), aligned(8), may_alias)
 typedef int32_t four_mask __attribute__((vector_size(16), aligned(4), may_alias));
 
 /*
- * The pair to drop by which of two elements is kept before the other, a bit each: 0 before 1, 0 before 2, 0 before 3, 1 before 2, 1
- * before 3, 2 before 3. Whoever loses twice or three times is dropped. 24 of the 64 are orders; the others are 0.
+ * The pair to drop by which of two elements is kept before the other, a bit each: 0 before 1, 0 before 2, 0 before 3, 1
+ * before 2, 1 before 3, 2 before 3. Whoever loses twice or three times is dropped. 24 of the 64 are orders; the others
+ * are 0.
  */
 static const uint8_t pair_by_order[64] = {
     5, 5, 0, 3, 0, 0, 0, 3, 4, 0, 4, 3, 0, 0, 0, 3,
