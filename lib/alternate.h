@@ -13,6 +13,7 @@
 #define S24_LIB_ALTERNATE_H
 
 #include "refit.h"
+#include "solve_kernels.h"
 
 /*
  * Three penalties, four rounds each, u over-relaxed by 1.6. Of schedules of 9 to 120 rounds this one brought four
@@ -37,7 +38,7 @@ void s24_alternation_free(s24_alternation *a);
  * v [rows, k] and pairs [rows, k / 4] are a solution for w, and become another one, to be refitted. scratch: 3 rows k
  * floats. S24_ERR_STOPPED between two rounds.
  */
-s24_status s24_alternate(const s24_alternation *a, const s24_compute_env *env, const float *w, float *v, size_t rows,
+s24_status s24_alternate(const s24_alternation *a, const s24_solve_kernels *kernels, const s24_compute_env *env, const float *w, float *v, size_t rows,
                          uint8_t *pairs, float *scratch, s24_error *err);
 
 #endif

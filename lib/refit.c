@@ -60,21 +60,6 @@ void s24_gram_free(s24_gram *g)
     *g = (s24_gram){.k = 0};
 }
 
-static double dot(const float *a, const float *b, size_t n)
-{
-    double sum[8] = {0};
-    size_t i = 0;
-    for (; i + 8 <= n; i += 8) {
-        for (size_t l = 0; l < 8; l++) {
-            sum[l] += (double)a[i + l] * (double)b[i + l];
-        }
-    }
-    for (; i < n; i++) {
-        sum[0] += (double)a[i] * (double)b[i];
-    }
-    return ((sum[0] + sum[4]) + (sum[2] + sum[6])) + ((sum[1] + sum[5]) + (sum[3] + sum[7]));
-}
-
 /* to = d H */
 static void times_gram(const s24_gram *g, const s24_blas *blas, const float *d, size_t rows, float *to)
 {
@@ -82,12 +67,12 @@ static void times_gram(const s24_gram *g, const s24_blas *blas, const float *d, 
     blas->sgemm(S24_ROW_MAJOR, S24_PLAIN, S24_PLAIN, (int)rows, k, k, 1, d, k, g->h, k, 0, to, k);
 }
 
-double s24_quadratic(const s24_gram *g, const s24_blas *blas, const float *d, size_t rows, float *scratch)
+double s24_quadratic(const s24_gram *g, const s24_solve_kernels *kernels, const s24_blas *blas, const float *d, size_t rows, float *scratch)
 {
     double sum = 0;
     times_gram(g, blas, d, rows, scratch);
     for (size_t r = 0; r < rows; r++) {
-        sum += dot(d + r * g->k, scratch + r * g->k, g->k);
+        sum += kernels->dot(d + r * g->k, scratch + r * g->k, g->k);
     }
     return sum;
 }
@@ -146,7 +131,7 @@ size_t s24_refit_scratch(const s24_gram *g, size_t rows)
 }
 
 /* r = mask (H + damping) (w - v), what is left to be explained. */
-static void residuals(const s24_gram *g, const double *damping, const s24_blas *blas, const float *w, const float *v,
+static void residuals(const s24_gram *g, const double *damping, const s24_solve_kernels *kernels, const s24_blas *blas, const float *w, const float *v,
                       size_t rows, float *d, float *r)
 {
     for (size_t i = 0; i < rows * g->k; i++) {
@@ -154,9 +139,7 @@ static void residuals(const s24_gram *g, const double *damping, const s24_blas *
     }
     times_gram(g, blas, d, rows, r);
     for (size_t i = 0; i < rows; i++) {
-        for (size_t j = 0; j < g->k; j++) {
-            r[i * g->k + j] += (float)damping[j] * d[i * g->k + j];
-        }
+        kernels->damp(damping, d + i * g->k, g->k, r + i * g->k);
     }
 }
 
@@ -167,37 +150,29 @@ typedef struct planes {
 } planes;
 
 /* A row's step along p, with q = H p. False: there is no other to make, or not much to gain by it. */
-static bool step_row(const s24_gram *g, const double *damping, double enough, const planes *s, size_t row,
-                     const uint8_t *pairs, float *v)
+static bool step_row(const s24_solve_kernels *kernels, size_t k, const double *damping, double enough, const planes *s,
+                     size_t row, const uint8_t *pairs, float *v)
 {
-    const size_t k = g->k;
     float *p = s->p + row * k, *q = s->q + row * k, *r = s->r + row * k, *z = s->z + row * k;
-    for (size_t j = 0; j < k; j++) {
-        q[j] += (float)damping[j] * p[j];
-    }
-    const double curvature = dot(p, q, k);
+    kernels->damp(damping, p, k, q);
+    const double curvature = kernels->dot(p, q, k);
     if (!(curvature > 0) || !(s->rz[row] > 0)) {
         return false;
     }
     const float alpha = (float)(s->rz[row] / curvature);
-    for (size_t j = 0; j < k; j++) {
-        v[j] += alpha * p[j];
-        r[j] -= alpha * q[j];
-    }
+    kernels->advance(alpha, p, q, k, v, r);
     precondition((const pair_inverse (*)[S24_PAIRS])s->inverse, k / 4, pairs, r, z);
-    const double rz = dot(r, z, k);
+    const double rz = kernels->dot(r, z, k);
     const float beta = (float)(rz / s->rz[row]);
-    for (size_t j = 0; j < k; j++) {
-        p[j] = z[j] + beta * p[j];
-    }
+    kernels->turn(beta, z, k, p);
     const double gained = s->rz[row] * s->rz[row] / curvature;
     s->rz[row] = rz;
     s->error[row] -= gained;
     return gained > enough * s->error[row];
 }
 
-s24_status s24_refit(const s24_gram *g, const double *damping, const s24_compute_env *env, const float *w, float *v,
-                     size_t rows, const uint8_t *pairs, unsigned steps, double enough, float *scratch, s24_error *err)
+s24_status s24_refit(const s24_gram *g, const double *damping, const s24_solve_kernels *kernels,
+                     const s24_compute_env *env, const float *w, float *v, size_t rows, const uint8_t *pairs, unsigned steps, double enough, float *scratch, s24_error *err)
 {
     const size_t k = g->k, groups = k / 4;
     planes s = {.rz = (double *)(void *)scratch};
@@ -210,11 +185,11 @@ s24_status s24_refit(const s24_gram *g, const double *damping, const s24_compute
     for (size_t i = 0; i < groups * S24_PAIRS; i++) {
         s.inverse[i / S24_PAIRS][i % S24_PAIRS] = invert_pair(g, damping, i / S24_PAIRS, (unsigned)(i % S24_PAIRS));
     }
-    residuals(g, damping, env->blas, w, v, rows, s.q, s.r);
+    residuals(g, damping, kernels, env->blas, w, v, rows, s.q, s.r);
     for (size_t i = 0; i < rows; i++) {
-        s.error[i] = dot(s.q + i * k, s.r + i * k, k);
+        s.error[i] = kernels->dot(s.q + i * k, s.r + i * k, k);
         precondition((const pair_inverse (*)[S24_PAIRS])s.inverse, groups, pairs + i * groups, s.r + i * k, s.z + i * k);
-        s.rz[i] = dot(s.r + i * k, s.z + i * k, k);
+        s.rz[i] = kernels->dot(s.r + i * k, s.z + i * k, k);
     }
     memcpy(s.p, s.z, rows * k * sizeof *s.p);
     bool moving = true;
@@ -226,7 +201,7 @@ s24_status s24_refit(const s24_gram *g, const double *damping, const s24_compute
         times_gram(g, env->blas, s.p, rows, s.q);
         moving = false;
         for (size_t i = 0; i < rows; i++) {
-            if (s.rz[i] > 0 && !step_row(g, damping, enough, &s, i, pairs + i * groups, v + i * k)) {
+            if (s.rz[i] > 0 && !step_row(kernels, k, damping, enough, &s, i, pairs + i * groups, v + i * k)) {
                 s.rz[i] = 0;
             }
             moving |= s.rz[i] > 0;

@@ -7,7 +7,8 @@
 #include "threads.h"
 
 #define REFIT_STEPS 30
-#define REFIT_ENOUGH 3e-5 /* of the squared error, a step */
+#define REFIT_ENOUGH 1e-6  /* of the squared error, what the last step gains */
+#define SEARCH_ENOUGH 1e-4 /* after a search, which brought some per cent */
 #define QUICK_STEPS 12
 #define QUICK_ENOUGH 1e-3
 #define EXCHANGE_PASSES 6
@@ -96,6 +97,7 @@ static s24_status refit_rows(const s24_solution *s, size_t count, s24_tile_space
 {
     const s24_compute_env *env = &s->p->env;
     const size_t k = s->p->k;
+    const double enough = s->quick ? QUICK_ENOUGH : s->search ? SEARCH_ENOUGH : REFIT_ENOUGH;
     s24_status status = S24_OK;
     for (size_t r = 0; s->exchange.h && r < count && status == S24_OK; r++) {
         s24_exchange_row(&s->exchange, ws->w + r * k, ws->v + r * k, ws->pairs + r * (k / 4),
@@ -103,11 +105,11 @@ static s24_status refit_rows(const s24_solution *s, size_t count, s24_tile_space
         status = s24_cancelled(env, err);
     }
     if (s->alternation.k) {
-        status = s24_alternate(&s->alternation, env, ws->w, ws->v, count, ws->pairs, ws->scratch, err);
+        status = s24_alternate(&s->alternation, s->p->kernels, env, ws->w, ws->v, count, ws->pairs, ws->scratch, err);
     }
     if (status == S24_OK && !s->exchange.h) {
-        status = s24_refit(s->gram, s->damping, env, ws->w, ws->v, count, ws->pairs, s->quick ? QUICK_STEPS : REFIT_STEPS,
-                           s->quick ? QUICK_ENOUGH : REFIT_ENOUGH, ws->scratch, err);
+        status = s24_refit(s->gram, s->damping, s->p->kernels, env, ws->w, ws->v, count, ws->pairs, s->quick ? QUICK_STEPS : REFIT_STEPS,
+                           enough, ws->scratch, err);
     }
     return status;
 }
@@ -201,8 +203,8 @@ static s24_status sample_job(void *ctx, unsigned slot, size_t job, s24_error *er
     for (size_t i = 0; i < count * k; i++) {
         ws.v[i] -= ws.w[i];
     }
-    run->whole[job] = s24_quadratic(run->of, run->p->env.blas, ws.w, count, ws.scratch);
-    run->lost[job] = s24_quadratic(run->of, run->p->env.blas, ws.v, count, ws.scratch);
+    run->whole[job] = s24_quadratic(run->of, run->p->kernels, run->p->env.blas, ws.w, count, ws.scratch);
+    run->lost[job] = s24_quadratic(run->of, run->p->kernels, run->p->env.blas, ws.v, count, ws.scratch);
     return status;
 }
 

@@ -25,6 +25,17 @@ typedef struct s24_solve_kernels {
      * least score, of equal ones the higher index.
      */
     void (*score)(const float *w, const double *a, const double *c, double b, size_t groups, uint8_t *pairs);
+    /*
+     * A round of s24_alternate for a row's groups, all of it scaled but w: u = relaxation (w scale + delta) + (1 - relaxation) v;
+     * v = the two largest of each group of u + y / rho, and which were dropped; y += rho (u - v).
+     */
+    void (*relax)(const float *w, const float *scale, const float *delta, float rho, float relaxation, size_t groups, float *v,
+                  float *y, uint8_t *pairs);
+    /* The sum of a_i b_i in f64, in 8 lanes; n is a multiple of 4. And v += alpha p, r -= alpha q; q += d p; p = z + beta p. */
+    double (*dot)(const float *a, const float *b, size_t n);
+    void (*advance)(float alpha, const float *p, const float *q, size_t n, float *v, float *r);
+    void (*damp)(const double *d, const float *p, size_t n, float *q);
+    void (*turn)(float beta, const float *z, size_t n, float *p);
     /* The pairs of w become +0.0. */
     void (*drop)(float *w, size_t groups, const uint8_t *pairs);
     /*
