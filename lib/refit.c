@@ -127,7 +127,7 @@ static void mask_row(size_t groups, const uint8_t *pairs, float *x)
 
 size_t s24_refit_scratch(const s24_gram *g, size_t rows)
 {
-    return 4 * rows * g->k + 2 * rows * (sizeof(double) / sizeof(float)) + g->k / 4 * S24_PAIRS * 3;
+    return 4 * rows * g->k + 3 * rows * (sizeof(double) / sizeof(float)) + g->k / 4 * S24_PAIRS * 3;
 }
 
 /* r = mask (H + damping) (w - v), what is left to be explained. */
@@ -144,10 +144,13 @@ static void residuals(const s24_gram *g, const double *damping, const s24_solve_
 }
 
 typedef struct planes {
-    double *rz, *error;   /* [rows]: r'P r; (w - v)'H(w - v) */
+    double *rz, *error;   /* [rows]: r'P r, 0 where a row is done; (w - v)'H(w - v) */
+    double *little;       /* [rows]: how many steps on end gained little */
     float *r, *z, *p, *q; /* [rows, k] */
     pair_inverse (*inverse)[S24_PAIRS];
 } planes;
+
+#define LITTLE_STEPS 2 /* after one that gains little another may gain more */
 
 /* A row's step along p, with q = H p. False: there is no other to make, or not much to gain by it. */
 static bool step_row(const s24_solve_kernels *kernels, size_t k, const double *damping, double enough, const planes *s,
@@ -168,16 +171,19 @@ static bool step_row(const s24_solve_kernels *kernels, size_t k, const double *d
     const double gained = s->rz[row] * s->rz[row] / curvature;
     s->rz[row] = rz;
     s->error[row] -= gained;
-    return gained > enough * s->error[row];
+    s->little[row] = gained > enough * s->error[row] ? 0 : s->little[row] + 1;
+    return s->little[row] < LITTLE_STEPS;
 }
 
 s24_status s24_refit(const s24_gram *g, const double *damping, const s24_solve_kernels *kernels,
-                     const s24_compute_env *env, const float *w, float *v, size_t rows, const uint8_t *pairs, unsigned steps, double enough, float *scratch, s24_error *err)
+                     const s24_compute_env *env, const float *w, float *v, size_t rows, const uint8_t *pairs,
+                     unsigned steps, double enough, float *scratch, s24_error *err)
 {
     const size_t k = g->k, groups = k / 4;
     planes s = {.rz = (double *)(void *)scratch};
     s.error = s.rz + rows;
-    s.r = (float *)(void *)(s.error + rows);
+    s.little = s.error + rows;
+    s.r = (float *)(void *)(s.little + rows);
     s.z = s.r + rows * k;
     s.p = s.z + rows * k;
     s.q = s.p + rows * k;
@@ -187,6 +193,7 @@ s24_status s24_refit(const s24_gram *g, const double *damping, const s24_solve_k
     }
     residuals(g, damping, kernels, env->blas, w, v, rows, s.q, s.r);
     for (size_t i = 0; i < rows; i++) {
+        s.little[i] = 0;
         s.error[i] = kernels->dot(s.q + i * k, s.r + i * k, k);
         precondition((const pair_inverse (*)[S24_PAIRS])s.inverse, groups, pairs + i * groups, s.r + i * k, s.z + i * k);
         s.rz[i] = kernels->dot(s.r + i * k, s.z + i * k, k);

@@ -23,11 +23,12 @@ size_t s24_refit_scratch(const s24_gram *g, size_t rows);
 
 /*
  * v [rows, k] is a solution to begin with, zero where the pairs [rows, k / 4] were dropped; it becomes the best one for
- * w [rows, k] with damping [k] on H's diagonal, up to `steps` steps or one that makes a row's error less by `enough` of
- * it, at most; it is never worse than it was. S24_ERR_STOPPED between two steps.
+ * w [rows, k] with damping [k] on H's diagonal, up to `steps` steps, or two that make a row's error less
+ * by `enough` of it at most; it is never worse than it was. S24_ERR_STOPPED between two steps.
  */
 s24_status s24_refit(const s24_gram *g, const double *damping, const s24_solve_kernels *kernels,
-                     const s24_compute_env *env, const float *w, float *v, size_t rows, const uint8_t *pairs, unsigned steps, double enough, float *scratch, s24_error *err);
+                     const s24_compute_env *env, const float *w, float *v, size_t rows, const uint8_t *pairs,
+                     unsigned steps, double enough, float *scratch, s24_error *err);
 
 /* sum over rows of d' H d, without damping. scratch: [rows, k]. */
 double s24_quadratic(const s24_gram *g, const s24_solve_kernels *kernels, const s24_blas *blas, const float *d, size_t rows, float *scratch);

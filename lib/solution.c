@@ -6,13 +6,13 @@
 #include "mem.h"
 #include "threads.h"
 
-#define REFIT_STEPS 30
+#define REFIT_STEPS 100
 #define REFIT_ENOUGH 1e-6  /* of the squared error, what the last step gains */
+#define SEARCH_STEPS 30
 #define SEARCH_ENOUGH 1e-4 /* after a search, which brought some per cent */
 #define QUICK_STEPS 12
 #define QUICK_ENOUGH 1e-3
 #define EXCHANGE_PASSES 6
-#define EXACT_COLUMNS 128 /* up to here a refit is by elimination */
 
 void s24_solution_free(s24_solution *s)
 {
@@ -53,7 +53,7 @@ s24_status s24_solution_init(s24_solution *s, const s24_problem *p, const s24_re
     if (status == S24_OK && (s->kind != S24_SOLVER_MASK || s->refit)) {
         status = eliminator_init(s, how, parts, err);
     }
-    if (status == S24_OK && s->refit && (s->search ? short_rows : p->k <= EXACT_COLUMNS) && !s->quick) {
+    if (status == S24_OK && s->refit && short_rows && !s->quick) {
         status = s24_exchange_init(&s->exchange, p->kernels, gram, s->damping, err);
     }
     if (status == S24_OK && s->search && !short_rows) {
@@ -98,6 +98,7 @@ static s24_status refit_rows(const s24_solution *s, size_t count, s24_tile_space
     const s24_compute_env *env = &s->p->env;
     const size_t k = s->p->k;
     const double enough = s->quick ? QUICK_ENOUGH : s->search ? SEARCH_ENOUGH : REFIT_ENOUGH;
+    const unsigned steps = s->quick ? QUICK_STEPS : s->search ? SEARCH_STEPS : REFIT_STEPS;
     s24_status status = S24_OK;
     for (size_t r = 0; s->exchange.h && r < count && status == S24_OK; r++) {
         s24_exchange_row(&s->exchange, ws->w + r * k, ws->v + r * k, ws->pairs + r * (k / 4),
@@ -108,8 +109,8 @@ static s24_status refit_rows(const s24_solution *s, size_t count, s24_tile_space
         status = s24_alternate(&s->alternation, s->p->kernels, env, ws->w, ws->v, count, ws->pairs, ws->scratch, err);
     }
     if (status == S24_OK && !s->exchange.h) {
-        status = s24_refit(s->gram, s->damping, s->p->kernels, env, ws->w, ws->v, count, ws->pairs, s->quick ? QUICK_STEPS : REFIT_STEPS,
-                           enough, ws->scratch, err);
+        status = s24_refit(s->gram, s->damping, s->p->kernels, env, ws->w, ws->v, count, ws->pairs, steps, enough,
+                           ws->scratch, err);
     }
     return status;
 }
