@@ -53,44 +53,8 @@ void s24_alternation_free(s24_alternation *a)
     *a = (s24_alternation){.k = 0};
 }
 
-/* The pair to drop: of equal ones the lower index is kept. */
-static uint8_t drop_two(const float x[4])
-{
-    unsigned losses[4] = {0};
-    for (unsigned j = 1; j < 4; j++) {
-        for (unsigned i = 0; i < j; i++) {
-            const unsigned upper_loses = fabsf(x[i]) >= fabsf(x[j]);
-            losses[j] += upper_loses;
-            losses[i] += !upper_loses;
-        }
-    }
-    uint8_t s = 0;
-    while (s < S24_PAIRS - 1 && (losses[s24_pair_dropped[s][0]] < 2 || losses[s24_pair_dropped[s][1]] < 2)) {
-        s++;
-    }
-    return s;
-}
-
-/* v, y: scaled. delta: (u - w), scaled. */
-static void update_group(const float *w, const float *scale, const float *delta, float rho, float *v, float *y,
-                         uint8_t *pair)
-{
-    float u[4], t[4];
-    for (unsigned i = 0; i < 4; i++) {
-        u[i] = RELAXATION * (w[i] * scale[i] + delta[i]) + (1 - RELAXATION) * v[i];
-        t[i] = u[i] + y[i] / rho;
-    }
-    *pair = drop_two(t);
-    t[s24_pair_dropped[*pair][0]] = 0;
-    t[s24_pair_dropped[*pair][1]] = 0;
-    for (unsigned i = 0; i < 4; i++) {
-        y[i] += rho * (u[i] - t[i]);
-        v[i] = t[i];
-    }
-}
-
-static void round_of(const s24_alternation *a, const s24_blas *blas, int stage, const float *w, float *v, size_t rows,
-                     uint8_t *pairs, float *y, float *toward, float *delta)
+static void round_of(const s24_alternation *a, const s24_solve_kernels *kernels, const s24_blas *blas, int stage,
+                     const float *w, float *v, size_t rows, uint8_t *pairs, float *y, float *toward, float *delta)
 {
     const size_t k = a->k;
     const float rho = penalty[stage];
@@ -101,12 +65,12 @@ static void round_of(const s24_alternation *a, const s24_blas *blas, int stage, 
     }
     blas->sgemm(S24_ROW_MAJOR, S24_PLAIN, S24_PLAIN, (int)rows, (int)k, (int)k, 1, toward, (int)k, a->inverse[stage],
                 (int)k, 0, delta, (int)k);
-    for (size_t i = 0; i < rows * k; i += 4) {
-        update_group(w + i, a->scale + i % k, delta + i, rho, v + i, y + i, pairs + i / 4);
+    for (size_t i = 0; i < rows * k; i += k) {
+        kernels->relax(w + i, a->scale, delta + i, rho, RELAXATION, k / 4, v + i, y + i, pairs + i / 4);
     }
 }
 
-s24_status s24_alternate(const s24_alternation *a, const s24_compute_env *env, const float *w, float *v, size_t rows,
+s24_status s24_alternate(const s24_alternation *a, const s24_solve_kernels *kernels, const s24_compute_env *env, const float *w, float *v, size_t rows,
                          uint8_t *pairs, float *scratch, s24_error *err)
 {
     const size_t k = a->k, plane = rows * k;
@@ -120,7 +84,7 @@ s24_status s24_alternate(const s24_alternation *a, const s24_compute_env *env, c
             if (status != S24_OK) {
                 return status;
             }
-            round_of(a, env->blas, stage, w, v, rows, pairs, scratch, scratch + plane, scratch + 2 * plane);
+            round_of(a, kernels, env->blas, stage, w, v, rows, pairs, scratch, scratch + plane, scratch + 2 * plane);
         }
     }
     for (size_t i = 0; i < plane; i++) {

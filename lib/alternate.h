@@ -1,7 +1,7 @@
 /*
- * A better mask for many rows at once: alternating directions (ADMM; Boyd et al. 2011, doi 10.1561/2200000016, and for pruning
- * Meng et al. 2024, arXiv 2406.07831). A dense solution u and a sparse one v are drawn together by a penalty rho and a
- * dual y:
+ * A better mask for many rows at once: alternating directions (ADMM; Boyd et al. 2011, doi 10.1561/2200000016, and for
+ * pruning Meng et al. 2024, arXiv 2406.07831). A dense solution u and a sparse one v are drawn together by a penalty
+ * rho and a dual y:
  *
  *     u = w + (rho (v - w) - y) inverse(H + rho I)    the least error near v
  *     v = the two largest of each group of u + y / rho
@@ -13,11 +13,12 @@
 #define S24_LIB_ALTERNATE_H
 
 #include "refit.h"
+#include "solve_kernels.h"
 
 /*
- * Three penalties, four rounds each, u over-relaxed by 1.6. Of schedules of 9 to 120 rounds this one brought four fifths or
- * more of the best one's gain (6 of 7% of the error, geometric mean over six kinds of layers) at a product a round
- * and one inverse a penalty.
+ * Three penalties, four rounds each, u over-relaxed by 1.6. Of schedules of 9 to 120 rounds this one brought four
+ * fifths or more of the best one's gain (6 of 7% of the error, geometric mean over six kinds of layers) at a product a
+ * round and one inverse a penalty.
  */
 #define S24_PENALTIES 3
 #define S24_ROUNDS 4
@@ -34,10 +35,10 @@ s24_status s24_alternation_init(s24_alternation *a, const s24_compute_env *env, 
 void s24_alternation_free(s24_alternation *a);
 
 /*
- * v [rows, k] and pairs [rows, k / 4] are a solution for w, and become another one, to be refitted. scratch: 3 rows k floats.
- * S24_ERR_STOPPED between two rounds.
+ * v [rows, k] and pairs [rows, k / 4] are a solution for w, and become another one, to be refitted. scratch: 3 rows k
+ * floats. S24_ERR_STOPPED between two rounds.
  */
-s24_status s24_alternate(const s24_alternation *a, const s24_compute_env *env, const float *w, float *v, size_t rows,
+s24_status s24_alternate(const s24_alternation *a, const s24_solve_kernels *kernels, const s24_compute_env *env, const float *w, float *v, size_t rows,
                          uint8_t *pairs, float *scratch, s24_error *err);
 
 #endif

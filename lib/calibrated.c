@@ -23,8 +23,8 @@ static s24_status rows_of(const s24_dense *dense, const s24_geometry *g, int axi
 }
 
 /*
- * The bits of x. Whole numbers and 8-bit floats go by a scale that the weights came with: x is held within their range, as
- * quantizing does.
+ * The bits of x. Whole numbers and 8-bit floats go by a scale that the weights came with: x is held within their range,
+ * as quantizing does.
  */
 static uint64_t encode(const s24_dtype_info *to, double x, bool *overflow)
 {

@@ -230,3 +230,28 @@ s24_status s24_calibration_complete(const s24_calibration *cal, s24_error *err)
     }
     return S24_OK;
 }
+
+typedef struct filling {
+    s24_fill_block *fill;
+    void *ctx;
+    size_t k;
+} filling;
+
+static s24_status fill_rows(void *ctx, unsigned slot, size_t job, s24_error *err)
+{
+    const filling *f = ctx;
+    const size_t i = job * S24_FILL_BLOCK, m = least(S24_FILL_BLOCK, f->k - i);
+    (void)slot;
+    (void)err;
+    for (size_t j = 0; j <= i; j += S24_FILL_BLOCK) {
+        f->fill(f->ctx, i, m, j, least(S24_FILL_BLOCK, f->k - j));
+    }
+    return S24_OK;
+}
+
+s24_status s24_fill_triangle(const s24_compute_env *env, size_t k, s24_fill_block *fill, void *ctx, s24_error *err)
+{
+    static const s24_stages stages = {.work = fill_rows};
+    filling f = {fill, ctx, k};
+    return k ? s24_run(&stages, &f, (k - 1) / S24_FILL_BLOCK + 1, env->threads, err) : S24_OK;
+}

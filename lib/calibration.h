@@ -46,6 +46,14 @@ static inline double s24_columns_product(const s24_columns *c, unsigned parts, s
     return a < 0 || b < 0 ? 0 : s24_calibration_product(c->cal, parts, (size_t)a, (size_t)b);
 }
 
+/*
+ * Visits the lower triangle of a [k, k] in blocks that fit the caches, by threads: each block (rows [i, i + m), columns
+ * [j, j + n)) by one call. Blocks of the diagonal go beyond it.
+ */
+#define S24_FILL_BLOCK 64
+typedef void s24_fill_block(void *ctx, size_t i, size_t m, size_t j, size_t n);
+s24_status s24_fill_triangle(const s24_compute_env *env, size_t k, s24_fill_block *fill, void *ctx, s24_error *err);
+
 /* ||X_j||^2 of column j's input, summed in f64, over parts (a bit each). */
 static inline double s24_columns_square(const s24_columns *c, unsigned parts, size_t j)
 {

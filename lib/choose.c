@@ -2,7 +2,8 @@
 
 #include <math.h>
 
-#define THOROUGH_COLUMNS 256
+#define THOROUGH_COLUMNS 256 /* up to here all is tried with the solution that will be made */
+#define COARSE_COLUMNS 2048  /* beyond, dampings are tried by factors of ten alone: an inverse each */
 
 /* Held-out samples, and what has been found out with them. */
 typedef struct trial {
@@ -17,10 +18,10 @@ static s24_status try(trial *t, const s24_recipe *how, double *error, s24_error 
 }
 
 /*
- * Damping, from 1e-4 to 100 by factors of ten and then of sqrt(10), downhill from 0.01: the error is a smooth curve of the
- * damping with one valley. Below it noise of the samples is fitted, above it too little of the structure is used. Then, from
- * there, the damping's shape: by halves towards 1 as long as that is better. The best shape is 0 for most layers; it was 1 by 3 to 10%
- * of the error for inputs of heavy tails and different scales.
+ * Damping, from 1e-4 to 100 by factors of ten and then of sqrt(10), downhill from 0.01: the error is a smooth curve of
+ * the damping with one valley. Below it noise of the samples is fitted, above it too little of the structure is used.
+ * Then, from there, the damping's shape: by halves towards 1 as long as that is better. The best shape is 0 for most
+ * layers; it was 1 by 3 to 10% of the error for inputs of heavy tails and different scales.
  */
 #define DAMPINGS 13
 #define DAMPING_START 4
@@ -58,12 +59,12 @@ static s24_status try_damping(damping_search *s, int at, bool *better, s24_error
     return status;
 }
 
-/* From s->best to the bottom, in steps of `step` and then of their half, down to 1. */
-static s24_status descend(damping_search *s, int step, s24_error *err)
+/* From s->best to the bottom, in steps of `step` and then of their half, down to `last`. */
+static s24_status descend(damping_search *s, int step, int last, s24_error *err)
 {
     bool better;
     s24_status status = try_damping(s, s->best, &better, err);
-    for (; step > 0 && status == S24_OK; step /= 2) {
+    for (; step >= last && status == S24_OK; step /= 2) {
         for (int side = 0; side < 2 && status == S24_OK; side++) {
             const int by = side ? -step : step;
             do {
@@ -78,13 +79,14 @@ static s24_status descend(damping_search *s, int step, s24_error *err)
 /* The shapes one after the other, each from where the one before it was best; the first from `from`. */
 static s24_status choose_shape(damping_search *s, int from, int step, s24_recipe *how, s24_error *err)
 {
+    const int last = s->t->p->k > COARSE_COLUMNS ? DAMPING_STEP : 1;
     double least = INFINITY;
     for (int i = 0; i < SHAPES * DAMPINGS; i++) {
         s->tried[i / DAMPINGS][i % DAMPINGS] = NAN;
     }
     s->best = from;
     for (s->shape = 0; s->shape < SHAPES; s->shape++) {
-        const s24_status status = descend(s, s->shape ? 1 : step, err);
+        const s24_status status = descend(s, s->shape ? last : step, last, err);
         if (status != S24_OK) {
             return status;
         }
@@ -99,8 +101,8 @@ static s24_status choose_shape(damping_search *s, int from, int step, s24_recipe
 }
 
 /*
- * With a quick solution, and where rows are so short that it takes no time, from there with the one that will be made: a better
- * mask fits the samples more closely, and wants more damping.
+ * With a quick solution, and where rows are so short that it takes no time, from there with the one that will be made:
+ * a better mask fits the samples more closely, and wants more damping.
  */
 static s24_status choose_damping(trial *t, s24_recipe *how, s24_error *err)
 {
@@ -118,10 +120,12 @@ static s24_status choose_damping(trial *t, s24_recipe *how, s24_error *err)
 /* What obs gives way to where that does better on held-out samples. */
 static s24_status choose_fallback(trial *t, s24_recipe *how, double *error, s24_error *err)
 {
-    const s24_recipe others[] = {{.m = s24_solver_find("obs"), .refit = true, .damping = how->damping, .shape = how->shape, .quick = true},
-                             {.m = s24_solver_find("wanda"), .refit = true, .damping = how->damping, .shape = how->shape, .quick = true},
-                             {.m = s24_solver_find("wanda"), .damping = NAN},
-                             {.m = s24_solver_find("magnitude"), .damping = NAN}};
+    const s24_solver *obs = s24_solver_find("obs"), *wanda = s24_solver_find("wanda");
+    const double damping = how->damping, shape = how->shape;
+    const s24_recipe others[] = {{.m = obs, .refit = true, .damping = damping, .shape = shape, .quick = true},
+                                 {.m = wanda, .refit = true, .damping = damping, .shape = shape, .quick = true},
+                                 {.m = wanda, .damping = NAN},
+                                 {.m = s24_solver_find("magnitude"), .damping = NAN}};
     s24_status status = S24_OK;
     for (size_t i = 0; i < sizeof others / sizeof *others && status == S24_OK; i++) {
         double e = NAN;
@@ -147,11 +151,12 @@ static s24_status choose(trial *t, s24_recipe *how, s24_output_error *errors, s2
     return status == S24_OK && obs ? choose_fallback(t, how, &errors->held_out, err) : status;
 }
 
-s24_status s24_choose_held_out(s24_sample *sa, const s24_problem *p, s24_recipe *how, s24_output_error *errors, s24_error *err)
+s24_status s24_choose_held_out(s24_sample *sa, const s24_problem *p, s24_recipe *how, s24_output_error *errors,
+                               s24_error *err)
 {
     trial t = {.p = p, .sa = sa};
-    s24_status status = s24_gram_init(&t.fit, &p->columns, 1u << S24_FIT, err);
-    status = status == S24_OK ? s24_gram_init(&t.held_out, &p->columns, 1u << S24_HELD_OUT, err) : status;
+    s24_status status = s24_gram_init(&t.fit, &p->env, &p->columns, 1u << S24_FIT, err);
+    status = status == S24_OK ? s24_gram_init(&t.held_out, &p->env, &p->columns, 1u << S24_HELD_OUT, err) : status;
     status = status == S24_OK ? choose(&t, how, errors, err) : status;
     s24_gram_free(&t.fit);
     s24_gram_free(&t.held_out);

@@ -24,7 +24,10 @@ static double power_mean(const s24_calibration *cal, unsigned parts, double shap
     return live > 0 ? sum / live : 1;
 }
 
-/* Of 2 X'X / n with 1 for dead inputs, over the mean of its live elements: the damping, and with `dead` what dead inputs get. */
+/*
+ * Of 2 X'X / n with 1 for dead inputs, over the mean of its live elements: the damping, and with `dead` what dead
+ * inputs get.
+ */
 static double sparsegpt_damping(const s24_calibration *cal, unsigned parts, double amount, double *dead)
 {
     double rows = 0, live = 0;
@@ -54,16 +57,23 @@ void s24_damping_plane(const s24_columns *c, unsigned parts, s24_rule rule, doub
 }
 
 /* H with its columns from last to first, the lower triangle: its factor is then U's inverse, from last to first. */
-static void fill_reversed(const s24_columns *c, unsigned parts, const double *damping, double *a)
+typedef struct reversed {
+    const s24_columns *columns;
+    unsigned parts;
+    const double *damping;
+    double factor, *a;
+} reversed;
+
+static void fill_reversed(void *ctx, size_t i0, size_t m, size_t j0, size_t n)
 {
-    const size_t k = c->k;
-    const double factor = 1 / power_mean(c->cal, parts, 1);
-    for (size_t i = 0; i < k; i++) {
+    const reversed *r = ctx;
+    const size_t k = r->columns->k;
+    for (size_t i = i0; i < i0 + m; i++) {
         const size_t from = k - 1 - i;
-        for (size_t j = 0; j <= i; j++) {
-            a[i * k + j] = factor * s24_columns_product(c, parts, k - 1 - j, from);
+        for (size_t j = j0; j < j0 + n && j <= i; j++) {
+            r->a[i * k + j] = r->factor * s24_columns_product(r->columns, r->parts, k - 1 - j, from) +
+                              (i == j ? r->damping[from] : 0);
         }
-        a[i * k + i] += damping[from];
     }
 }
 
@@ -134,7 +144,10 @@ s24_status s24_eliminator_init(s24_eliminator *e, const s24_compute_env *env, co
     double *a = s24_alloc(k * k * sizeof *a, err);
     s24_status status = a ? S24_OK : S24_ERR_SYSTEM;
     if (status == S24_OK) {
-        fill_reversed(columns, parts, damping, a);
+        reversed r = {columns, parts, damping, 1 / power_mean(columns->cal, parts, 1), a};
+        status = s24_fill_triangle(env, k, fill_reversed, &r, err);
+    }
+    if (status == S24_OK) {
         status = s24_cholesky(env, a, k, err);
     }
     status = status == S24_OK ? s24_invert_lower(env, a, k, err) : status;

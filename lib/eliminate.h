@@ -1,12 +1,12 @@
 /*
- * Pruning column after column with the exact inverse Hessian: SparseGPT (Frantar and Alistarh 2023, arXiv 2301.00774), and
- * group-OBS, which is the same walk with the exact cost of each of the six pairs of a group (optimal brain surgeon, Hassibi
- * and Stork 1993).
+ * Pruning column after column with the exact inverse Hessian: SparseGPT (Frantar and Alistarh 2023, arXiv 2301.00774),
+ * and group-OBS, which is the same walk with the exact cost of each of the six pairs of a group (optimal brain surgeon,
+ * Hassibi and Stork 1993).
  *
- * U is the upper triangular factor of the inverse Hessian, inverse(H) = U'U. Of the columns from j on, once those before are
- * settled, the inverse Hessian is U_jj' U_jj of the trailing rows and columns of U: what is needed of the group at j is
- * its 4 x 4 block T, M = T'T. To drop the pair S costs w_S' inverse(M_SS) w_S and changes the columns from j on by
- * -e' U_j: with e = T_:S inverse(M_SS) w_S, of four elements.
+ * U is the upper triangular factor of the inverse Hessian, inverse(H) = U'U. Of the columns from j on, once those
+ * before are settled, the inverse Hessian is U_jj' U_jj of the trailing rows and columns of U: what is needed of the
+ * group at j is its 4 x 4 block T, M = T'T. To drop the pair S costs w_S' inverse(M_SS) w_S and changes the columns
+ * from j on by -e' U_j: with e = T_:S inverse(M_SS) w_S, of four elements.
  */
 #ifndef S24_LIB_ELIMINATE_H
 #define S24_LIB_ELIMINATE_H
@@ -18,7 +18,9 @@
 extern const unsigned char s24_pair_dropped[S24_PAIRS][2]; /* the lower index first */
 extern const unsigned char s24_pair_kept[S24_PAIRS][2];
 
-/* What is the same for all rows, of a group: cost = a w_p^2 + 2 b w_p w_q + c w_q^2, e_i = e[i][0] w_p + e[i][1] w_q. */
+/*
+ * What is the same for all rows, of a group: cost = a w_p^2 + 2 b w_p w_q + c w_q^2, e_i = e[i][0] w_p + e[i][1] w_q.
+ */
 typedef struct s24_pair_cost {
     float a, b, c;
     float e[4][2];
@@ -36,18 +38,18 @@ typedef enum s24_rule { S24_RULE_SPARSEGPT, S24_RULE_OBS } s24_rule;
 /*
  * What is added to the diagonal of X'X over the mean of its live elements, into plane [columns->k].
  *
- * SparseGPT: H = 2 X'X / n, H_jj = 1 where the input is dead, plus `amount` (0.01) of the diagonal's mean, everywhere. A Hessian
- * that was given is taken as it is. (X'X over that mean is H up to a factor, which makes no difference.)
+ * SparseGPT: H = 2 X'X / n, H_jj = 1 where the input is dead, plus `amount` (0.01) of the diagonal's mean, everywhere.
+ * A Hessian that was given is taken as it is. (X'X over that mean is H up to a factor, which makes no difference.)
  *
- * OBS: amount H_jj^shape, over the mean of H_jj^shape. Shape 0 is a multiple of the identity: all weights are held back alike; 1
- * is in proportion to the inputs' power, as if they had been scaled to be alike. A dead input's weight costs next to nothing,
- * so that it goes before a live one, and among dead ones the larger is kept, as it is.
+ * OBS: amount H_jj^shape, over the mean of H_jj^shape. Shape 0 is a multiple of the identity: all weights are held back
+ * alike; 1 is in proportion to the inputs' power, as if they had been scaled to be alike. A dead input's weight costs
+ * next to nothing, so that it goes before a live one, and among dead ones the larger is kept, as it is.
  */
 void s24_damping_plane(const s24_columns *columns, unsigned parts, s24_rule rule, double amount, double shape, double *plane);
 
 /*
- * From X'X of `parts`. damping: s24_damping_plane of the same rule. The eliminator's planes are the caller's to free with
- * s24_eliminator_free, also after an error.
+ * From X'X of `parts`. damping: s24_damping_plane of the same rule. The eliminator's planes are the caller's to free
+ * with s24_eliminator_free, also after an error.
  */
 s24_status s24_eliminator_init(s24_eliminator *e, const s24_compute_env *env, const s24_columns *columns, unsigned parts,
                                s24_rule rule, const double *damping, s24_error *err);

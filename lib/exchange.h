@@ -1,8 +1,9 @@
 /*
- * The best exchange of a pair, group after group, with all other kept weights of the row fitted anew: a local optimum of
- * the exact error over masks that differ in one group, and its exact refit. For rows of some hundreds of elements.
+ * The best exchange of a pair, group after group, with all other kept weights of the row fitted anew: a local optimum
+ * of the exact error over masks that differ in one group, and its exact refit. For rows of some hundreds of elements.
  *
- * A row's state is H, swept (Goodnight 1979, doi 10.1080/00031305.1979.10482685) on the kept columns S, and H w beside it:
+ * A row's state is H, swept (Goodnight 1979, doi 10.1080/00031305.1979.10482685) on the kept columns S, and H w beside
+ * it:
  *
  *                 S                        rest
  *     S      -inverse(H_SS)        inverse(H_SS) H_S,rest       v_S
@@ -32,8 +33,8 @@ void s24_exchange_free(s24_exchange *x);
 size_t s24_exchange_scratch(size_t k);
 
 /*
- * pairs [k / 4] are what is dropped of w [k] to begin with; at most `passes` over all groups exchange them where the error
- * becomes less. v [k] becomes the solution of least error for the pairs. passes 0: the refit alone.
+ * pairs [k / 4] are what is dropped of w [k] to begin with; at most `passes` over all groups exchange them where the
+ * error becomes less. v [k] becomes the solution of least error for the pairs. passes 0: the refit alone.
  */
 void s24_exchange_row(const s24_exchange *x, const float *w, float *v, uint8_t *pairs, unsigned passes, double *scratch);
 

@@ -30,7 +30,10 @@ s24_status s24_cholesky(const s24_compute_env *env, double *a, size_t n, s24_err
 /* The inverse of the lower triangle, in place. What is above it is left, or 0. */
 s24_status s24_invert_lower(const s24_compute_env *env, double *l, size_t n, s24_error *err);
 
-/* square [n, n], symmetric, = X'X, X [n, n] lower, with zeros in its upper tiles' diagonal ones: of an inverted factor the inverse of A. */
+/*
+ * square [n, n], symmetric, = X'X, X [n, n] lower, with zeros in its upper tiles' diagonal ones: of an inverted factor
+ * the inverse of A.
+ */
 s24_status s24_square_lower(const s24_compute_env *env, double *x, size_t n, float *square, s24_error *err);
 
 /* The same in f32. */

@@ -1,6 +1,6 @@
 /*
- * The bodies of lib/linalg.c, once in f64 and once in f32. Parameters: REAL; NAME(x), which tells the two apart; TILING, a name
- * for their struct; GEMM, the product of s24_blas; SQRT.
+ * The bodies of lib/linalg.c, once in f64 and once in f32. Parameters: REAL; NAME(x), which tells the two apart;
+ * TILING, a name for their struct; GEMM, the product of s24_blas; SQRT.
  */
 
 /* ---------------------------------------------------------------- small */
@@ -57,8 +57,8 @@ void NAME(s24_small_invert_lower)(REAL *l, size_t n, size_t ldl)
  *         L  k  .                                  k  k  k
  *         L  k  .  .                               L  L  L  L
  *
- * A tile of the step is one product over everything that is done already, and then one with the inverse of a tile on the
- * diagonal.
+ * A tile of the step is one product over everything that is done already, and then one with the inverse of a tile on
+ * the diagonal.
  */
 typedef struct TILING {
     const s24_compute_env *env;
@@ -106,7 +106,8 @@ static s24_status NAME(cholesky_tile)(void *ctx, unsigned slot, size_t job, s24_
     REAL *tile = NAME(tile_at)(t, i, j);
     (void)err;
     if (!t->last_half) {
-        NAME(product)(t, S24_TRANSPOSED, m, n, j * TILE, -1, NAME(tile_at)(t, i, 0), t->n, NAME(tile_at)(t, j, 0), t->n, 1, tile, t->n);
+        NAME(product)(t, S24_TRANSPOSED, m, n, j * TILE, -1, NAME(tile_at)(t, i, 0), t->n, NAME(tile_at)(t, j, 0), t->n, 1,
+                      tile, t->n);
         return S24_OK;
     }
     REAL *copy = t->scratch + slot * TILE * TILE;
@@ -136,7 +137,8 @@ static s24_status NAME(inverse_tile)(void *ctx, unsigned slot, size_t job, s24_e
     const size_t i = t->step, j = job, m = NAME(tile_edge)(t, i);
     REAL *sum = t->scratch + slot * TILE * TILE;
     (void)err;
-    NAME(product)(t, S24_PLAIN, m, TILE, (i - j) * TILE, -1, t->panel + j * TILE, t->n, NAME(tile_at)(t, j, j), t->n, 0, sum, TILE);
+    NAME(product)(t, S24_PLAIN, m, TILE, (i - j) * TILE, -1, t->panel + j * TILE, t->n, NAME(tile_at)(t, j, j), t->n, 0,
+                  sum, TILE);
     NAME(product)(t, S24_PLAIN, m, TILE, m, 1, t->inverse, TILE, sum, TILE, 0, NAME(tile_at)(t, i, j), t->n);
     return S24_OK;
 }
@@ -186,8 +188,8 @@ static s24_status NAME(square_tile)(void *ctx, unsigned slot, size_t job, s24_er
     s24_triangle_place(job, &i, &j);
     const size_t m = NAME(tile_edge)(t, i), n = NAME(tile_edge)(t, j), from = i * TILE;
     (void)err;
-    t->env->blas->GEMM(S24_ROW_MAJOR, S24_TRANSPOSED, S24_PLAIN, (int)m, (int)n, (int)(t->n - from), 1, NAME(tile_at)(t, i, i),
-                       (int)t->n, NAME(tile_at)(t, i, j), (int)t->n, 0, tile, TILE);
+    t->env->blas->GEMM(S24_ROW_MAJOR, S24_TRANSPOSED, S24_PLAIN, (int)m, (int)n, (int)(t->n - from), 1,
+                       NAME(tile_at)(t, i, i), (int)t->n, NAME(tile_at)(t, i, j), (int)t->n, 0, tile, TILE);
     for (size_t r = 0; r < m; r++) {
         for (size_t c = 0; c < n; c++) {
             t->square[(i * TILE + r) * t->n + j * TILE + c] = (float)tile[r * TILE + c];

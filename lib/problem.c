@@ -104,12 +104,11 @@ static bool plain(const s24_problem *p)
     return p->dtype == S24_F32 && p->cols == p->run;
 }
 
-static s24_status survey_row(const survey *s, unsigned slot, size_t row, s24_error *err)
+/* cols: [k], or NULL. */
+static s24_status survey_row(const s24_problem *p, size_t row, double *cols, double *largest, s24_error *err)
 {
-    const s24_problem *p = s->p;
-    double *cols = s->cols ? s->cols + slot * p->k : NULL, sum = 0;
-    if (plain(p) && p->kernels->survey((const float *)(const void *)p->weights + row * p->k, p->k, cols, &sum,
-                                       &s->of_slot[slot])) {
+    double sum = 0;
+    if (plain(p) && p->kernels->survey((const float *)(const void *)p->weights + row * p->k, p->k, cols, &sum, largest)) {
         if (p->row_sums) {
             p->row_sums[row] = sum;
         }
@@ -120,7 +119,7 @@ static s24_status survey_row(const survey *s, unsigned slot, size_t row, s24_err
         if (!isfinite(w)) {
             return nonfinite(p, row, j, w, err);
         }
-        s->of_slot[slot] = w > s->of_slot[slot] ? w : s->of_slot[slot];
+        *largest = w > *largest ? w : *largest;
         if (cols) {
             p->row_sums[row] += w;
             cols[j] += w;
@@ -138,7 +137,7 @@ static s24_status survey_tile(void *ctx, unsigned slot, size_t job, s24_error *e
         memset(s->cols + slot * s->p->k, 0, s->p->k * sizeof *s->cols);
     }
     for (size_t r = job * S24_TILE_ROWS; r < s->p->rows && r < (job + 1) * S24_TILE_ROWS && status == S24_OK; r++) {
-        status = survey_row(s, slot, r, err);
+        status = survey_row(s->p, r, s->cols ? s->cols + slot * s->p->k : NULL, &s->of_slot[slot], err);
     }
     return status;
 }
@@ -220,7 +219,7 @@ s24_status s24_problem_init(s24_problem *p, const s24_solver *m, size_t rows, si
         p->col_sums = s24_calloc(p->k, sizeof(double), err);
         status = p->row_sums && p->col_sums ? S24_OK : S24_ERR_SYSTEM;
     }
-    return status == S24_OK ? survey_weights(p, err) : status;
+    return status == S24_OK && p->surveyed ? survey_weights(p, err) : status;
 }
 
 void s24_problem_free(s24_problem *p)
@@ -287,7 +286,8 @@ static uint8_t drop_least(const double score[4])
 void s24_score_row(const s24_problem *p, const s24_scorer *s, size_t row, uint8_t *pairs)
 {
     if (plain(p)) {
-        p->kernels->score((const float *)(const void *)p->weights + row * p->k, s->a, s->c, s->c ? s->b[row] : 0, p->k / 4, pairs);
+        const float *w = (const float *)(const void *)p->weights + row * p->k;
+        p->kernels->score(w, s->a, s->c, s->c ? s->b[row] : 0, p->k / 4, pairs);
         return;
     }
     for (size_t g = 0; g < p->k / 4; g++) {
@@ -365,8 +365,12 @@ static s24_status mask_tile(void *ctx, unsigned slot, size_t job, s24_error *err
     const masking *m = ctx;
     const s24_problem *p = m->p;
     uint8_t *pairs = m->pairs + slot * (p->k / 4);
-    const s24_status status = s24_cancelled(&p->env, err);
+    s24_status status = s24_cancelled(&p->env, err);
     for (size_t r = job * S24_TILE_ROWS; r < p->rows && r < (job + 1) * S24_TILE_ROWS && status == S24_OK; r++) {
+        double largest = 0;
+        if (!p->surveyed && (status = survey_row(p, r, NULL, &largest, err)) != S24_OK) {
+            break;
+        }
         s24_score_row(p, m->s, r, pairs);
         s24_problem_put_positions(p, r, pairs);
         drop_row(p, r, pairs);

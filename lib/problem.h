@@ -1,4 +1,6 @@
-/* The matrix that is solved, as solvers see it: rows of padded columns, whatever it is in memory. And masks by score. */
+/*
+ * The matrix that is solved, as solvers see it: rows of padded columns, whatever it is in memory. And masks by score.
+ */
 #ifndef S24_LIB_PROBLEM_H
 #define S24_LIB_PROBLEM_H
 
@@ -29,6 +31,7 @@ typedef struct s24_problem {
     s24_dtype dtype;
     unsigned char *weights;     /* [rows, taps, cols] */
     uint8_t *positions;
+    bool surveyed;              /* all weights are seen before anything is done; false: mask rows one by one, as they come */
     double scale;               /* a power of two: weights times it are within 1 */
     double *row_sums, *col_sums; /* of |w|, for ria; or NULL */
 } s24_problem;
@@ -36,7 +39,10 @@ typedef struct s24_problem {
 /* Rows of one job: what a product of them by K x K reads of K x K is little beside its work. */
 #define S24_TILE_ROWS 256
 
-/* From o, cal, dtype, weights, positions, env and kernels: all else. The planes are freed by s24_problem_free, also after an error. */
+/*
+ * From o, cal, dtype, weights, positions, surveyed, env and kernels: all else. The planes are freed by
+ * s24_problem_free, also after an error.
+ */
 s24_status s24_problem_init(s24_problem *p, const s24_solver *m, size_t rows, size_t cols, s24_error *err);
 void s24_problem_free(s24_problem *p);
 

@@ -19,44 +19,45 @@ static double live_mean(const s24_calibration *cal, unsigned parts)
     return live > 0 ? sum / live : 1;
 }
 
-s24_status s24_gram_init(s24_gram *g, const s24_columns *columns, unsigned parts, s24_error *err)
+typedef struct scaled {
+    const s24_columns *columns;
+    unsigned parts;
+    double factor;
+    float *h;
+} scaled;
+
+static void fill_scaled(void *ctx, size_t i0, size_t m, size_t j0, size_t n)
+{
+    const scaled *s = ctx;
+    const size_t k = s->columns->k;
+    for (size_t i = i0; i < i0 + m; i++) {
+        for (size_t j = j0; j < j0 + n && j <= i; j++) {
+            s->h[i * k + j] = s->h[j * k + i] = (float)(s->factor * s24_columns_product(s->columns, s->parts, i, j));
+        }
+    }
+}
+
+s24_status s24_gram_init(s24_gram *g, const s24_compute_env *env, const s24_columns *columns, unsigned parts, s24_error *err)
 {
     const size_t k = columns->k;
-    const double factor = 1 / live_mean(columns->cal, parts);
     *g = (s24_gram){.k = k, .h = s24_alloc(k * k * sizeof(float), err)};
     if (!g->h) {
         return S24_ERR_SYSTEM;
     }
-    for (size_t i = 0; i < k; i++) {
-        for (size_t j = 0; j <= i; j++) {
-            g->h[i * k + j] = g->h[j * k + i] = (float)(factor * s24_columns_product(columns, parts, i, j));
-        }
+    scaled s = {columns, parts, 1 / live_mean(columns->cal, parts), g->h};
+    const s24_status status = s24_fill_triangle(env, k, fill_scaled, &s, err);
+    for (size_t i = 0; i < k && status == S24_OK; i++) {
         if (!isfinite(g->h[i * k + i])) {
             return s24_fail(err, S24_ERR_DATA, "X'X is not finite at input %zu; scale the activations down", i);
         }
     }
-    return S24_OK;
+    return status;
 }
 
 void s24_gram_free(s24_gram *g)
 {
     free(g->h);
     *g = (s24_gram){.k = 0};
-}
-
-static double dot(const float *a, const float *b, size_t n)
-{
-    double sum[8] = {0};
-    size_t i = 0;
-    for (; i + 8 <= n; i += 8) {
-        for (size_t l = 0; l < 8; l++) {
-            sum[l] += (double)a[i + l] * (double)b[i + l];
-        }
-    }
-    for (; i < n; i++) {
-        sum[0] += (double)a[i] * (double)b[i];
-    }
-    return ((sum[0] + sum[4]) + (sum[2] + sum[6])) + ((sum[1] + sum[5]) + (sum[3] + sum[7]));
 }
 
 /* to = d H */
@@ -66,12 +67,12 @@ static void times_gram(const s24_gram *g, const s24_blas *blas, const float *d, 
     blas->sgemm(S24_ROW_MAJOR, S24_PLAIN, S24_PLAIN, (int)rows, k, k, 1, d, k, g->h, k, 0, to, k);
 }
 
-double s24_quadratic(const s24_gram *g, const s24_blas *blas, const float *d, size_t rows, float *scratch)
+double s24_quadratic(const s24_gram *g, const s24_solve_kernels *kernels, const s24_blas *blas, const float *d, size_t rows, float *scratch)
 {
     double sum = 0;
     times_gram(g, blas, d, rows, scratch);
     for (size_t r = 0; r < rows; r++) {
-        sum += dot(d + r * g->k, scratch + r * g->k, g->k);
+        sum += kernels->dot(d + r * g->k, scratch + r * g->k, g->k);
     }
     return sum;
 }
@@ -126,11 +127,11 @@ static void mask_row(size_t groups, const uint8_t *pairs, float *x)
 
 size_t s24_refit_scratch(const s24_gram *g, size_t rows)
 {
-    return 4 * rows * g->k + 2 * rows * (sizeof(double) / sizeof(float)) + g->k / 4 * S24_PAIRS * 3;
+    return 4 * rows * g->k + 3 * rows * (sizeof(double) / sizeof(float)) + g->k / 4 * S24_PAIRS * 3;
 }
 
 /* r = mask (H + damping) (w - v), what is left to be explained. */
-static void residuals(const s24_gram *g, const double *damping, const s24_blas *blas, const float *w, const float *v,
+static void residuals(const s24_gram *g, const double *damping, const s24_solve_kernels *kernels, const s24_blas *blas, const float *w, const float *v,
                       size_t rows, float *d, float *r)
 {
     for (size_t i = 0; i < rows * g->k; i++) {
@@ -138,55 +139,51 @@ static void residuals(const s24_gram *g, const double *damping, const s24_blas *
     }
     times_gram(g, blas, d, rows, r);
     for (size_t i = 0; i < rows; i++) {
-        for (size_t j = 0; j < g->k; j++) {
-            r[i * g->k + j] += (float)damping[j] * d[i * g->k + j];
-        }
+        kernels->damp(damping, d + i * g->k, g->k, r + i * g->k);
     }
 }
 
 typedef struct planes {
-    double *rz, *error;   /* [rows]: r'P r; (w - v)'H(w - v) */
+    double *rz, *error;   /* [rows]: r'P r, 0 where a row is done; (w - v)'H(w - v) */
+    double *little;       /* [rows]: how many steps on end gained little */
     float *r, *z, *p, *q; /* [rows, k] */
     pair_inverse (*inverse)[S24_PAIRS];
 } planes;
 
+#define LITTLE_STEPS 2 /* after one that gains little another may gain more */
+
 /* A row's step along p, with q = H p. False: there is no other to make, or not much to gain by it. */
-static bool step_row(const s24_gram *g, const double *damping, double enough, const planes *s, size_t row, const uint8_t *pairs,
-                     float *v)
+static bool step_row(const s24_solve_kernels *kernels, size_t k, const double *damping, double enough, const planes *s,
+                     size_t row, const uint8_t *pairs, float *v)
 {
-    const size_t k = g->k;
     float *p = s->p + row * k, *q = s->q + row * k, *r = s->r + row * k, *z = s->z + row * k;
-    for (size_t j = 0; j < k; j++) {
-        q[j] += (float)damping[j] * p[j];
-    }
-    const double curvature = dot(p, q, k);
+    kernels->damp(damping, p, k, q);
+    const double curvature = kernels->dot(p, q, k);
     if (!(curvature > 0) || !(s->rz[row] > 0)) {
         return false;
     }
     const float alpha = (float)(s->rz[row] / curvature);
-    for (size_t j = 0; j < k; j++) {
-        v[j] += alpha * p[j];
-        r[j] -= alpha * q[j];
-    }
+    kernels->advance(alpha, p, q, k, v, r);
     precondition((const pair_inverse (*)[S24_PAIRS])s->inverse, k / 4, pairs, r, z);
-    const double rz = dot(r, z, k);
+    const double rz = kernels->dot(r, z, k);
     const float beta = (float)(rz / s->rz[row]);
-    for (size_t j = 0; j < k; j++) {
-        p[j] = z[j] + beta * p[j];
-    }
+    kernels->turn(beta, z, k, p);
     const double gained = s->rz[row] * s->rz[row] / curvature;
     s->rz[row] = rz;
     s->error[row] -= gained;
-    return gained > enough * s->error[row];
+    s->little[row] = gained > enough * s->error[row] ? 0 : s->little[row] + 1;
+    return s->little[row] < LITTLE_STEPS;
 }
 
-s24_status s24_refit(const s24_gram *g, const double *damping, const s24_compute_env *env, const float *w, float *v, size_t rows,
-                     const uint8_t *pairs, unsigned steps, double enough, float *scratch, s24_error *err)
+s24_status s24_refit(const s24_gram *g, const double *damping, const s24_solve_kernels *kernels,
+                     const s24_compute_env *env, const float *w, float *v, size_t rows, const uint8_t *pairs,
+                     unsigned steps, double enough, float *scratch, s24_error *err)
 {
     const size_t k = g->k, groups = k / 4;
     planes s = {.rz = (double *)(void *)scratch};
     s.error = s.rz + rows;
-    s.r = (float *)(void *)(s.error + rows);
+    s.little = s.error + rows;
+    s.r = (float *)(void *)(s.little + rows);
     s.z = s.r + rows * k;
     s.p = s.z + rows * k;
     s.q = s.p + rows * k;
@@ -194,11 +191,12 @@ s24_status s24_refit(const s24_gram *g, const double *damping, const s24_compute
     for (size_t i = 0; i < groups * S24_PAIRS; i++) {
         s.inverse[i / S24_PAIRS][i % S24_PAIRS] = invert_pair(g, damping, i / S24_PAIRS, (unsigned)(i % S24_PAIRS));
     }
-    residuals(g, damping, env->blas, w, v, rows, s.q, s.r);
+    residuals(g, damping, kernels, env->blas, w, v, rows, s.q, s.r);
     for (size_t i = 0; i < rows; i++) {
-        s.error[i] = dot(s.q + i * k, s.r + i * k, k);
+        s.little[i] = 0;
+        s.error[i] = kernels->dot(s.q + i * k, s.r + i * k, k);
         precondition((const pair_inverse (*)[S24_PAIRS])s.inverse, groups, pairs + i * groups, s.r + i * k, s.z + i * k);
-        s.rz[i] = dot(s.r + i * k, s.z + i * k, k);
+        s.rz[i] = kernels->dot(s.r + i * k, s.z + i * k, k);
     }
     memcpy(s.p, s.z, rows * k * sizeof *s.p);
     bool moving = true;
@@ -210,7 +208,7 @@ s24_status s24_refit(const s24_gram *g, const double *damping, const s24_compute
         times_gram(g, env->blas, s.p, rows, s.q);
         moving = false;
         for (size_t i = 0; i < rows; i++) {
-            if (s.rz[i] > 0 && !step_row(g, damping, enough, &s, i, pairs + i * groups, v + i * k)) {
+            if (s.rz[i] > 0 && !step_row(kernels, k, damping, enough, &s, i, pairs + i * groups, v + i * k)) {
                 s.rz[i] = 0;
             }
             moving |= s.rz[i] > 0;

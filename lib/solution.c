@@ -4,13 +4,15 @@
 #include <string.h>
 
 #include "mem.h"
+#include "threads.h"
 
-#define REFIT_STEPS 30
-#define REFIT_ENOUGH 1e-5
+#define REFIT_STEPS 100
+#define REFIT_ENOUGH 1e-6  /* of the squared error, what the last step gains */
+#define SEARCH_STEPS 30
+#define SEARCH_ENOUGH 1e-4 /* after a search, which brought some per cent */
 #define QUICK_STEPS 12
 #define QUICK_ENOUGH 1e-3
 #define EXCHANGE_PASSES 6
-#define EXACT_COLUMNS 128 /* up to here a refit is by elimination */
 
 void s24_solution_free(s24_solution *s)
 {
@@ -37,8 +39,8 @@ static s24_status eliminator_init(s24_solution *s, const s24_recipe *how, unsign
     return status;
 }
 
-s24_status s24_solution_init(s24_solution *s, const s24_problem *p, const s24_recipe *how, unsigned parts, const s24_gram *gram,
-                                s24_error *err)
+s24_status s24_solution_init(s24_solution *s, const s24_problem *p, const s24_recipe *how, unsigned parts,
+                              const s24_gram *gram, s24_error *err)
 {
     const s24_solver *m = how->m;
     *s = (s24_solution){.p = p, .kind = m ? m->kind : S24_SOLVER_MASK, .given = !m, .refit = how->refit, .gram = gram,
@@ -51,7 +53,7 @@ s24_status s24_solution_init(s24_solution *s, const s24_problem *p, const s24_re
     if (status == S24_OK && (s->kind != S24_SOLVER_MASK || s->refit)) {
         status = eliminator_init(s, how, parts, err);
     }
-    if (status == S24_OK && s->refit && (s->search ? short_rows : p->k <= EXACT_COLUMNS) && !s->quick) {
+    if (status == S24_OK && s->refit && short_rows && !s->quick) {
         status = s24_exchange_init(&s->exchange, p->kernels, gram, s->damping, err);
     }
     if (status == S24_OK && s->search && !short_rows) {
@@ -74,23 +76,29 @@ static size_t larger(size_t a, size_t b)
     return a > b ? a : b;
 }
 
-s24_status s24_tile_space_init(s24_tile_space *ws, const s24_problem *p, s24_error *err)
+/* Floats for so many rows. */
+static size_t scratch_of(const s24_problem *p, size_t rows)
 {
     const s24_gram gram = {.k = p->k};
     const size_t exchange = 2 * s24_exchange_scratch(p->k < S24_EXCHANGE_COLUMNS ? p->k : S24_EXCHANGE_COLUMNS);
-    const size_t refit = larger(s24_refit_scratch(&gram, S24_TILE_ROWS), exchange);
-    *ws = (s24_tile_space){.w = s24_alloc(S24_TILE_ROWS * p->k * sizeof(float), err),
-                      .v = s24_alloc(S24_TILE_ROWS * p->k * sizeof(float), err),
-                      .pairs = s24_alloc(S24_TILE_ROWS * (p->k / 4), err),
-                      .scratch = s24_alloc(larger(refit, S24_TILE_ROWS * S24_ELIMINATE_BLOCK) * sizeof(float), err)};
-    return ws->w && ws->v && ws->pairs && ws->scratch ? S24_OK : S24_ERR_SYSTEM;
+    return larger(larger(s24_refit_scratch(&gram, rows), exchange), rows * S24_ELIMINATE_BLOCK);
 }
 
+s24_status s24_tile_space_init(s24_tile_space *ws, const s24_problem *p, s24_error *err)
+{
+    *ws = (s24_tile_space){.w = s24_alloc(S24_TILE_ROWS * p->k * sizeof(float), err),
+                           .v = s24_alloc(S24_TILE_ROWS * p->k * sizeof(float), err),
+                           .pairs = s24_alloc(S24_TILE_ROWS * (p->k / 4), err),
+                           .scratch = s24_alloc(scratch_of(p, S24_TILE_ROWS) * sizeof(float), err)};
+    return ws->w && ws->v && ws->pairs && ws->scratch ? S24_OK : S24_ERR_SYSTEM;
+}
 
 static s24_status refit_rows(const s24_solution *s, size_t count, s24_tile_space *ws, s24_error *err)
 {
     const s24_compute_env *env = &s->p->env;
     const size_t k = s->p->k;
+    const double enough = s->quick ? QUICK_ENOUGH : s->search ? SEARCH_ENOUGH : REFIT_ENOUGH;
+    const unsigned steps = s->quick ? QUICK_STEPS : s->search ? SEARCH_STEPS : REFIT_STEPS;
     s24_status status = S24_OK;
     for (size_t r = 0; s->exchange.h && r < count && status == S24_OK; r++) {
         s24_exchange_row(&s->exchange, ws->w + r * k, ws->v + r * k, ws->pairs + r * (k / 4),
@@ -98,11 +106,11 @@ static s24_status refit_rows(const s24_solution *s, size_t count, s24_tile_space
         status = s24_cancelled(env, err);
     }
     if (s->alternation.k) {
-        status = s24_alternate(&s->alternation, env, ws->w, ws->v, count, ws->pairs, ws->scratch, err);
+        status = s24_alternate(&s->alternation, s->p->kernels, env, ws->w, ws->v, count, ws->pairs, ws->scratch, err);
     }
     if (status == S24_OK && !s->exchange.h) {
-        status = s24_refit(s->gram, s->damping, env, ws->w, ws->v, count, ws->pairs, s->quick ? QUICK_STEPS : REFIT_STEPS,
-                           s->quick ? QUICK_ENOUGH : REFIT_ENOUGH, ws->scratch, err);
+        status = s24_refit(s->gram, s->damping, s->p->kernels, env, ws->w, ws->v, count, ws->pairs, steps, enough,
+                           ws->scratch, err);
     }
     return status;
 }
@@ -123,7 +131,8 @@ s24_status s24_solve_rows(const s24_solution *s, const size_t *row_at, size_t co
     }
     memcpy(ws->v, ws->w, count * k * sizeof *ws->v);
     if (s->kind != S24_SOLVER_MASK || s->refit) {
-        s24_eliminate(&s->eliminator, p->kernels, p->env.blas, ws->v, count, ws->pairs, s->kind == S24_SOLVER_MASK, ws->scratch);
+        s24_eliminate(&s->eliminator, p->kernels, p->env.blas, ws->v, count, ws->pairs, s->kind == S24_SOLVER_MASK,
+                      ws->scratch);
     } else {
         for (size_t i = 0; i < count * (k / 4); i++) {
             ws->v[4 * i + s24_pair_dropped[ws->pairs[i]][0]] = 0;
@@ -138,37 +147,91 @@ s24_status s24_solve_rows(const s24_solution *s, const size_t *row_at, size_t co
 
 _Static_assert(S24_SAMPLE_ROWS <= S24_TILE_ROWS, "a sample is solved as a tile");
 
+/* ---------------------------------------------------------------- a sample of rows */
+
+static void spread_rows(s24_sample *sa, size_t rows)
+{
+    const size_t stride = (sa->count - 1) / S24_SAMPLE_QUICK + 1;
+    size_t n = 0;
+    for (size_t first = 0; first < stride; first++) {
+        sa->quick = first == 1 ? n : sa->quick;
+        for (size_t i = first; i < sa->count; i += stride) {
+            sa->row_at[n++] = i * rows / sa->count;
+        }
+    }
+    sa->quick = stride == 1 ? n : sa->quick;
+}
+
 s24_status s24_sample_init(s24_sample *sa, const s24_problem *p, s24_error *err)
 {
-    sa->count = p->rows < S24_SAMPLE_ROWS ? p->rows : S24_SAMPLE_ROWS;
-    for (size_t i = 0; i < sa->count; i++) {
-        sa->row_at[i] = i * p->rows / sa->count;
-    }
-    return s24_tile_space_init(&sa->ws, p, err);
+    const size_t jobs = S24_SAMPLE_ROWS / S24_SAMPLE_JOB;
+    *sa = (s24_sample){.count = p->rows < S24_SAMPLE_ROWS ? p->rows : S24_SAMPLE_ROWS,
+                       .job_scratch = (scratch_of(p, S24_SAMPLE_JOB) + 15) / 16 * 16};
+    spread_rows(sa, p->rows);
+    sa->ws = (s24_tile_space){.w = s24_alloc(S24_SAMPLE_ROWS * p->k * sizeof(float), err),
+                              .v = s24_alloc(S24_SAMPLE_ROWS * p->k * sizeof(float), err),
+                              .pairs = s24_alloc(S24_SAMPLE_ROWS * (p->k / 4), err),
+                              .scratch = s24_alloc(jobs * sa->job_scratch * sizeof(float), err)};
+    return sa->ws.w && sa->ws.v && sa->ws.pairs && sa->ws.scratch ? S24_OK : S24_ERR_SYSTEM;
 }
 
-/* ||X (W - V)'||_F / ||X W'||_F over the samples of `gram` */
-static double output_error(const s24_sample *sa, const s24_problem *p, const s24_gram *gram)
+typedef struct sample_run {
+    const s24_sample *sa;
+    const s24_problem *p;
+    const s24_solution *s;
+    const s24_gram *of;
+    size_t count;
+    double whole[S24_SAMPLE_ROWS / S24_SAMPLE_JOB], lost[S24_SAMPLE_ROWS / S24_SAMPLE_JOB];
+} sample_run;
+
+static s24_status sample_job(void *ctx, unsigned slot, size_t job, s24_error *err)
 {
-    const double whole_output = s24_quadratic(gram, p->env.blas, sa->ws.w, sa->count, sa->ws.scratch);
-    for (size_t i = 0; i < sa->count * p->k; i++) {
-        sa->ws.v[i] -= sa->ws.w[i];
+    sample_run *run = ctx;
+    const s24_sample *sa = run->sa;
+    const size_t k = run->p->k, first = job * S24_SAMPLE_JOB;
+    const size_t count = run->count - first < S24_SAMPLE_JOB ? run->count - first : S24_SAMPLE_JOB;
+    s24_tile_space ws = {sa->ws.w + first * k, sa->ws.v + first * k, sa->ws.pairs + first * (k / 4),
+                         sa->ws.scratch + job * sa->job_scratch};
+    s24_status status = S24_OK;
+    (void)slot;
+    if (run->s) {
+        status = s24_solve_rows(run->s, sa->row_at + first, count, &ws, err);
+    } else {
+        for (size_t r = 0; r < count; r++) {
+            s24_problem_load_row(run->p, sa->row_at[first + r], ws.v + r * k);
+        }
     }
-    const double lost = s24_quadratic(gram, p->env.blas, sa->ws.v, sa->count, sa->ws.scratch);
-    return whole_output > 0 ? sqrt(fmax(lost, 0) / whole_output) : lost > 0 ? INFINITY : 0;
+    for (size_t i = 0; i < count * k; i++) {
+        ws.v[i] -= ws.w[i];
+    }
+    run->whole[job] = s24_quadratic(run->of, run->p->kernels, run->p->env.blas, ws.w, count, ws.scratch);
+    run->lost[job] = s24_quadratic(run->of, run->p->kernels, run->p->env.blas, ws.v, count, ws.scratch);
+    return status;
 }
 
-s24_status s24_sample_error(s24_sample *sa, const s24_solution *s, const s24_gram *gram, double *error, s24_error *err)
+s24_status s24_sample_error(s24_sample *sa, const s24_problem *p, const s24_solution *s, const s24_gram *of, double *error,
+                            s24_error *err)
 {
-    const s24_status status = s24_solve_rows(s, sa->row_at, sa->count, &sa->ws, err);
+    static const s24_stages stages = {.work = sample_job};
+    sample_run run = {.sa = sa, .p = p, .s = s, .of = of, .count = sa->count};
+    if (s && s->quick && p->k > S24_EXCHANGE_COLUMNS) {
+        run.count = sa->quick;
+    }
+    const size_t jobs = (run.count - 1) / S24_SAMPLE_JOB + 1;
+    const s24_status status = s24_run(&stages, &run, jobs, p->env.threads < jobs ? p->env.threads : (unsigned)jobs, err);
+    double whole = 0, lost = 0;
+    for (size_t i = 0; i < jobs && status == S24_OK; i++) {
+        whole += run.whole[i];
+        lost += run.lost[i];
+    }
     if (status == S24_OK) {
-        *error = output_error(sa, s->p, gram);
+        *error = whole > 0 ? sqrt(fmax(lost, 0) / whole) : lost > 0 ? INFINITY : 0;
     }
     return status;
 }
 
 s24_status s24_recipe_error(s24_sample *sa, const s24_problem *p, const s24_recipe *how, unsigned parts, const s24_gram *to,
-                               const s24_gram *of, double *error, s24_error *err)
+                            const s24_gram *of, double *error, s24_error *err)
 {
     s24_solution s;
     s24_status status = s24_cancelled(&p->env, err);
@@ -176,7 +239,7 @@ s24_status s24_recipe_error(s24_sample *sa, const s24_problem *p, const s24_reci
         return status;
     }
     status = s24_solution_init(&s, p, how, parts, to, err);
-    status = status == S24_OK ? s24_sample_error(sa, &s, of, error, err) : status;
+    status = status == S24_OK ? s24_sample_error(sa, p, &s, of, error, err) : status;
     s24_solution_free(&s);
     return status;
 }

@@ -31,8 +31,8 @@ typedef struct s24_solution {
 } s24_solution;
 
 /* From the samples of `parts`, whose products are `gram` (used where there is a refit, and borrowed). */
-s24_status s24_solution_init(s24_solution *s, const s24_problem *p, const s24_recipe *how, unsigned parts, const s24_gram *gram,
-                                s24_error *err);
+s24_status s24_solution_init(s24_solution *s, const s24_problem *p, const s24_recipe *how, unsigned parts,
+                              const s24_gram *gram, s24_error *err);
 void s24_solution_free(s24_solution *s);
 
 /* What a job computes with. */
@@ -48,20 +48,32 @@ void s24_tile_space_free(s24_tile_space *ws);
 /* Rows row_at[0..count) of the weights: ws->w, their solution ws->v, and ws->pairs. */
 s24_status s24_solve_rows(const s24_solution *s, const size_t *row_at, size_t count, s24_tile_space *ws, s24_error *err);
 
-/* Rows that stand for all, evenly spread. */
+/*
+ * Rows that stand for all, evenly spread, and so are the first `quick` of them. They are solved in jobs of
+ * S24_SAMPLE_JOB rows, so that threads share them.
+ */
+#define S24_SAMPLE_JOB 32
+#define S24_SAMPLE_QUICK 64
+
 typedef struct s24_sample {
-    size_t count;
+    size_t count, quick;
     size_t row_at[S24_SAMPLE_ROWS];
     s24_tile_space ws;
+    size_t job_scratch; /* floats of ws.scratch a job */
 } s24_sample;
 
 s24_status s24_sample_init(s24_sample *sa, const s24_problem *p, s24_error *err);
 
-/* ||X (W - V)'||_F / ||X W'||_F for these rows, over the samples of `gram`. */
-s24_status s24_sample_error(s24_sample *sa, const s24_solution *s, const s24_gram *gram, double *error, s24_error *err);
+/*
+ * ||X (W - V)'||_F / ||X W'||_F for these rows, over the samples of `of`, V a solution; NULL: what the problem's
+ * weights have become since the last call, which keeps what they were. Of a quick solution in long rows for the first
+ * `quick` rows alone.
+ */
+s24_status s24_sample_error(s24_sample *sa, const s24_problem *p, const s24_solution *s, const s24_gram *of, double *error,
+                            s24_error *err);
 
-/* The error over the samples of `of` of what is fitted to `parts`, whose products are `to`. */
+/* The same for what is fitted to the samples of `parts` by a recipe, and to their products `to`. */
 s24_status s24_recipe_error(s24_sample *sa, const s24_problem *p, const s24_recipe *how, unsigned parts, const s24_gram *to,
-                               const s24_gram *of, double *error, s24_error *err);
+                            const s24_gram *of, double *error, s24_error *err);
 
 #endif

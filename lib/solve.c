@@ -10,9 +10,8 @@
 
 typedef struct whole {
     const s24_solution *s;
-    s24_tile_space *ws; /* one a thread */
+    s24_tile_space *ws; /* one a slot, made when it is first used */
 } whole;
-
 
 static s24_status solve_tile(void *ctx, unsigned slot, size_t job, s24_error *err)
 {
@@ -25,6 +24,9 @@ static s24_status solve_tile(void *ctx, unsigned slot, size_t job, s24_error *er
         row_at[r] = first + r;
     }
     s24_status status = s24_cancelled(&p->env, err);
+    if (status == S24_OK && !ws->w) { /* few runs use all slots */
+        status = s24_tile_space_init(ws, p, err);
+    }
     status = status == S24_OK ? s24_solve_rows(all->s, row_at, count, ws, err) : status;
     for (size_t r = 0; r < count && status == S24_OK; r++) {
         s24_problem_put_positions(p, first + r, ws->pairs + r * (p->k / 4));
@@ -33,19 +35,34 @@ static s24_status solve_tile(void *ctx, unsigned slot, size_t job, s24_error *er
     return status;
 }
 
+/* Choosing is about half of the work where there is something to choose, and is told as that. */
+static void tell(const s24_problem *p, double done)
+{
+    if (p->o->progress) {
+        p->o->progress(p->o->user, done);
+    }
+}
+
+static s24_status solve_commit(void *ctx, unsigned slot, size_t job, s24_error *err)
+{
+    const s24_problem *p = ((const whole *)ctx)->s->p;
+    const double done = (double)((job + 1) * S24_TILE_ROWS) / (double)p->rows;
+    (void)slot;
+    (void)err;
+    tell(p, done < 1 ? 0.5 + done / 2 : 1);
+    return S24_OK;
+}
+
 static s24_status solve_all(const s24_solution *s, s24_error *err)
 {
-    static const s24_stages stages = {.work = solve_tile};
+    static const s24_stages stages = {.work = solve_tile, .commit = solve_commit};
     const s24_problem *p = s->p;
     const size_t jobs = p->rows ? (p->rows - 1) / S24_TILE_ROWS + 1 : 0;
     const unsigned threads = p->env.threads < jobs ? p->env.threads : jobs ? (unsigned)jobs : 1;
-    whole all = {.s = s, .ws = s24_calloc(threads, sizeof *all.ws, err)};
-    s24_status status = all.ws ? S24_OK : S24_ERR_SYSTEM;
-    for (unsigned i = 0; i < threads && status == S24_OK; i++) {
-        status = s24_tile_space_init(&all.ws[i], p, err);
-    }
-    status = status == S24_OK ? s24_run(&stages, &all, jobs, threads, err) : status;
-    for (unsigned i = 0; all.ws && i < threads; i++) {
+    const unsigned slots = s24_slots(threads);
+    whole all = {.s = s, .ws = s24_calloc(slots, sizeof *all.ws, err)};
+    const s24_status status = all.ws ? s24_run(&stages, &all, jobs, threads, err) : S24_ERR_SYSTEM;
+    for (unsigned i = 0; all.ws && i < slots; i++) {
         s24_tile_space_free(&all.ws[i]);
     }
     free(all.ws);
@@ -57,39 +74,45 @@ static s24_status solve_all(const s24_solution *s, s24_error *err)
 #define ALL_PARTS (1u << S24_FIT | 1u << S24_HELD_OUT)
 #define DAMPING_DEFAULT 0.01
 
-static s24_status solve_and_measure(s24_sample *sa, const s24_problem *p, const s24_recipe *how, bool measures, s24_output_error *errors,
-                                    s24_error *err)
+static s24_status solve_and_measure(s24_sample *sa, const s24_problem *p, const s24_recipe *how, bool measures,
+                                    s24_output_error *errors, s24_error *err)
 {
     const s24_recipe wanda = {.m = s24_solver_find("wanda"), .damping = NAN};
     s24_gram all = {.k = 0};
     s24_solution s = {.p = p};
-    s24_status status = measures ? s24_gram_init(&all, &p->columns, ALL_PARTS, err) : S24_OK;
+    s24_status status = measures ? s24_gram_init(&all, &p->env, &p->columns, ALL_PARTS, err) : S24_OK;
     if (status == S24_OK && measures) {
         status = s24_recipe_error(sa, p, &wanda, ALL_PARTS, NULL, &all, &errors->wanda_training, err);
     }
     status = status == S24_OK ? s24_solution_init(&s, p, how, ALL_PARTS, &all, err) : status;
-    if (status == S24_OK && measures) {
-        status = s24_sample_error(sa, &s, &all, &errors->training, err);
-    }
     if (status == S24_OK) {
         status = s.scorer.a && !how->refit ? s24_problem_mask(p, &s.scorer, err) : solve_all(&s, err);
+    }
+    if (status == S24_OK && measures) {
+        status = s24_sample_error(sa, p, NULL, &all, &errors->training, err);
     }
     s24_solution_free(&s);
     s24_gram_free(&all);
     return status;
 }
 
+static bool measured(const s24_calibration *cal)
+{
+    return cal && cal->has_blas && cal->products[S24_FIT];
+}
+
 static s24_status solve_problem(s24_problem *p, const s24_solver *m, bool refit, s24_output_error *errors, s24_error *err)
 {
-    const bool solves = refit || (m && m->kind != S24_SOLVER_MASK);
-    const bool measures = p->cal && p->cal->has_blas && p->cal->products[S24_FIT];
+    const bool solves = refit || (m && m->kind != S24_SOLVER_MASK), measures = measured(p->cal);
     const double given = p->o->damping >= 0 ? p->o->damping : NAN;
+    const double unless_chosen = m && m->kind == S24_SOLVER_SPARSEGPT && isnan(given) ? DAMPING_DEFAULT : given;
     s24_recipe how = {.m = m, .refit = refit, .search = m && m->kind == S24_SOLVER_OBS,
-                  .damping = !solves ? NAN : m && m->kind == S24_SOLVER_SPARSEGPT && isnan(given) ? DAMPING_DEFAULT : given};
+                      .damping = solves ? unless_chosen : NAN};
     s24_sample sa = {.count = 0};
     s24_status status = measures ? s24_sample_init(&sa, p, err) : S24_OK;
     if (status == S24_OK && measures && p->cal->products[S24_HELD_OUT]) {
         status = s24_choose_held_out(&sa, p, &how, errors, err);
+        tell(p, 0.5);
     } else if (solves && isnan(how.damping)) {
         how.damping = DAMPING_DEFAULT;
     }
@@ -123,7 +146,7 @@ s24_status s24_solve(const s24_solve_options *o, const s24_calibration *cal, siz
 {
     const s24_solver *m = o->method ? s24_solver_find(o->method) : NULL;
     const bool refit = o->refit || (m && m->kind == S24_SOLVER_OBS);
-    s24_output_error ignored, *e = errors ? errors : &ignored;
+    s24_output_error ignored = {.samples = 0}, *e = errors ? errors : &ignored;
     *e = (s24_output_error){.training = NAN, .held_out = NAN, .wanda_training = NAN, .wanda_held_out = NAN, .damping = NAN,
                               .damping_shape = NAN};
     s24_status status = check_request(o, cal, m, refit || (m && m->kind != S24_SOLVER_MASK), err);
@@ -141,6 +164,7 @@ s24_status s24_solve(const s24_solve_options *o, const s24_calibration *cal, siz
     if (p.env.blas && p.env.blas->set_threads) {
         p.env.blas->set_threads(1);
     }
+    p.surveyed = refit || !m || m->kind != S24_SOLVER_MASK || m->sums || measured(cal);
     status = s24_problem_init(&p, m, rows, cols, err);
     status = status == S24_OK && p.rows > 0 && p.k > 0 ? solve_problem(&p, m, refit, e, err) : status;
     s24_problem_free(&p);

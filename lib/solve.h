@@ -24,20 +24,23 @@ typedef struct s24_solve_options {
 
 #define S24_SOLVE_OPTIONS_INIT {NULL, NULL, false, 0, S24_DAMPING_AUTO, 0, S24_ISA_BEST, NULL, NULL, NULL}
 
-/* Whether s24_solve knows a method of that name; *needs_products: X'X, so that norms do not do; *rewrites: kept values too. */
+/*
+ * Whether s24_solve knows a method of that name; *needs_products: X'X, so that norms do not do; *rewrites: kept values
+ * too.
+ */
 bool s24_solve_method(const char *name, bool *needs_products, bool *rewrites);
 
 /*
- * weights [rows, cols], f32 or f64 (dtype), contiguous, finite: becomes the solution, two elements of each group of four
- * unequal to zero at most. positions (out): as s24_tensor has them.
+ * weights [rows, cols], f32 or f64 (dtype), contiguous, finite: becomes the solution, two elements of each group of
+ * four unequal to zero at most. positions (out): as s24_tensor has them.
  *
- * cal: of cols inputs, or of cols * taps: then every `taps` rows are the taps of one output of a convolution (canonical rows of
- * OIHW along axis 1 are numbered so: taps = H W), solved together as one row of the im2col matrix. Inputs are numbered as
- * the elements of an output's weights are, channel * taps + tap, which is how im2col (unfold) gives them. NULL: for magnitude
- * without refit.
- * Masks without a refit leave the kept values bit for bit; solutions are computed in f32 from weights scaled by a
- * power of two. errors may be NULL; nothing of it is known without X'X. Memory: besides weights and cal up to 28 K^2
- * bytes for K inputs, and 24 bytes times 256 rows times K a thread. The result does not depend on the number of threads.
+ * cal: of cols inputs, or of cols * taps: then every `taps` rows are the taps of one output of a convolution (canonical
+ * rows of OIHW along axis 1 are numbered so: taps = H W), solved together as one row of the im2col matrix. Inputs are
+ * numbered as the elements of an output's weights are, channel * taps + tap, which is how im2col (unfold) gives them.
+ * NULL: for magnitude without refit. Masks without a refit leave the kept values bit for bit; solutions are computed in
+ * f32 from weights scaled by a power of two. errors may be NULL; nothing of it is known without X'X. Memory: besides
+ * weights and cal up to 28 K^2 bytes for K inputs, and 24 bytes times 256 rows times K a thread. The result does not
+ * depend on the number of threads.
  */
 s24_status s24_solve(const s24_solve_options *options, const s24_calibration *cal, size_t rows, size_t cols,
                      s24_dtype dtype, void *weights, uint8_t *positions, s24_output_error *errors, s24_error *err);

@@ -144,21 +144,16 @@ typedef int64_t four_long __attribute__((vector_size(32), aligned(8), may_alias)
 typedef int32_t four_mask __attribute__((vector_size(16), aligned(4), may_alias));
 
 /*
- * The pair to drop by which of two elements is kept before the other, a bit each: 0 before 1, 0 before 2, 0 before 3, 1 before
- * 2, 1 before 3, 2 before 3. 255: no order of scores says that.
+ * The pair to drop by which of two elements is kept before the other, a bit each: 0 before 1, 0 before 2, 0 before 3, 1
+ * before 2, 1 before 3, 2 before 3. Whoever loses twice or three times is dropped. 24 of the 64 are orders; the others
+ * are 0.
  */
-#define BEFORE(bits, i, j) \
-    ((bits) >> ((i) == 0 ? (j) - 1 : (i) == 1 ? (j) + 1 : 5) & 1)
-#define LOSSES(bits, e) \
-    (((e) > 0 ? BEFORE(bits, 0, e) : 0) + ((e) > 1 ? BEFORE(bits, 1, e) : (e) < 1 ? !BEFORE(bits, e, 1) : 0) + \
-     ((e) > 2 ? BEFORE(bits, 2, e) : (e) < 2 ? !BEFORE(bits, e, 2) : 0) + ((e) < 3 ? !BEFORE(bits, e, 3) : 0))
-#define DROPS(bits, i, j) (LOSSES(bits, i) >= 2 && LOSSES(bits, j) >= 2)
-#define PAIR_OF(bits) \
-    (DROPS(bits, 2, 3) ? 0 : DROPS(bits, 1, 3) ? 1 : DROPS(bits, 0, 3) ? 2 : DROPS(bits, 1, 2) ? 3 : DROPS(bits, 0, 2) ? 4 : 5)
-#define PAIRS4(b) PAIR_OF(b), PAIR_OF((b) + 1), PAIR_OF((b) + 2), PAIR_OF((b) + 3)
-#define PAIRS16(b) PAIRS4(b), PAIRS4((b) + 4), PAIRS4((b) + 8), PAIRS4((b) + 12)
-
-static const uint8_t pair_by_order[64] = {PAIRS16(0), PAIRS16(16), PAIRS16(32), PAIRS16(48)};
+static const uint8_t pair_by_order[64] = {
+    5, 5, 0, 3, 0, 0, 0, 3, 4, 0, 4, 3, 0, 0, 0, 3,
+    0, 0, 0, 0, 0, 0, 0, 0, 4, 0, 4, 0, 0, 0, 0, 0,
+    5, 5, 0, 0, 0, 1, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0,
+    2, 0, 0, 0, 2, 1, 0, 1, 2, 0, 0, 0, 2, 0, 0, 0
+};
 
 INLINE uint8_t pair_of_scores(const double s[4])
 {
@@ -181,12 +176,69 @@ static void score(const float *w, const double *a, const double *c, double b, si
     }
 }
 
+static const int32_t keep[S24_PAIRS][4] = {{-1, -1, 0, 0}, {-1, 0, -1, 0}, {0, -1, -1, 0},
+                                           {-1, 0, 0, -1}, {0, -1, 0, -1}, {0, 0, -1, -1}};
+
 static void drop(float *w, size_t groups, const uint8_t *pairs)
 {
-    static const int32_t keep[S24_PAIRS][4] = {{-1, -1, 0, 0}, {-1, 0, -1, 0}, {0, -1, -1, 0},
-                                               {-1, 0, 0, -1}, {0, -1, 0, -1}, {0, 0, -1, -1}};
     for (size_t g = 0; g < groups; g++) {
         *(four_mask *)(void *)(w + 4 * g) &= *(const four_mask *)(const void *)keep[pairs[g]];
+    }
+}
+
+/* ---------------------------------------------------------------- alternating directions, conjugate gradients */
+
+static void relax(const float *w, const float *scale, const float *delta, float rho, float relaxation, size_t groups, float *v,
+                  float *y, uint8_t *pairs)
+{
+    for (size_t i = 0; i < 4 * groups; i += 4) {
+        four *vi = (four *)(void *)(v + i), *yi = (four *)(void *)(y + i);
+        const four dense = *(const four *)(const void *)(w + i) * *(const four *)(const void *)(scale + i) +
+                           *(const four *)(const void *)(delta + i);
+        const four u = relaxation * dense + (1 - relaxation) * *vi, t = u + *yi / rho;
+        const four_mask size = (four_mask)t & 0x7fffffff;
+        float s[4];
+        memcpy(s, &size, sizeof s);
+        const unsigned order = (unsigned)(s[0] >= s[1]) | (unsigned)(s[0] >= s[2]) << 1 | (unsigned)(s[0] >= s[3]) << 2 |
+                               (unsigned)(s[1] >= s[2]) << 3 | (unsigned)(s[1] >= s[3]) << 4 | (unsigned)(s[2] >= s[3]) << 5;
+        pairs[i / 4] = pair_by_order[order];
+        *vi = (four)((four_mask)t & *(const four_mask *)(const void *)keep[pairs[i / 4]]);
+        *yi += rho * (u - *vi);
+    }
+}
+
+static double dot(const float *a, const float *b, size_t n)
+{
+    four_wide sum[2] = {{0}, {0}};
+    for (size_t i = 0; i < n; i += 4) {
+        const four x = *(const four *)(const void *)(a + i), y = *(const four *)(const void *)(b + i);
+        sum[i / 4 % 2] += __builtin_convertvector(x, four_wide) * __builtin_convertvector(y, four_wide);
+    }
+    const four_wide both = sum[0] + sum[1];
+    return (both[0] + both[2]) + (both[1] + both[3]);
+}
+
+static void advance(float alpha, const float *p, const float *q, size_t n, float *v, float *r)
+{
+    for (size_t i = 0; i < n; i += 4) {
+        *(four *)(void *)(v + i) += alpha * *(const four *)(const void *)(p + i);
+        *(four *)(void *)(r + i) -= alpha * *(const four *)(const void *)(q + i);
+    }
+}
+
+static void damp(const double *d, const float *p, size_t n, float *q)
+{
+    for (size_t i = 0; i < n; i += 4) {
+        const four f = __builtin_convertvector(*(const four_wide *)(const void *)(d + i), four);
+        *(four *)(void *)(q + i) += f * *(const four *)(const void *)(p + i);
+    }
+}
+
+static void turn(float beta, const float *z, size_t n, float *p)
+{
+    for (size_t i = 0; i < n; i += 4) {
+        four *pi = (four *)(void *)(p + i);
+        *pi = *(const four *)(const void *)(z + i) + beta * *pi;
     }
 }
 
@@ -212,4 +264,5 @@ static bool survey(const float *w, size_t n, double *cols, double *sum, double *
     return !(beyond[0] | beyond[1] | beyond[2] | beyond[3]);
 }
 
-const s24_solve_kernels KERNELS = {.eliminate = eliminate, .sweep = sweep, .score = score, .drop = drop, .survey = survey};
+const s24_solve_kernels KERNELS = {.eliminate = eliminate, .sweep = sweep, .score = score, .relax = relax, .dot = dot,
+                                   .advance = advance, .damp = damp, .turn = turn, .drop = drop, .survey = survey};

@@ -1,6 +1,6 @@
 /*
  * solve ROWS K SAMPLES THREADS [PART...]: the times of calibrated pruning, beside those of OpenBLAS's own products and
- * factorizations on as many threads: lines "NAME SECONDS". PART: blas, products, sparsegpt, obs; all.
+ * factorizations on as many threads: lines "NAME SECONDS". PART: blas, masks, sparsegpt, obs; all.
  */
 #include <dlfcn.h>
 #include <stdio.h>
@@ -98,6 +98,36 @@ static void solve(const job *j, const char *name, double damping)
     free(positions);
 }
 
+/* Masks by norms alone: seconds, and elements a nanosecond and thread. */
+static void mask(const job *j, const char *name)
+{
+    s24_solve_options o = S24_SOLVE_OPTIONS_INIT;
+    s24_calibration *cal;
+    s24_error err;
+    float *w = allocate(j->rows * j->k * sizeof *w);
+    double *norms = allocate(j->k * sizeof *norms), best = 1e9;
+    uint8_t *positions = allocate(j->rows * ((j->k + 7) / 8));
+    for (size_t i = 0; i < j->k; i++) {
+        norms[i] = 1 + (double)(i % 7);
+    }
+    must(s24_calibration_new(&cal, j->k, 0, NULL, j->threads, &err), &err);
+    must(s24_calibration_set_norms(cal, norms, &err), &err);
+    o.method = name;
+    o.threads = j->threads;
+    for (int i = 0; i < 5; i++) {
+        memcpy(w, j->w, j->rows * j->k * sizeof *w);
+        const double start = now();
+        must(s24_solve(&o, cal, j->rows, j->k, S24_F32, w, positions, NULL, &err), &err);
+        best = now() - start < best ? now() - start : best;
+    }
+    printf("%s-mask %.4f\n# %.2f elements a nanosecond and thread\n", name, best,
+           (double)(j->rows * j->k) / best / 1e9 / (double)j->threads);
+    s24_calibration_free(cal);
+    free(w);
+    free(norms);
+    free(positions);
+}
+
 /* LAPACK's own, of X'X, and a product of the layer's size. */
 static void peers(const job *j, void *handle, const s24_blas *blas)
 {
@@ -146,7 +176,7 @@ static bool wanted(int argc, char **argv, const char *part)
 int main(int argc, char **argv)
 {
     if (argc < 5) {
-        fprintf(stderr, "usage: solve ROWS K SAMPLES THREADS [blas|products|sparsegpt|obs...]\n");
+        fprintf(stderr, "usage: solve ROWS K SAMPLES THREADS [blas|masks|sparsegpt|obs...]\n");
         return S24_ERR_USAGE;
     }
     void *handle = dlopen("libopenblas.so.0", RTLD_NOW | RTLD_LOCAL);
@@ -165,6 +195,11 @@ int main(int argc, char **argv)
     s24_bench_normal(1, j.w, j.rows * j.k);
     if (wanted(argc, argv, "blas")) {
         peers(&j, handle, &blas);
+    }
+    if (wanted(argc, argv, "masks")) {
+        mask(&j, "magnitude");
+        mask(&j, "wanda");
+        mask(&j, "ria");
     }
     j.x = allocate(samples * j.k * sizeof *j.x);
     fill_samples(j.x, samples, j.k);
