@@ -1036,6 +1036,32 @@ START_TEST(bench_of_what_cannot_be)
 }
 END_TEST
 
+/* Sizes that no memory has are refused before any of it is touched. */
+START_TEST(too_wide)
+{
+    static const float b[1];
+    float c[1];
+    const size_t widths[] = {(size_t)1 << 61, (size_t)1 << 59};
+    s24_bench_result result;
+    s24_tensor *t;
+    s24_error err;
+    for (size_t i = 0; i < COUNT(widths); i++) {
+        for (int whole = 0; whole < 2; whole++) {
+            const s24_matmul_options options = {.threads = 1, .compute = whole ? S24_COMPUTE_I8 : S24_COMPUTE_BF16};
+            ck_assert_int_eq(s24_bench_weights(4, 8, whole ? S24_I8 : S24_BF16, 1, 1, S24_ISA_BEST, &t, &err), S24_OK);
+            if (!whole || i == 0) {
+                ck_assert_int_eq(s24_sparse_matmul(t, b, widths[i], widths[i], c, widths[i], &options, &err), S24_ERR_USAGE);
+                ck_assert_msg(strstr(err.message, "is too long"), "%s", err.message);
+            }
+            const s24_bench_options bench = {.n = &widths[i], .count = 1, .reps = 1};
+            ck_assert_int_eq(s24_bench_run(t, &bench, &result, NULL, &err), S24_ERR_SYSTEM);
+            ck_assert_msg(strstr(err.message, "no memory for a matrix"), "%s", err.message);
+            s24_tensor_free(t);
+        }
+    }
+}
+END_TEST
+
 START_TEST(bench_data)
 {
     enum { DEVIATES = 99999 };
@@ -1110,6 +1136,7 @@ int main(void)
     tcase_set_timeout(tcase, 300);
     tcase_add_checked_fixture(tcase, begin, NULL);
     tcase_add_test(tcase, bench_data);
+    tcase_add_test(tcase, too_wide);
     tcase_add_test(tcase, bench_of_odd_numbers);
     tcase_add_test(tcase, bench_of_what_cannot_be);
     suite_add_tcase(suite, tcase);
