@@ -469,6 +469,7 @@ static s24_status json_open(s24_source *source, s24_error *err)
     unsigned char *data = NULL;
     s24_input *decoded = NULL;
     s24_status status = read_text(source->in, &text, &n, err);
+    s24_spool_free(&source->in->held); /* what a stream holds is in the text */
     status = status == S24_OK ? s24_json_check(text, n, err) : status;
     status = status == S24_OK ? decode(&(s24_json_walk){text, n, 0}, &source->contents, &data, &bytes, err) : status;
     free(text);
@@ -589,7 +590,8 @@ static void write_float(s24_text *text, const s24_dtype_info *info, uint64_t bit
     }
     const bool subnormal = (bits & info->magnitude_mask) >> info->mantissa_bits == 0;
     const int certain = subnormal ? 0 : (int)info->mantissa_bits * 30103 / 100000;
-    for (int digits = certain ? certain : 1; digits <= 17; digits++) {
+    for (int digits = certain ? certain : 1;; digits++) {
+        assert(digits <= 17); /* which tell every f64 */
         bool overflow = false;
         snprintf(number, sizeof number, "%.*g", digits, x);
         if (s24_encode(info, strtod(number, NULL), &overflow) == bits && !overflow) {

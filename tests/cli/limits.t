@@ -137,6 +137,9 @@ while read -r first each last numbers; do
         run_measured $command m.json
         expect_resident $((text + 8 * numbers))
     done
+    # shellcheck disable=SC2002 # a pipe, not a file
+    cat m.json | run_measured inspect -
+    expect_resident $((text + 8 * numbers))
     expect_status 0
 done <<END
 [ [1], [2]] 16000000

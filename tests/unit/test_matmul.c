@@ -1081,6 +1081,85 @@ START_TEST(error_and_bench)
 }
 END_TEST
 
+static s24_status nan_multiply(void *ctx, const s24_bench_product *p, s24_error *err)
+{
+    (void)ctx;
+    (void)err;
+    for (size_t i = 0; i < p->m * p->n; i++) {
+        p->c[i] = NAN;
+    }
+    return S24_OK;
+}
+
+/* A side whose product is no number has no error that is one; and where all is zero the error is not divided. */
+START_TEST(bench_of_odd_numbers)
+{
+    const size_t n[] = {3}, shape[] = {8, 16};
+    const s24_bench_baseline baseline = {"nan", NULL, NULL, nan_multiply, NULL, 0, 4};
+    const s24_bench_options options = {.n = n, .count = 1, .reps = 1, .baselines = &baseline, .baseline_count = 1};
+    s24_bench_result result;
+    s24_tensor *t;
+    s24_error err;
+    ck_assert_int_eq(s24_tensor_new(&t, S24_F32, 2, shape, 1, &err), S24_OK);
+    ck_assert_int_eq(s24_bench_run(t, &options, &result, NULL, &err), S24_OK);
+    ck_assert(isnan(result.dense[0].max_error));
+    ck_assert_double_eq(result.sparse.max_error, 0);
+    s24_tensor_free(t);
+}
+END_TEST
+
+START_TEST(bench_of_what_cannot_be)
+{
+    const size_t none[] = {3, 0}, one[] = {1}, shape[] = {4, 4, 4};
+    const s24_bench_options bad[] = {
+        {.n = none, .count = 2, .reps = 1}, {.n = one, .count = 1},
+        {.n = one, .count = 1, .reps = 1, .baseline_count = S24_BENCH_BASELINES + 1},
+    }, good = {.n = one, .count = 1, .reps = 1};
+    s24_bench_result results[2];
+    s24_tensor *t, *cube;
+    s24_error err;
+    ck_assert_int_eq(s24_bench_weights(4, 8, S24_F32, 1, 1, S24_ISA_BEST, &t, &err), S24_OK);
+    ck_assert_int_eq(s24_tensor_new(&cube, S24_F32, 3, shape, 2, &err), S24_OK);
+    for (size_t i = 0; i < COUNT(bad); i++) {
+        ck_assert_int_eq(s24_bench_run(t, &bad[i], results, NULL, &err), S24_ERR_USAGE);
+    }
+    ck_assert_int_eq(s24_bench_run(cube, &good, results, NULL, &err), S24_ERR_USAGE);
+    s24_tensor_free(t);
+    s24_tensor_free(cube);
+    t = NULL;
+    ck_assert_int_eq(s24_bench_weights(4, 8, S24_I64, 1, 1, S24_ISA_BEST, &t, &err), S24_ERR_USAGE);
+    ck_assert_int_eq(s24_bench_weights(SIZE_MAX, 8, S24_F32, 1, 1, S24_ISA_BEST, &t, &err), S24_ERR_USAGE);
+    ck_assert_int_eq(s24_bench_weights((size_t)1 << 61, 2, S24_F32, 1, 1, S24_ISA_BEST, &t, &err), S24_ERR_USAGE);
+    ck_assert_ptr_null(t);
+}
+END_TEST
+
+/* Sizes that no memory has are refused before any of it is touched. */
+START_TEST(too_wide)
+{
+    static const float b[1];
+    float c[1];
+    const size_t widths[] = {(size_t)1 << 61, (size_t)1 << 59};
+    s24_bench_result result;
+    s24_tensor *t;
+    s24_error err;
+    for (size_t i = 0; i < COUNT(widths); i++) {
+        for (int whole = 0; whole < 2; whole++) {
+            const s24_matmul_options options = {.threads = 1, .compute = whole ? S24_COMPUTE_I8 : S24_COMPUTE_BF16};
+            ck_assert_int_eq(s24_bench_weights(4, 8, whole ? S24_I8 : S24_BF16, 1, 1, S24_ISA_BEST, &t, &err), S24_OK);
+            if (!whole || i == 0) {
+                ck_assert_int_eq(s24_sparse_matmul(t, b, widths[i], widths[i], c, widths[i], &options, &err), S24_ERR_USAGE);
+                ck_assert_msg(strstr(err.message, "is too long"), "%s", err.message);
+            }
+            const s24_bench_options bench = {.n = &widths[i], .count = 1, .reps = 1};
+            ck_assert_int_eq(s24_bench_run(t, &bench, &result, NULL, &err), S24_ERR_SYSTEM);
+            ck_assert_msg(strstr(err.message, "no memory for a matrix"), "%s", err.message);
+            s24_tensor_free(t);
+        }
+    }
+}
+END_TEST
+
 START_TEST(bench_data)
 {
     enum { DEVIATES = 99999 };
@@ -1156,6 +1235,9 @@ int main(void)
     tcase_set_timeout(tcase, 300);
     tcase_add_checked_fixture(tcase, begin, NULL);
     tcase_add_test(tcase, bench_data);
+    tcase_add_test(tcase, too_wide);
+    tcase_add_test(tcase, bench_of_odd_numbers);
+    tcase_add_test(tcase, bench_of_what_cannot_be);
     suite_add_tcase(suite, tcase);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_ENV);
