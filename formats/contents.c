@@ -163,6 +163,7 @@ void s24_contents_free(s24_contents *contents)
         s24_entry *e = &contents->entries[i];
         free_entry(e);
         if (e->pruned && --e->pruned->owners == 0) {
+            free(e->pruned->permutation);
             free(e->pruned);
         }
     }

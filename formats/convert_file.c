@@ -73,7 +73,7 @@ static s24_status nothing_packed(const s24_source *source, s24_error *err)
 /* Why the output cannot hold a tensor packed; NULL: it can, or need not. */
 static const char *unfit_of(const s24_format *format, const s24_entry *e)
 {
-    return format->unfit && e->packed ? format->unfit(e) : NULL;
+    return !format->unfit || !e->packed ? NULL : e->permuted ? "2:4 in another order of its columns" : format->unfit(e);
 }
 
 static s24_status leave_unfit(s24_contents *c, const s24_format *format, s24_error *err)

@@ -35,7 +35,8 @@ typedef struct unpack_job {
 /* What is on a desk; these are piece 0 themselves. */
 typedef struct unpack_buffers {
     unsigned char *planes, *dense, *scratch;
-    bool *damaged; /* one a panel of the batch */
+    bool *damaged;           /* one a panel of the batch */
+    unsigned char *permuted; /* a panel's rows as they are stored, where columns stand in another order */
 } unpack_buffers;
 
 static unpack_buffers *buffers_of(const unpack_job *job, unsigned slot)
@@ -81,7 +82,9 @@ static s24_status unpack_one(unpack_job *job, unpack_buffers *b, size_t first, s
     const s24_panel_place place = s24_panel_at(&job->batches.panels, index);
     const s24_entry *e = job->entry;
     const size_t cols = s24_place_cols(&place, job->batches.cols);
-    unsigned char *dense = b->dense + s24_batch_before(&job->batches, first, index) * job->unpacker.to->bytes;
+    const unsigned bytes = job->unpacker.to->bytes;
+    const int32_t *permutation = job->checks.permutation;
+    unsigned char *dense = b->dense + s24_batch_before(&job->batches, first, index) * bytes;
     bool *damaged = &b->damaged[index - first];
     s24_fault fault;
     s24_status status = s24_plain_read_panel(e, &job->checks, index, b->planes, damaged, err);
@@ -89,14 +92,18 @@ static s24_status unpack_one(unpack_job *job, unpack_buffers *b, size_t first, s
         return s24_fail_prefix(err, status, "%s: %s%s", job->entry->in->name, e->name, separator(e));
     }
     const s24_plain_place p = s24_plain_panel_place(e, &place);
+    *damaged = *damaged || job->checks.lost;
     if (!*damaged && !s24_unpack_panel(&job->unpacker, place.rows, cols, b->planes, s24_plain_plane(&p, b->planes, S24_POSITIONS),
-                                       s24_plain_plane(&p, b->planes, S24_SCALES), dense, &fault)) {
+                                       s24_plain_plane(&p, b->planes, S24_SCALES), permutation ? b->permuted : dense, &fault)) {
+        s24_fault_restore(&fault, permutation);
         status = s24_fault_report(&fault, &place, e->rank, e->shape, e->axis, job->unpacker.to->name, err);
         s24_fail_advise(err, status, S24_PLAIN_ADVICE);
         return s24_fail_prefix(err, status, "%s: %s%s", job->entry->in->name, e->name, separator(e));
     }
     if (*damaged) {
         fill_lost(job->unpacker.to->id, dense, place.rows * cols);
+    } else if (permutation) {
+        s24_restore_elements(b->permuted, bytes, place.rows, cols, permutation, dense);
     }
     return S24_OK;
 }
@@ -119,7 +126,8 @@ static s24_status take_desk(unpack_job *job, unsigned slot, s24_error *err)
     if (status == S24_OK) {
         *buffers_of(job, slot) = (unpack_buffers){
             .planes = s24_workspace_piece(w, slot, 1), .dense = s24_workspace_piece(w, slot, 2),
-            .scratch = s24_workspace_piece(w, slot, 3), .damaged = s24_workspace_piece(w, slot, 4)};
+            .scratch = s24_workspace_piece(w, slot, 3), .damaged = s24_workspace_piece(w, slot, 4),
+            .permuted = s24_workspace_piece(w, slot, 5)};
     }
     return status;
 }
@@ -182,6 +190,11 @@ static s24_status begin_tensor(void *ctx, s24_error *err)
     if (job->checks.damaged) {
         snprintf(message, sizeof message, "%s: %s%sits checks are damaged; panels that still match theirs are kept",
                  job->entry->in->name, job->entry->name, separator(job->entry));
+        tell_lost(job->run, message);
+    }
+    if (job->checks.lost) {
+        snprintf(message, sizeof message, "%s: %s%s%s; nobody knows which column is which", job->entry->in->name,
+                 job->entry->name, separator(job->entry), job->checks.lost);
         tell_lost(job->run, message);
     }
     return S24_OK;
@@ -282,7 +295,7 @@ static s24_status plan_entry(void *ctx, const s24_entry *e, s24_contents *plan, 
         return S24_ERR_SYSTEM;
     }
     copy->axis = e->axis;
-    copy->packed = e->packed && run->format->unfit && !run->format->unfit(copy);
+    copy->packed = e->packed && !e->permuted && run->format->unfit && !run->format->unfit(copy);
     return S24_OK;
 }
 
@@ -303,6 +316,7 @@ static void set_pieces(unpack_job *job)
     job->pieces[2] = dense_bytes;
     job->pieces[3] = bs->per_batch > 1 || e->axis != e->rank - 1 ? dense_bytes : 0;
     job->pieces[4] = bs->per_batch * sizeof(bool);
+    job->pieces[5] = e->permuted ? s24_panel_at(&bs->panels, 0).rows * bs->cols * job->unpacker.to->bytes : 0;
 }
 
 /* Everything of a pipe that the next tensor's opening would drop must be gone by then. */

@@ -34,6 +34,7 @@ typedef struct s24_pruned {
     uint64_t input_zeros;
     bool calibrated;        /* output_error says what that did, at first only of how many samples */
     s24_output_error output_error;
+    int32_t *permutation;   /* [cols], of a plan whose entry is permuted; owned */
     unsigned owners;        /* entries: that of a plan has the source's */
 } s24_pruned;
 
@@ -55,16 +56,17 @@ typedef struct s24_entry {
 
     /* Pruned tensors: in a .s24, and in the plan of one. */
     bool packed;
-    bool permuted;          /* the order of its columns is stored: see reorder.h */
     bool elsewhere;         /* of another job's share: not part of this one's report */
     s24_dtype stored;       /* of the kept values */
     bool scaled;            /* these have scales: */
     size_t scale_group;     /* one for so many columns of a row; 0: for a row */
+    bool permuted;          /* its columns stand in another order: there is a plane that says in which */
     int axis;
     s24_pruned *pruned;     /* NULL unless s24_entry_pack set it */
     char *method;           /* NULL: carried, not pruned */
     char *reason;           /* why it was not pruned, or how the axis was chosen; NULL: nothing to tell */
     uint64_t further[S24_PLANES - 1]; /* offsets in a .s24: of the planes behind the values, */
+    uint64_t perm;                    /* of its permutation, */
     uint64_t checks;                  /* of the checks (also of a carried tensor) */
     uint64_t checks_bytes;
 } s24_entry;
@@ -98,7 +100,7 @@ void s24_contents_free(s24_contents *contents);
 
 /*
  * The tensor is to be stored pruned along the axis (or S24_AXIS_AUTO): sets axis, pruned, and, unless it cannot, packed.
- * Before it: stored, scaled, scale_group.
+ * Before it: stored, scaled, scale_group, permuted.
  */
 s24_status s24_entry_pack(s24_entry *entry, int axis, s24_error *err);
 

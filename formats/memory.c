@@ -56,6 +56,7 @@ static s24_status load_panels(const s24_entry *e, s24_tensor *t, s24_error *err)
             copy_panel(e, &place, t, planes, true);
         }
     }
+    status = status == S24_OK ? s24_tensor_set_permutation(t, checks.permutation, err) : status;
     free(planes);
     s24_checks_free(&checks);
     return status;
@@ -211,9 +212,18 @@ static s24_status plan_tensor(s24_plain *plain, const char *name, const s24_tens
     e->stored = t->dtype;
     e->scaled = t->scales != NULL;
     e->scale_group = t->scale_group;
+    e->permuted = t->permutation != NULL;
     const s24_status status = s24_entry_pack(e, t->axis, err);
     if (status != S24_OK) {
         return status;
+    }
+    if (t->permutation) {
+        const size_t cols = t->geometry.cols;
+        e->pruned->permutation = s24_calloc(cols, sizeof *t->permutation, err);
+        if (!e->pruned->permutation) {
+            return S24_ERR_SYSTEM;
+        }
+        memcpy(e->pruned->permutation, t->permutation, cols * sizeof *t->permutation);
     }
     e->pruned->sums = metrics->sums;
     e->method = s24_shared_text(method, err);

@@ -195,7 +195,11 @@ static s24_status permute_entry(changes *c, const s24_prune_request *q, s24_entr
     s24_status status = search(c, e, &order, err);
     status = status == S24_OK ? add_change(c, e, e->axis, order, err) : status;
     status = status == S24_OK && rule ? permute_neighbours(c, e, rule->with, order, err) : status;
-    e->permuted = status == S24_OK && !rule;
+    if (status == S24_OK && !rule) { /* it is stored */
+        e->permuted = true;
+        e->pruned->permutation = order;
+        return S24_OK;
+    }
     free(order);
     return status;
 }

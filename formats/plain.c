@@ -91,6 +91,11 @@ size_t s24_plain_panel_count(const s24_plain *plain, const s24_entry *entry)
     return entry->packed ? s24_plain_panels(plain, entry).count : s24_plain_carried_panels(plain, entry);
 }
 
+size_t s24_plain_check_count(const s24_plain *plain, const s24_entry *entry)
+{
+    return s24_plain_panel_count(plain, entry) + (entry->packed && entry->permuted);
+}
+
 /* ---------------------------------------------------------------- planes */
 
 static size_t row_values(const s24_entry *e, size_t groups)
@@ -155,9 +160,14 @@ size_t s24_plain_plane_count(const s24_entry *e)
     return count;
 }
 
+static size_t permutation_bytes(const s24_entry *e)
+{
+    return e->permuted ? e->pruned->geometry.cols * sizeof(int32_t) : 0;
+}
+
 uint64_t s24_plain_stored_bytes(const s24_entry *e)
 {
-    uint64_t bytes = e->packed ? 0 : e->bytes;
+    uint64_t bytes = e->packed ? permutation_bytes(e) : e->bytes;
     for (int k = 0; e->packed && k < S24_PLANES; k++) {
         if (s24_plain_has(e, k)) {
             const s24_geometry *g = &e->pruned->geometry;
@@ -366,6 +376,7 @@ static void describe_tensors(const s24_contents *contents, s24_text *text)
             s24_text_printf(text, ",\"axis\":%d,\"method\":", e->axis);
             s24_text_json_string(text, e->method);
             describe_scales(e, text);
+            s24_text_printf(text, "%s", e->permuted ? ",\"permuted\":true" : "");
         }
         if (e->packed && e->pruned->calibrated) {
             s24_text_printf(text, ",\"calibration\":{\"samples\":%llu,\"held_out\":%llu}",
@@ -426,14 +437,32 @@ static void write_own_pair(s24_text *text, const char *key, s24_text *value)
     s24_text_free(value);
 }
 
-static bool any_scales(const s24_contents *contents)
+static bool is_scaled(const s24_entry *e)
 {
-    for (size_t i = 0; i < contents->count; i++) {
-        if (contents->entries[i].packed && contents->entries[i].scaled) {
-            return true;
+    return e->scaled;
+}
+
+static bool is_permuted(const s24_entry *e)
+{
+    return e->permuted;
+}
+
+/* What a reader must know: names between single blanks. */
+static void describe_needs(const s24_contents *contents, s24_text *text)
+{
+    static const struct {
+        const char *name;
+        bool (*needed)(const s24_entry *e);
+    } features[] = {{S24_NEEDS_SCALES, is_scaled}, {S24_NEEDS_PERM, is_permuted}};
+    for (size_t f = 0; f < sizeof features / sizeof *features; f++) {
+        bool needed = false;
+        for (size_t i = 0; i < contents->count && !needed; i++) {
+            needed = contents->entries[i].packed && features[f].needed(&contents->entries[i]);
+        }
+        if (needed) {
+            s24_text_printf(text, "%s%s", text->length ? " " : "", features[f].name);
         }
     }
-    return false;
 }
 
 /* Our keys first, so that the file shows itself in its first bytes; then the user's, out of the way of ours. */
@@ -447,8 +476,9 @@ static void write_metadata(const s24_plain *plain, s24_text *text)
     write_own_pair(text, "s24.file", &value);
     describe_tensors(&plain->contents, &value);
     write_own_pair(text, "s24.tensors", &value);
-    if (any_scales(&plain->contents)) {
-        write_pair(text, "", "s24.needs", S24_NEEDS_SCALES);
+    describe_needs(&plain->contents, &value);
+    if (value.length) {
+        write_own_pair(text, "s24.needs", &value);
     }
     for (size_t i = 0; i < plain->contents.pairs; i++) {
         const s24_pair *pair = &plain->contents.metadata[i];
@@ -516,10 +546,10 @@ static s24_status add_bytes(layout *l, const char *name, const char *suffix, siz
     return add_stored(l, &(part){name, suffix, S24_U8, 1, &n}, offset, err);
 }
 
-/* A u64 a panel, zeros, a u64 over this section, up to the next multiple of 64. */
+/* A u64 a panel and for a permutation, zeros, a u64 over this section, up to the next multiple of 64. */
 static s24_status add_checks(layout *l, const char *name, s24_entry *entry, s24_error *err)
 {
-    const uint64_t need = l->at + 8 * (uint64_t)s24_plain_panel_count(l->plain, entry) + 8;
+    const uint64_t need = l->at + 8 * (uint64_t)s24_plain_check_count(l->plain, entry) + 8;
     const uint64_t end = (need + ALIGN - 1) / ALIGN * ALIGN;
     entry->checks_bytes = end - l->at;
     return add_bytes(l, name, ".s24.checks", (size_t)entry->checks_bytes, &entry->checks, err);
@@ -529,6 +559,7 @@ static s24_status add_planes(layout *l, s24_entry *e, s24_error *err)
 {
     const s24_geometry *g = &e->pruned->geometry;
     s24_status status = e->scaled ? s24_scales_check(g, e->scale_group, l->plain->panel_groups, err) : S24_OK;
+    status = status == S24_OK && e->permuted ? s24_permutable(g, l->plain->panel_groups, err) : status;
     for (int k = 0; k < S24_PLANES && status == S24_OK; k++) {
         const bool one = k == S24_SCALES && e->scale_group == 0;
         const size_t row = planes[k].row(e, g->groups), shape[2] = {one ? g->rows * row : g->rows, row};
@@ -537,7 +568,8 @@ static s24_status add_planes(layout *l, s24_entry *e, s24_error *err)
             status = add_stored(l, &p, k == S24_VALUES ? &e->offset : &e->further[k - 1], err);
         }
     }
-    return status;
+    return status == S24_OK && e->permuted
+        ? add_stored(l, &(part){e->name, ".s24.perm", S24_I32, 1, &g->cols}, &e->perm, err) : status;
 }
 
 static s24_status add_tensor(layout *l, s24_entry *e, s24_error *err)
@@ -618,7 +650,7 @@ static bool surely_too_long(const s24_contents *contents)
     size_t least = 0;
     for (size_t i = 0; i < contents->count && least <= S24_ST_HEADER_MAX; i++) {
         const s24_entry *e = &contents->entries[i];
-        const size_t parts = 1 + (e->packed ? s24_plain_plane_count(e) : 1); /* with the checks */
+        const size_t parts = 1 + (e->packed ? s24_plain_plane_count(e) + e->permuted : 1); /* with the checks */
         least += sizeof described - 1 + parts * (sizeof stored - 1) + (parts + 1) * strlen(e->name);
     }
     return least > S24_ST_HEADER_MAX;

@@ -12,6 +12,7 @@
 #define S24_RECORD_BYTES 64        /* head and tail */
 #define S24_METRICS_SLOTS 16
 #define S24_NEEDS_SCALES "scales"  /* in s24.needs */
+#define S24_NEEDS_PERM "perm"
 #define S24_PLAIN_ADVICE "make it again from its dense form" /* of what matches its checks and is wrong all the same */
 #define S24_PLAIN_SAVED_AGAIN "is a .s24 that another tool saved again: its parts have moved and its checks are void; " \
     S24_PLAIN_ADVICE
@@ -82,6 +83,9 @@ bool s24_plain_has(const s24_entry *entry, int plane);
 uint64_t s24_plain_offset(const s24_entry *entry, int plane);
 size_t s24_plain_plane_count(const s24_entry *entry);
 
+/* Words of the checks section that say something: of the panels, then of the permutation. */
+size_t s24_plain_check_count(const s24_plain *plain, const s24_entry *entry);
+
 /* Bytes of the entry's data, without checks. */
 uint64_t s24_plain_stored_bytes(const s24_entry *entry);
 
@@ -128,10 +132,12 @@ bool s24_plain_lists_records(const s24_contents *stored);
 typedef struct s24_checks {
     uint64_t *of_panel;
     bool damaged; /* they do not match their own check */
+    int32_t *permutation; /* [cols] of a permuted entry; NULL: there is none, or it is lost */
+    const char *lost;     /* with plain->lenient: what is wrong with it, so that nobody knows which column is which */
 } s24_checks;
 
 /*
- * Before a tensor's panels are read: its checks are loaded; of a stream the whole tensor is held, and the one before it no
+ * Before a tensor's panels are read: its checks and its permutation are loaded; of a stream the whole tensor is held, and the one before it no
  * longer. Entries in order. Damaged checks are an error, or with plain->lenient checks->damaged.
  */
 s24_status s24_plain_begin(const s24_entry *entry, s24_checks *checks, s24_error *err);

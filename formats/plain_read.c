@@ -15,7 +15,7 @@
 #define DAMAGED "is damaged: "
 #define RECOVER "; s24 decompress --salvage recovers what is whole"
 
-#define STORED_MAX ((S24_PLANES + 1) * (size_t)S24_TENSORS_MAX + 5) /* with head, metrics, their checks, copy, tail */
+#define STORED_MAX ((S24_PLANES + 2) * (size_t)S24_TENSORS_MAX + 5) /* with permutations, head, metrics, their checks, copy, tail */
 #define MEMBER_VALUES_MAX 1000 /* in s24.layout, s24.file and each of s24.tensors: far more than they have */
 
 /* ---------------------------------------------------------------- recognising */
@@ -385,6 +385,22 @@ static s24_status parse_scales(const cJSON *object, s24_entry *e, s24_error *err
     return s24_fail_unsupported(err, "a tensor in s24.tensors has scales of a kind that this s24 does not know; use a newer one");
 }
 
+/* "permuted" of an object of s24.tensors. */
+static bool parse_permuted(const cJSON *object, s24_entry *e)
+{
+    const cJSON *item = s24_json_get(object, "permuted");
+    e->permuted = cJSON_IsTrue(item);
+    return !item || cJSON_IsBool(item);
+}
+
+/* Rows are whole in panels where they must be. */
+static bool fits_panels(const s24_plain *plain, const s24_entry *e)
+{
+    const s24_geometry *g = &e->pruned->geometry;
+    return (!e->scaled || s24_scales_check(g, e->scale_group, plain->panel_groups, NULL) == S24_OK) &&
+           (!e->permuted || s24_permutable(g, plain->panel_groups, NULL) == S24_OK);
+}
+
 /* One object of s24.tensors. *at: the stored tensor that it begins with. */
 static s24_status parse_tensor(s24_plain *plain, const s24_contents *stored, const cJSON *object, size_t *at,
                                s24_error *err)
@@ -426,13 +442,15 @@ static s24_status parse_tensor(s24_plain *plain, const s24_contents *stored, con
         !s24_dtype_prunable(dtype)) {
         return bad_header(err, "a pruned tensor in s24.tensors has no axis or a dtype that cannot be pruned");
     }
+    if (!parse_permuted(object, e)) {
+        return bad_header(err, "what says whether a tensor is permuted is neither true nor false");
+    }
     s24_status status = parse_scales(object, e, err);
     status = status == S24_OK ? stored_dtype(stored, *at, e, err) : status;
-    *at += s24_plain_plane_count(e) + 1; /* and the checks */
+    *at += s24_plain_plane_count(e) + e->permuted + 1; /* and the checks */
     status = status == S24_OK ? s24_entry_pack(e, (int)axis, err) : status;
-    if (status == S24_OK && e->scaled &&
-        s24_scales_check(&e->pruned->geometry, e->scale_group, plain->panel_groups, NULL) != S24_OK) {
-        return bad_header(err, "a scale is for more than a panel");
+    if (status == S24_OK && !fits_panels(plain, e)) {
+        return bad_header(err, "a scale or a permutation is for more than a panel");
     }
     return status == S24_OK ? parse_calibration(e->pruned, object, err) : status;
 }
@@ -465,7 +483,7 @@ static s24_status parse_tensors(s24_plain *plain, const s24_contents *stored, s2
 /* Whether s24.needs may name it. */
 static bool is_known(const char *name, size_t n)
 {
-    static const char *const features[] = {S24_NEEDS_SCALES};
+    static const char *const features[] = {S24_NEEDS_SCALES, S24_NEEDS_PERM};
     for (size_t i = 0; i < sizeof features / sizeof *features; i++) {
         if (strlen(features[i]) == n && strncmp(features[i], name, n) == 0) {
             return true;
@@ -504,13 +522,17 @@ static s24_status check_features(const s24_contents *stored, s24_error *err)
     return S24_OK;
 }
 
-/* A reader that does not know scales refuses the file by this name, and not because it finds it odd. */
+/* A reader that does not know a feature refuses the file by its name, and not because it finds it odd. */
 static s24_status check_needs(const s24_plain *plain, const s24_contents *stored, s24_error *err)
 {
-    const bool named = names_feature(metadata_get(stored, "s24.needs"), S24_NEEDS_SCALES);
+    const char *needs = metadata_get(stored, "s24.needs");
+    const bool scales = names_feature(needs, S24_NEEDS_SCALES), perm = names_feature(needs, S24_NEEDS_PERM);
     for (size_t i = 0; i < plain->contents.count; i++) {
-        if (plain->contents.entries[i].scaled && !named) {
+        if (plain->contents.entries[i].scaled && !scales) {
             return bad_header(err, "it has scales, and s24.needs does not say so");
+        }
+        if (plain->contents.entries[i].permuted && !perm) {
+            return bad_header(err, "it has a permutation, and s24.needs does not say so");
         }
     }
     return S24_OK;
@@ -595,7 +617,7 @@ static const char *fault_of_checks(const s24_plain *plain, const s24_entry *entr
     if (s24_get_u64(bytes + n - 8) != s24_plain_check(plain, entry->checks, bytes, n - 8)) {
         return "do not match their own";
     }
-    for (size_t i = 8 * s24_plain_panel_count(plain, entry); i < n - 8; i++) {
+    for (size_t i = 8 * s24_plain_check_count(plain, entry); i < n - 8; i++) {
         if (bytes[i]) {
             return "are followed by what is not zero";
         }
@@ -606,10 +628,51 @@ static const char *fault_of_checks(const s24_plain *plain, const s24_entry *entr
 void s24_checks_free(s24_checks *checks)
 {
     free(checks->of_panel);
+    free(checks->permutation);
     *checks = (s24_checks){0};
 }
 
-s24_status s24_plain_begin(const s24_entry *entry, s24_checks *checks, s24_error *err)
+/* Bytes of a permutation become numbers where they are. *lost: they are none, or not the ones that were written. */
+static s24_status take_permutation(const s24_plain *plain, const s24_entry *entry, s24_checks *checks, char *bytes,
+                                   const char **lost, s24_error *err)
+{
+    const size_t cols = entry->pruned->geometry.cols, n = cols * sizeof(int32_t);
+    int32_t *numbers = (int32_t *)(void *)bytes; /* malloc's alignment */
+    if (s24_plain_check(plain, entry->perm, bytes, n) != checks->of_panel[s24_plain_panel_count(plain, entry)]) {
+        *lost = "its permutation does not match its check: damaged";
+        return S24_OK;
+    }
+    for (size_t i = 0; i < cols; i++) {
+        numbers[i] = (int32_t)s24_get_u32((const unsigned char *)bytes + 4 * i);
+    }
+    const s24_status status = s24_permutation_check(numbers, cols, err);
+    *lost = status == S24_ERR_DATA ? "its permutation does not have each column once" : NULL;
+    return status == S24_ERR_DATA ? S24_OK : status;
+}
+
+static s24_status load_permutation(const s24_entry *entry, s24_checks *checks, s24_error *err)
+{
+    const s24_plain *plain = s24_plain_of(entry->source);
+    const char *lost = "its permutation is cut off";
+    char *bytes;
+    s24_status status = s24_input_read_new(entry->source->in, entry->perm, &bytes,
+                                           entry->pruned->geometry.cols * sizeof(int32_t), err);
+    if (status == S24_OK) {
+        status = take_permutation(plain, entry, checks, bytes, &lost, err);
+        if (status == S24_OK && !lost) {
+            checks->permutation = (int32_t *)(void *)bytes;
+            return S24_OK;
+        }
+        free(bytes);
+    } else if (status == S24_ERR_DATA && plain->lenient) {
+        status = S24_OK;
+    }
+    checks->lost = lost;
+    return status != S24_OK || plain->lenient ? status
+        : s24_fail_at(err, entry->perm, "%s%s%s" RECOVER, entry->name, *entry->name ? ": " : "", lost);
+}
+
+static s24_status load_checks(const s24_entry *entry, s24_checks *checks, s24_error *err)
 {
     s24_source *const source = entry->source;
     const s24_plain *plain = s24_plain_of(source);
@@ -646,6 +709,18 @@ s24_status s24_plain_begin(const s24_entry *entry, s24_checks *checks, s24_error
         checks->of_panel[i] = s24_get_u64(bytes + 8 * i);
     }
     return S24_OK;
+}
+
+s24_status s24_plain_begin(const s24_entry *entry, s24_checks *checks, s24_error *err)
+{
+    s24_status status = load_checks(entry, checks, err);
+    if (status == S24_OK && entry->packed && entry->permuted) {
+        status = load_permutation(entry, checks, err);
+        if (status != S24_OK) {
+            s24_checks_free(checks);
+        }
+    }
+    return status;
 }
 
 /* Reads the pieces of a panel into `data`, behind one another, and compares. */

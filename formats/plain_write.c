@@ -131,6 +131,23 @@ static s24_status send_plane(s24_plain_writer *w, const s24_entry *entry, int pl
     return status;
 }
 
+/* The permutation, and its check behind those of the panels. */
+static s24_status write_permutation(s24_plain_writer *w, const s24_entry *entry, s24_error *err)
+{
+    const size_t cols = entry->pruned->geometry.cols, n = cols * sizeof(int32_t);
+    unsigned char *bytes = s24_malloc(n, err);
+    if (!bytes) {
+        return S24_ERR_SYSTEM;
+    }
+    for (size_t i = 0; i < cols; i++) {
+        s24_put_u32(bytes + 4 * i, (uint32_t)entry->pruned->permutation[i]);
+    }
+    w->checks[s24_plain_panel_count(&w->plain, entry)] = s24_plain_check(&w->plain, entry->perm, bytes, n);
+    const s24_status status = s24_output_write(w->out, entry->perm, bytes, n, err);
+    free(bytes);
+    return status;
+}
+
 s24_status s24_plain_writer_end(s24_plain_writer *w, const s24_entry *entry, s24_error *err)
 {
     s24_status status = S24_OK;
@@ -138,6 +155,7 @@ s24_status s24_plain_writer_end(s24_plain_writer *w, const s24_entry *entry, s24
         status = s24_appender_flush(&w->planes[k], err);
         status = status == S24_OK ? send_plane(w, entry, k, err) : status;
     }
+    status = status == S24_OK && entry->packed && entry->permuted ? write_permutation(w, entry, err) : status;
     if (status != S24_OK) {
         return status;
     }

@@ -393,6 +393,7 @@ static s24_status plan_entry(void *ctx, const s24_entry *e, s24_contents *plan, 
     copy->fortran = e->fortran;
     copy->big_endian = e->big_endian;
     copy->packed = e->packed && (!dense || run->format->unfit);
+    copy->permuted = copy->packed && e->permuted;
     copy->stored = e->stored;
     copy->scaled = e->scaled;
     copy->scale_group = e->scale_group;

@@ -35,6 +35,7 @@ typedef struct measure_buffers {
     s24_window *window;
     const unsigned char *dense; /* of the batch, in the buffer or the window */
     s24_sums *sums;             /* one a panel of the batch */
+    unsigned char *permuted;    /* a panel's rows of it in the order of a permutation */
 } measure_buffers;
 
 static measure_buffers *buffers_of(const measure_job *job, unsigned slot)
@@ -50,7 +51,7 @@ static s24_status take_desk(measure_job *job, unsigned slot, s24_error *err)
         *buffers_of(job, slot) = (measure_buffers){
             .buffer = s24_workspace_piece(w, slot, 1), .scratch = s24_workspace_piece(w, slot, 2),
             .planes = s24_workspace_piece(w, slot, 3), .sums = s24_workspace_piece(w, slot, 4),
-            .window = s24_workspace_window(w, slot, 0)};
+            .window = s24_workspace_window(w, slot, 0), .permuted = s24_workspace_piece(w, slot, 5)};
     }
     return status;
 }
@@ -87,7 +88,7 @@ static s24_status measure_one(measure_job *job, measure_buffers *b, size_t first
     if (status != S24_OK) {
         return s24_fail_prefix(err, status, "%s: ", job->entry->in->name);
     }
-    const s24_panel panel = {
+    s24_panel panel = {
         .rows = place.rows,
         .cols = s24_place_cols(&place, job->batches.cols),
         .dense = b->dense + s24_batch_before(&job->batches, first, index) * from->bytes,
@@ -95,6 +96,10 @@ static s24_status measure_one(measure_job *job, measure_buffers *b, size_t first
         .positions = s24_plain_plane(&p, b->planes, S24_POSITIONS),
         .scales = s24_plain_plane(&p, b->planes, S24_SCALES),
     };
+    if (job->checks.permutation) {
+        s24_permute_elements(panel.dense, from->bytes, panel.rows, panel.cols, job->checks.permutation, b->permuted);
+        panel.dense = b->permuted;
+    }
     if (!s24_measure_panel(&job->measurer, &panel, &b->sums[index - first], &fault)) {
         status = s24_fault_report(&fault, &place, job->entry->rank, job->entry->shape, job->entry->axis, "", err);
         return s24_fail_prefix(err, status, "%s: ", job->entry->in->name);
@@ -179,6 +184,7 @@ static s24_status measure_job_init(measure_job *job, s24_error *err)
     job->pieces[1] = job->pieces[2] = bytes;
     job->pieces[3] = s24_plain_panel_bytes(e, &job->batches.panels);
     job->pieces[4] = job->batches.per_batch * sizeof(s24_sums);
+    job->pieces[5] = e->permuted ? bytes : 0;
     s24_status status = s24_source_hold(job->dense, e->axis, err);
     if (status == S24_OK) {
         status = s24_plain_begin(e, &job->checks, err);

@@ -149,6 +149,9 @@ static s24_status begin_tensor(void *ctx, s24_error *err)
     if (job->checks.damaged) {
         tell_damage(job->run, job->entry->in, job->entry->name, "its checks are damaged");
     }
+    if (job->checks.lost) {
+        tell_damage(job->run, job->entry->in, job->entry->name, job->checks.lost);
+    }
     return S24_OK;
 }
 

@@ -231,6 +231,26 @@ void s24_gather_rows(const void *base, unsigned bytes, int rank, const size_t *s
 void s24_scatter_rows(const void *src, unsigned bytes, int rank, const size_t *shape, const int64_t *strides, int axis,
                       size_t row, size_t rows, size_t col, size_t cols, void *base);
 
+/*
+ * Whole rows, whose element i is number permutation[i] of those of the array; and the reverse. An error says what of
+ * permutation[n] is none.
+ */
+void s24_gather_permuted(const void *base, unsigned bytes, int rank, const size_t *shape, const int64_t *strides, int axis,
+                         size_t row, size_t rows, const int32_t *permutation, void *dst);
+void s24_scatter_permuted(const void *src, unsigned bytes, int rank, const size_t *shape, const int64_t *strides, int axis,
+                          size_t row, size_t rows, const int32_t *permutation, void *base);
+s24_status s24_permutation_check(const int32_t *permutation, size_t n, s24_error *err);
+
+/* Rows of `cols` contiguous elements, likewise. */
+void s24_permute_elements(const void *src, unsigned bytes, size_t rows, size_t cols, const int32_t *permutation, void *dst);
+void s24_restore_elements(const void *src, unsigned bytes, size_t rows, size_t cols, const int32_t *permutation, void *dst);
+
+/* Whether rows are short enough to be permuted: whole rows in panels of so many groups. */
+s24_status s24_permutable(const s24_geometry *geometry, size_t panel_groups, s24_error *err);
+
+/* A fault in permuted rows: its element's column becomes that of the dense tensor. NULL: as it is. */
+void s24_fault_restore(s24_fault *fault, const int32_t *permutation);
+
 /* C-order strides of a shape, in elements. */
 void s24_c_strides(int rank, const size_t *shape, int64_t *strides);
 

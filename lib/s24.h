@@ -184,6 +184,7 @@ typedef struct s24_tensor {
     double sparsity_percent;  /* elements that decompress to zero, of 100 */
     float *scales;            /* [rows], or [rows, ceil(cols / scale_group)]: finite, above 0; NULL: values count as they are */
     size_t scale_group;       /* columns that share a scale: S24_SCALE_GROUP, or 0: all of a row */
+    const int32_t *permutation; /* [cols]: which element of a dense row stands at place i of a stored one; NULL: i */
 } s24_tensor;
 
 /* Sparse24Block: one group. */
@@ -201,7 +202,22 @@ S24_API s24_status s24_tensor_new_scaled(s24_tensor **tensor, s24_dtype dtype, s
                                          const size_t *shape, int axis, s24_error *err);
 S24_API void s24_tensor_free(s24_tensor *tensor);
 
-/* The group `group` of row `row`, values as f64. row < geometry.rows, group < geometry.groups. */
+/*
+ * Says in which order the columns of the tensor stand, which is then at place i of its rows that of the dense tensor with
+ * index permutation[i]; NULL: in their own. Nothing else of the tensor changes. The numbers are copied. S24_ERR_DATA: not
+ * each of 0 .. cols - 1 once. S24_ERR_USAGE: rows of more than 262144 elements (of a panel: they are split elsewhere, where
+ * each part would be of columns from everywhere).
+ */
+S24_API s24_status s24_tensor_set_permutation(s24_tensor *tensor, const int32_t *permutation, s24_error *err);
+
+/*
+ * Rows of B, [cols, n] with row stride ldb, in the order that the tensor's columns have, as products want them: row i of
+ * `out`, row stride ldo, is row permutation[i] of b, or row i. The two must not overlap.
+ */
+S24_API void s24_tensor_permute_rows(const s24_tensor *tensor, const float *b, size_t ldb, size_t n, float *out,
+                                     size_t ldo);
+
+/* The group `group` of row `row`, as it is stored, values as f64. row < geometry.rows, group < geometry.groups. */
 S24_API s24_block s24_tensor_block(const s24_tensor *tensor, size_t row, size_t group);
 
 /* ---------------------------------------------------------------- metrics */
@@ -332,9 +348,10 @@ typedef struct s24_prune_options {
     unsigned threads;       /* 0: every CPU this process may use */
     s24_isa isa;            /* cap on the instruction set */
     size_t scale_group;     /* where s24_dtype_scaled: columns that share a scale, S24_SCALE_GROUP, or 0: all of a row */
+    const int32_t *permutation; /* [cols]: puts the columns in this order first; see s24_tensor_set_permutation. NULL: none */
 } s24_prune_options;
 
-#define S24_PRUNE_OPTIONS_INIT {S24_AXIS_AUTO, S24_SAME, false, 0, S24_ISA_BEST, 0}
+#define S24_PRUNE_OPTIONS_INIT {S24_AXIS_AUTO, S24_SAME, false, 0, S24_ISA_BEST, 0, NULL}
 
 /*
  * prune_24_magnitude: keeps the two elements of largest |w| of every group, ties to the lower index (Mishra et al.
@@ -389,7 +406,7 @@ S24_API s24_status s24_prune_transposable(const s24_dense *weights, const s24_pr
 
 /*
  * decompress: writes the dense tensor, C order, as `dtype` (S24_SAME: the stored one) into `dense`, which holds
- * num_elements elements. Pruned positions are +0.0. Conversion as s24_dtype_convert; of a scaled tensor q * scale, in f64, is
+ * num_elements elements; a permutation is undone. Pruned positions are +0.0. Conversion as s24_dtype_convert; of a scaled tensor q * scale, in f64, is
  * rounded once, and S24_SAME is the source dtype. S24_ERR_DATA: a position or a scale that is none. S24_ERR_USAGE: a dtype of
  * 8 bits that is not the source's, and so would need scales.
  */
@@ -422,7 +439,8 @@ typedef struct s24_matmul_options {
  * B row-major f32 [K, N] with row stride ldb >= N, C row-major f32 [M, N] with row stride ldc >= N. Accumulates in f32;
  * A is never dense as a whole. B and C must not overlap. With AMX elements below 2^-126 may count as 0. options may be NULL:
  * S24_MATMUL_OPTIONS_INIT. S24_ERR_USAGE: a tensor that is not such a matrix, or an f64 one. S24_ERR_DATA: a position or a
- * scale that is none.
+ * scale that is none. Where A has a permutation, row i of B is what its column permutation[i] is multiplied with:
+ * s24_tensor_permute_rows.
  *
  * Scales of rows are multiplied with in the end: C_ij = scale_i * sum_k q_ik b_kj, so that the sum must be an f32, too. With
  * those of groups of columns every weight or every group is scaled before it is added.

@@ -164,3 +164,92 @@ void s24_scatter_rows(const void *src, unsigned bytes, int rank, const size_t *s
         copy_strided(dst, step * bytes, (const unsigned char *)src + r * cols * bytes, bytes, bytes, cols);
     }
 }
+
+/* ---------------------------------------------------------------- permuted rows */
+
+s24_status s24_permutation_check(const int32_t *permutation, size_t n, s24_error *err)
+{
+    uint64_t *seen = s24_calloc(n / 64 + 1, sizeof *seen, err);
+    if (!seen) {
+        return S24_ERR_SYSTEM;
+    }
+    for (size_t i = 0; i < n; i++) {
+        int32_t column;
+        memcpy(&column, permutation + i, sizeof column); /* of a file it may be unaligned */
+        const size_t c = (size_t)column; /* of a negative one beyond n */
+        if (c >= n || seen[c / 64] >> c % 64 & 1) {
+            free(seen);
+            return s24_fail(err, S24_ERR_DATA, "is no permutation: %ld %s at place %zu of %zu", (long)column,
+                            c >= n ? "stands" : "stands again", i, n);
+        }
+        seen[c / 64] |= UINT64_C(1) << c % 64;
+    }
+    free(seen);
+    return S24_OK;
+}
+
+s24_status s24_permutable(const s24_geometry *geometry, size_t panel_groups, s24_error *err)
+{
+    return geometry->groups <= panel_groups ? S24_OK
+        : s24_fail(err, S24_ERR_USAGE, "a row of %zu elements is too long to be permuted, which goes up to %zu",
+                   geometry->cols, 4 * panel_groups);
+}
+
+/* One row: element i at src + step * i, and at dst + dst_step * permutation[i]; or the other way round. */
+static void copy_permuted(unsigned char *dst, ptrdiff_t dst_step, const unsigned char *src, ptrdiff_t src_step,
+                          const int32_t *permutation, bool restore, unsigned bytes, size_t n)
+{
+#define COPY(width) \
+    for (size_t i = 0; i < n; i++) { \
+        const ptrdiff_t place = (ptrdiff_t)i, other = permutation[i]; \
+        memcpy(dst + dst_step * (restore ? other : place), src + src_step * (restore ? place : other), width); \
+    } \
+    break
+    switch (bytes) {
+    case 1: COPY(1);
+    case 2: COPY(2);
+    case 4: COPY(4);
+    default: COPY(8);
+    }
+#undef COPY
+}
+
+void s24_gather_permuted(const void *base, unsigned bytes, int rank, const size_t *shape, const int64_t *strides, int axis,
+                         size_t row, size_t rows, const int32_t *permutation, void *dst)
+{
+    const int64_t step = rank ? strides[axis] : 1;
+    const size_t cols = rank ? shape[axis] : 1;
+    row_walk w = row_walk_at(rank, shape, strides, axis, row);
+    for (size_t r = 0; r < rows; r++, row_walk_next(&w)) {
+        copy_permuted((unsigned char *)dst + r * cols * bytes, bytes, (const unsigned char *)base + w.offset * bytes,
+                      step * bytes, permutation, false, bytes, cols);
+    }
+}
+
+void s24_scatter_permuted(const void *src, unsigned bytes, int rank, const size_t *shape, const int64_t *strides, int axis,
+                          size_t row, size_t rows, const int32_t *permutation, void *base)
+{
+    const int64_t step = rank ? strides[axis] : 1;
+    const size_t cols = rank ? shape[axis] : 1;
+    row_walk w = row_walk_at(rank, shape, strides, axis, row);
+    for (size_t r = 0; r < rows; r++, row_walk_next(&w)) {
+        copy_permuted((unsigned char *)base + w.offset * bytes, step * bytes, (const unsigned char *)src + r * cols * bytes,
+                      bytes, permutation, true, bytes, cols);
+    }
+}
+
+void s24_permute_elements(const void *src, unsigned bytes, size_t rows, size_t cols, const int32_t *permutation, void *dst)
+{
+    for (size_t r = 0; r < rows; r++) {
+        copy_permuted((unsigned char *)dst + r * cols * bytes, bytes, (const unsigned char *)src + r * cols * bytes, bytes,
+                      permutation, false, bytes, cols);
+    }
+}
+
+void s24_restore_elements(const void *src, unsigned bytes, size_t rows, size_t cols, const int32_t *permutation, void *dst)
+{
+    for (size_t r = 0; r < rows; r++) {
+        copy_permuted((unsigned char *)dst + r * cols * bytes, bytes, (const unsigned char *)src + r * cols * bytes, bytes,
+                      permutation, true, bytes, cols);
+    }
+}

@@ -85,9 +85,51 @@ s24_status s24_tensor_new_scaled(s24_tensor **tensor, s24_dtype dtype, size_t sc
         : s24_fail(err, S24_ERR_USAGE, "a tensor of %s has no scales; i8, f8e4m3 and f8e5m2 have", s24_dtype_name(dtype));
 }
 
+static void free_permutation(s24_tensor *t)
+{
+    free((int32_t *)t->permutation);
+    t->memory_bytes -= t->permutation ? t->geometry.cols * sizeof *t->permutation : 0;
+    t->permutation = NULL;
+}
+
 void s24_tensor_free(s24_tensor *tensor)
 {
+    if (tensor) {
+        free_permutation(tensor);
+    }
     free(tensor);
+}
+
+s24_status s24_tensor_set_permutation(s24_tensor *t, const int32_t *permutation, s24_error *err)
+{
+    const size_t cols = t->geometry.cols;
+    int32_t *copy = NULL;
+    if (permutation) {
+        s24_status status = s24_permutable(&t->geometry, S24_PANEL_GROUPS, err);
+        if (status == S24_OK) {
+            status = s24_permutation_check(permutation, cols, err);
+            s24_fail_prefix(err, status, status == S24_ERR_DATA ? "the order of columns " : "");
+        }
+        if (status != S24_OK) {
+            return status;
+        }
+        copy = s24_calloc(cols, sizeof *copy, err);
+        if (!copy) {
+            return S24_ERR_SYSTEM;
+        }
+        memcpy(copy, permutation, cols * sizeof *copy);
+    }
+    free_permutation(t);
+    t->permutation = copy;
+    t->memory_bytes += copy ? cols * sizeof *copy : 0;
+    return S24_OK;
+}
+
+void s24_tensor_permute_rows(const s24_tensor *t, const float *b, size_t ldb, size_t n, float *out, size_t ldo)
+{
+    for (size_t i = 0; i < t->geometry.cols; i++) {
+        memcpy(out + i * ldo, b + (t->permutation ? (size_t)t->permutation[i] : i) * ldb, n * sizeof *out);
+    }
 }
 
 s24_block s24_tensor_block(const s24_tensor *t, size_t row, size_t group)
@@ -107,6 +149,13 @@ s24_block s24_tensor_block(const s24_tensor *t, size_t row, size_t group)
 static const char *nonfinite_name(double x)
 {
     return isnan(x) ? "nan" : x < 0 ? "-inf" : "inf";
+}
+
+void s24_fault_restore(s24_fault *fault, const int32_t *permutation)
+{
+    if (permutation && fault->kind != S24_FAULT_POSITIONS && fault->kind != S24_FAULT_SCALE) { /* those are of a place */
+        fault->col = (size_t)permutation[fault->col];
+    }
 }
 
 s24_status s24_fault_report(const s24_fault *fault, const s24_panel_place *place, int rank, const size_t *shape,
@@ -155,12 +204,13 @@ typedef struct row_view {
     const s24_dtype_info *info;
     int64_t strides[S24_MAX_RANK];
     int axis;
-    bool contiguous; /* canonical rows lie behind one another */
+    const int32_t *permutation; /* of the columns; NULL: none */
+    bool contiguous; /* canonical rows lie behind one another, as they are wanted */
 } row_view;
 
-static row_view row_view_of(const s24_dense *dense, int axis)
+static row_view row_view_of(const s24_dense *dense, int axis, const int32_t *permutation)
 {
-    row_view v = {.dense = dense, .info = s24_info(dense->dtype), .axis = axis};
+    row_view v = {.dense = dense, .info = s24_info(dense->dtype), .axis = axis, .permutation = permutation};
     int64_t c_order[S24_MAX_RANK];
     s24_c_strides(dense->rank, dense->shape, c_order);
     memcpy(v.strides, dense->strides ? dense->strides : c_order, (size_t)dense->rank * sizeof *c_order);
@@ -168,6 +218,7 @@ static row_view row_view_of(const s24_dense *dense, int axis)
     for (int d = 0; d < dense->rank; d++) {
         v.contiguous = v.contiguous && (v.strides[d] == c_order[d] || dense->shape[d] <= 1);
     }
+    v.contiguous = v.contiguous && !permutation;
     return v;
 }
 
@@ -178,6 +229,11 @@ static const void *row_view_get(const row_view *v, const s24_panel_place *place,
     const unsigned bytes = v->info->bytes;
     if (v->contiguous) {
         return (const unsigned char *)v->dense->data + (place->row * row_cols + 4 * place->group) * bytes;
+    }
+    if (v->permutation) {
+        s24_gather_permuted(v->dense->data, bytes, v->dense->rank, v->dense->shape, v->strides, v->axis, place->row,
+                            place->rows, v->permutation, buffer);
+        return buffer;
     }
     s24_gather_rows(v->dense->data, bytes, v->dense->rank, v->dense->shape, v->strides, v->axis, place->row, place->rows,
                     4 * place->group, cols, buffer);
@@ -231,6 +287,7 @@ static s24_status job_work(void *ctx, unsigned slot, size_t index, s24_error *er
         ? s24_measure_panel(&job->measurer, &panel, &job->sums[slot], &fault)
         : s24_prune_panel(&job->pruner, &panel, &job->sums[slot], &fault);
     if (!ok) {
+        s24_fault_restore(&fault, t->permutation);
         return s24_fault_report(&fault, &place, t->rank, t->shape, t->axis, job->pruner.to->name, err);
     }
     return S24_OK;
@@ -330,10 +387,15 @@ static s24_status prune(const s24_method *method, choose_mask *choose, const s24
     if (status != S24_OK) {
         return status;
     }
+    status = s24_tensor_set_permutation(job.tensor, o->permutation, err);
+    if (status != S24_OK) {
+        s24_tensor_free(job.tensor);
+        return status;
+    }
     job.tensor->source_dtype = weights->dtype;
-    job.original = row_view_of(weights, job.tensor->axis);
+    job.original = row_view_of(weights, job.tensor->axis, job.tensor->permutation);
     if (aux) {
-        job.aux = row_view_of(aux, job.tensor->axis);
+        job.aux = row_view_of(aux, job.tensor->axis, job.tensor->permutation);
     }
     job.pruner = choose ? s24_pruner_of_mask(weights->dtype, to, o->allow_nonfinite)
                         : s24_pruner_of(method, weights->dtype, to, aux ? aux->dtype : S24_F64, o->allow_nonfinite, o->isa);
@@ -395,7 +457,7 @@ s24_status s24_compute_metrics(const s24_dense *original, const s24_tensor *tens
     }
     panel_job job = {.tensor = (s24_tensor *)tensor, /* only read when measuring */
                      .measure = true,
-                     .original = row_view_of(original, tensor->axis),
+                     .original = row_view_of(original, tensor->axis, tensor->permutation),
                      .pruner = {.to = s24_info(tensor->dtype)},
                      .measurer = s24_measurer_of(original->dtype, tensor->dtype, S24_ISA_BEST)};
     job.measurer.scale_group = tensor->scale_group;
@@ -419,7 +481,7 @@ s24_status s24_decompress(const s24_tensor *t, s24_dtype dtype, void *dense, s24
     s24_unpacker unpacker = s24_unpacker_of(t->dtype, to, S24_ISA_BEST);
     unpacker.scale_group = t->scale_group;
     const s24_panels panels = s24_panels_of(g, S24_PANEL_GROUPS);
-    const bool in_place = t->rank == 0 || t->axis == t->rank - 1;
+    const bool in_place = (t->rank == 0 || t->axis == t->rank - 1) && !t->permutation;
     const unsigned bytes = s24_info(to)->bytes;
     int64_t strides[S24_MAX_RANK];
     s24_c_strides(t->rank, t->shape, strides);
@@ -436,7 +498,10 @@ s24_status s24_decompress(const s24_tensor *t, s24_dtype dtype, void *dense, s24
         if (!s24_unpack_panel(&unpacker, p.rows, cols,
                               (unsigned char *)t->values + (p.row * g->row_values + 2 * p.group) * s24_info(t->dtype)->bytes,
                               t->positions + p.row * g->row_positions + p.group / 2, place_scales(t, &p), rows, &fault)) {
+            s24_fault_restore(&fault, t->permutation);
             status = s24_fault_report(&fault, &p, t->rank, t->shape, t->axis, s24_dtype_name(to), err);
+        } else if (t->permutation) {
+            s24_scatter_permuted(rows, bytes, t->rank, t->shape, strides, t->axis, p.row, p.rows, t->permutation, dense);
         } else if (!in_place) {
             s24_scatter_rows(rows, bytes, t->rank, t->shape, strides, t->axis, p.row, p.rows, 4 * p.group, cols, dense);
         }
