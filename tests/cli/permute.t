@@ -51,3 +51,18 @@ run prune m.json --permute --to json -o -
 expect_status 2
 expect_error '--permute' 'write .s24'
 expect_no_file x.s24
+
+# alone: the order is stored, and undone
+echo '{"b.weight":[[9,8,7,6,1,1,1,1],[9,8,7,6,1,1,1,1]]}' >b.json
+run prune b.json --permute -o b.s24
+expect_status 0
+run verify b.s24
+expect_status 0
+run decompress b.s24 -o -
+expect_stdout_has '"data":[[9,8,7,6,0,0,0,0],[9,8,7,6,0,0,0,0]]'
+run stats b.s24 --original b.json --json
+expect_stdout_has '"relative_error":0.13074'
+run prune "$digits/digits.safetensors" --permute -o d.s24 -q
+run prune "$digits/digits.safetensors" --permute -o one.s24 -q -T 1
+expect_same d.s24 one.s24
+"$S24" prune - --permute -o - -q <"$digits/digits.safetensors" | cmp -s - d.s24 || fail "expected the same from a pipe and to one"
