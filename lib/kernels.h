@@ -90,7 +90,10 @@ typedef size_t s24_misfit_kernel(const void *values, const void *q, size_t n, fl
 /* *key = the largest of itself and the magnitudes' bits of the first of n finite values; returns how many. */
 typedef size_t s24_largest_kernel(const void *values, size_t n, uint64_t *key);
 
-/* The reverse of quantizing: values times their scale. Returns how many, a multiple of 8; stops before what the dtype cannot hold. */
+/*
+ * The reverse of quantizing: values times their scale. Returns how many, a multiple of 8; stops before what the dtype cannot
+ * hold.
+ */
 typedef size_t s24_dequantize_kernel(const void *q, size_t n, float scale, void *values);
 
 /*
