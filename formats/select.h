@@ -6,9 +6,9 @@
 
 /*
  * Decides for every entry of the source: sets packed, axis, geometry (for values stored as `stored`; S24_SAME: the
- * entry's dtype) and reason. whole_model: the default rule of a model applies; otherwise a lone tensor is pruned whatever
+ * entry's dtype), scales (for floats stored in 8 bits, of so many columns; 0: of rows) and reason. whole_model: the default rule of a model applies; otherwise a lone tensor is pruned whatever
  * its shape. S24_ERR_USAGE: an axis that a selected tensor does not have, a glob of --include that matches nothing, a
- * dtype that cannot be.
+ * dtype that cannot be, a row that is too long for one scale.
  */
 s24_status s24_select(s24_source *source, const s24_selection *selection, s24_dtype stored, size_t scale_group,
                       s24_error *err);

@@ -159,6 +159,7 @@ static const kernel_row zeros_rows[] = {S24_ZEROS_KERNELS(ROW_OF_ONE) END};
 static const kernel_row measure_rows[] = {S24_MEASURE_KERNELS(ROW) END};
 static const kernel_row blocks_rows[] = {S24_BLOCKS_KERNELS(ROW_OF_ONE) END};
 static const kernel_row quantize_rows[] = {S24_QUANTIZE_KERNELS(ROW) END};
+static const kernel_row misfit_rows[] = {S24_MISFIT_KERNELS(ROW) END};
 static const kernel_row dequantize_rows[] = {S24_DEQUANTIZE_KERNELS(ROW) END};
 static const kernel_row largest_rows[] = {S24_LARGEST_KERNELS(ROW_OF_ONE) END};
 static const kernel_row comply_rows[] = {S24_COMPLY_KERNELS(ROW_OF_ONE) END};
@@ -188,6 +189,11 @@ s24_unpack_kernel *s24_find_unpack_kernel(s24_isa isa, s24_dtype from, s24_dtype
 s24_quantize_kernel *s24_find_quantize_kernel(s24_isa isa, s24_dtype from, s24_dtype to)
 {
     return (s24_quantize_kernel *)find(quantize_rows, isa, from, to);
+}
+
+s24_misfit_kernel *s24_find_misfit_kernel(s24_isa isa, s24_dtype from, s24_dtype to)
+{
+    return (s24_misfit_kernel *)find(misfit_rows, isa, from, to);
 }
 
 s24_dequantize_kernel *s24_find_dequantize_kernel(s24_isa isa, s24_dtype from, s24_dtype to)

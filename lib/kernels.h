@@ -93,10 +93,16 @@ typedef void s24_blocks_kernel(const uint8_t pairs[][2], const double scores[16]
  */
 typedef size_t s24_quantize_kernel(const void *values, size_t n, float scale, void *q, s24_lanes *lanes);
 
+/* The same sums for values that were quantized before, to q, which need not be what they would become. */
+typedef size_t s24_misfit_kernel(const void *values, const void *q, size_t n, float scale, s24_lanes *lanes);
+
 /* *key = the largest of itself and the magnitudes' bits of the first of n finite values; returns how many. */
 typedef size_t s24_largest_kernel(const void *values, size_t n, uint64_t *key);
 
-/* The reverse of quantizing: values times their scale. Returns how many, a multiple of 8; stops before what the dtype cannot hold. */
+/*
+ * The reverse of quantizing: values times their scale. Returns how many, a multiple of 8; stops before what the dtype cannot
+ * hold.
+ */
 typedef size_t s24_dequantize_kernel(const void *q, size_t n, float scale, void *values);
 
 /*
@@ -176,6 +182,15 @@ static inline bool s24_positions_valid(uint64_t positions, uint64_t groups)
     S24_FROM_FLOATS(X, ISA, isa, I8, i8) \
     S24_FROM_FLOATS(X, ISA, isa, F8E4M3, f8e4m3) \
     S24_FROM_FLOATS(X, ISA, isa, F8E5M2, f8e5m2)
+#define S24_MISFIT_OF(X, ISA, isa, TO, to) \
+    X(ISA, F64, TO, s24_misfit_##isa##_f64_##to) \
+    X(ISA, F32, TO, s24_misfit_##isa##_f32_##to) \
+    X(ISA, F16, TO, s24_misfit_##isa##_f16_##to) \
+    X(ISA, BF16, TO, s24_misfit_##isa##_bf16_##to)
+#define S24_MISFIT_ROWS(X, ISA, isa) \
+    S24_MISFIT_OF(X, ISA, isa, I8, i8) \
+    S24_MISFIT_OF(X, ISA, isa, F8E4M3, f8e4m3) \
+    S24_MISFIT_OF(X, ISA, isa, F8E5M2, f8e5m2)
 #define S24_TO_FLOATS(X, ISA, isa, FROM, from) \
     X(ISA, FROM, F64, s24_dequantize_##isa##_##from##_f64) \
     X(ISA, FROM, F32, s24_dequantize_##isa##_##from##_f32) \
@@ -195,7 +210,9 @@ static inline bool s24_positions_valid(uint64_t positions, uint64_t groups)
 #define S24_QUANTIZE_KERNELS(X) S24_QUANTIZE_ROWS(X, AVX512, avx512) S24_QUANTIZE_ROWS(X, AVX2, avx2)
 #define S24_DEQUANTIZE_KERNELS(X) S24_DEQUANTIZE_ROWS(X, AVX512, avx512) S24_DEQUANTIZE_ROWS(X, AVX2, avx2)
 #define S24_LARGEST_KERNELS(X) S24_LARGEST_ROWS(X, AVX512, avx512) S24_LARGEST_ROWS(X, AVX2, avx2)
+#define S24_MISFIT_KERNELS(X) S24_MISFIT_ROWS(X, AVX512, avx512) S24_MISFIT_ROWS(X, AVX2, avx2)
 #else
+#define S24_MISFIT_KERNELS(X)
 #define S24_QUANTIZE_KERNELS(X)
 #define S24_DEQUANTIZE_KERNELS(X)
 #define S24_LARGEST_KERNELS(X)
@@ -246,6 +263,8 @@ S24_BLOCKS_KERNELS(S24_DECLARE_BLOCKS)
 #define S24_DECLARE_QUANTIZE(isa, from, to, function) s24_quantize_kernel function;
 #define S24_DECLARE_DEQUANTIZE(isa, from, to, function) s24_dequantize_kernel function;
 #define S24_DECLARE_LARGEST(isa, dtype, function) s24_largest_kernel function;
+#define S24_DECLARE_MISFIT(isa, from, to, function) s24_misfit_kernel function;
+S24_MISFIT_KERNELS(S24_DECLARE_MISFIT)
 S24_QUANTIZE_KERNELS(S24_DECLARE_QUANTIZE)
 S24_DEQUANTIZE_KERNELS(S24_DECLARE_DEQUANTIZE)
 S24_LARGEST_KERNELS(S24_DECLARE_LARGEST)
@@ -259,6 +278,7 @@ s24_zeros_kernel *s24_find_zeros_kernel(s24_isa isa, s24_dtype dtype);
 s24_measure_kernel *s24_find_measure_kernel(s24_isa isa, s24_dtype from, s24_dtype to);
 s24_blocks_kernel *s24_find_blocks_kernel(s24_isa isa);
 s24_quantize_kernel *s24_find_quantize_kernel(s24_isa isa, s24_dtype from, s24_dtype to);
+s24_misfit_kernel *s24_find_misfit_kernel(s24_isa isa, s24_dtype from, s24_dtype to);
 s24_dequantize_kernel *s24_find_dequantize_kernel(s24_isa isa, s24_dtype from, s24_dtype to);
 s24_largest_kernel *s24_find_largest_kernel(s24_isa isa, s24_dtype dtype);
 const s24_columns_kernel *s24_find_columns_kernel(s24_isa isa);

@@ -78,7 +78,7 @@ typedef struct vector_rows {
     vec sum[VECTOR_AT_ONCE][4];
 } vector_rows;
 
-/* Vector number i of values of row r from here on, at v, times their scale where there is one: that of the last ones may lie behind. */
+/* Vector number i of values of row r from here on, which lie at v; times their scale, if that is wanted. */
 INLINE vec vector_weights(const bool scaled, s24_dtype from, const void *v, const vector_rows *a, unsigned r, unsigned i)
 {
     const vec w = load_values(from, v);

@@ -451,7 +451,9 @@ bool s24_prune_panel(const s24_pruner *pruner, const s24_panel *panel, s24_sums 
 
 s24_measurer s24_measurer_of(s24_dtype from, s24_dtype to, s24_isa isa)
 {
-    return (s24_measurer){.from = s24_info(from), .to = s24_info(to), .kernel = s24_find_measure_kernel(isa, from, to)};
+    return (s24_measurer){.from = s24_info(from), .to = s24_info(to), .kernel = s24_find_measure_kernel(isa, from, to),
+                          .as_it_is = s24_find_measure_kernel(isa, from, from),
+                          .misfit = s24_find_misfit_kernel(isa, from, to)};
 }
 
 /* The scale of group g of a row whose scales these are; 1 where there are none. */
@@ -479,6 +481,46 @@ static bool measure_group(const s24_measurer *m, const void *src, size_t cols, s
     return false;
 }
 
+#define PIECE_VALUES 1024 /* 8 KiB of f64 */
+
+/* The elements of `groups` whole groups that are kept; how many groups there are up to positions that are none. */
+static size_t gather_kept(const s24_dtype_info *info, const void *src, const uint8_t *positions, size_t groups, void *kept)
+{
+    for (size_t g = 0; g < groups; g++) {
+        const unsigned nibble = nibble_get(positions, g);
+        if (!nibble_valid(nibble)) {
+            return g;
+        }
+        s24_store(kept, info->bytes, 2 * g, s24_load(src, info->bytes, 4 * g + (nibble & 3)));
+        s24_store(kept, info->bytes, 2 * g + 1, s24_load(src, info->bytes, 4 * g + (nibble >> 2)));
+    }
+    return groups;
+}
+
+/*
+ * The first groups of a row with scales by kernels, a multiple of four: as if the elements had been kept as they are, and then
+ * what is lost besides.
+ */
+static size_t measure_scaled(const s24_measurer *m, const unsigned char *src, size_t cols, const unsigned char *values,
+                             const uint8_t *positions, const void *scales, s24_lanes *lanes)
+{
+    unsigned char kept[PIECE_VALUES * sizeof(double)];
+    const size_t groups = cols / 4 / 4 * 4, run = m->scale_group ? m->scale_group / 4 : groups, in = m->from->bytes;
+    size_t done = 0;
+    while (m->as_it_is && m->misfit && done < groups) {
+        const size_t n = min_size(min_size(run - done % run, PIECE_VALUES / 2), groups - done);
+        const uint64_t zeros = lanes->kept_zeros;
+        if (gather_kept(m->from, src + 4 * done * in, positions + done / 2, n, kept) < n) {
+            break;
+        }
+        m->as_it_is(src + 4 * done * in, n, kept, positions + done / 2, lanes);
+        lanes->kept_zeros = zeros;
+        s24_add_misfits(m, kept, values + 2 * done, 2 * n, s24_load_scale(scales, done / run), lanes);
+        done += n;
+    }
+    return done;
+}
+
 /* Rows as in prune_rows. */
 static bool measure_rows(const s24_measurer *m, s24_measure_kernel *kernel, const s24_panel *panel, s24_lanes *lanes,
                          counts *n, s24_fault *fault)
@@ -492,7 +534,8 @@ static bool measure_rows(const s24_measurer *m, s24_measure_kernel *kernel, cons
         const void *values = row_of(panel->values, r, 2 * groups, m->to->bytes);
         const void *scales = panel->scales ? scales_of(panel, m->scale_group, r) : NULL;
         const uint8_t *positions = panel->positions + r * ((groups + 1) / 2);
-        size_t g = kernel ? kernel(src, cols / 4, values, positions, lanes) : 0;
+        size_t g = !kernel ? 0 : scales ? measure_scaled(m, src, cols, values, positions, scales, lanes)
+                                        : kernel(src, cols / 4, values, positions, lanes);
         for (; g < groups; g++) {
             if (!measure_group(m, src, cols, g, values, positions, scales, lanes, n)) {
                 *fault = (s24_fault){.kind = S24_FAULT_POSITIONS, .row = joined ? 4 * g / panel->cols : r,
@@ -510,7 +553,7 @@ bool s24_measure_panel(const s24_measurer *measurer, const s24_panel *panel, s24
     counts n = {0};
     *fault = (s24_fault){.kind = S24_FAULT_NONE};
     bool ok = !panel->scales || s24_scales_valid(panel->scales, panel->rows, panel->cols, measurer->scale_group, fault);
-    ok = ok && measure_rows(measurer, panel->scales ? NULL : measurer->kernel, panel, &lanes, &n, fault);
+    ok = ok && measure_rows(measurer, panel->scales ? measurer->as_it_is : measurer->kernel, panel, &lanes, &n, fault);
     if (ok && lanes.redo) {
         lanes = (s24_lanes){0};
         n = (counts){0};
@@ -615,8 +658,6 @@ static bool unpack_group(const s24_unpacker *u, const void *values, unsigned nib
     }
     return true;
 }
-
-#define PIECE_VALUES 1024 /* 8 KiB of f64 */
 
 /* By kernels, as far as they come: how many groups of a row with scales, an even number. */
 static size_t unpack_scaled(const s24_unpacker *u, const unsigned char *values, const uint8_t *positions, const void *scales,

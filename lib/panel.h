@@ -168,7 +168,9 @@ bool s24_prune_panel(const s24_pruner *pruner, const s24_panel *panel, s24_sums 
 typedef struct s24_measurer {
     const s24_dtype_info *from, *to;
     s24_measure_kernel *kernel; /* NULL: generic */
-    size_t scale_group;         /* the caller's to set where panels have scales */
+    s24_measure_kernel *as_it_is; /* of values that were stored as they are, and of what scaled ones lose: */
+    s24_misfit_kernel *misfit;
+    size_t scale_group;           /* the caller's to set where panels have scales */
 } s24_measurer;
 
 s24_measurer s24_measurer_of(s24_dtype from, s24_dtype to, s24_isa isa);

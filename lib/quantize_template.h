@@ -13,33 +13,68 @@
 #ifndef S24_LIB_QUANTIZE_TEMPLATE_H
 #define S24_LIB_QUANTIZE_TEMPLATE_H
 
+typedef struct misfits {
+    d8 sum, squares, most;
+} misfits;
+
+INLINE misfits misfits_begin(const s24_lanes *lanes)
+{
+    return (misfits){d8_load(lanes->quant_abs), d8_load(lanes->quant_sq), d8_set(0)};
+}
+
+/* Eight elements w, and what they are stored as. */
+INLINE void misfits_add(s24_dtype to, d8 w, d8 stored, d8 scale, misfits *m, s24_lanes *lanes)
+{
+    const d8 error = d8_distance(w, d8_mul(stored, scale));
+    lanes->kept_zeros += (uint64_t)__builtin_popcount(d8_zeros(stored));
+    if (to == S24_I8) {
+        lanes->negative_zeros += (uint64_t)__builtin_popcount(d8_zeros(w) & d8_signs(w));
+    }
+    m->sum = d8_add(m->sum, error);
+    m->squares = d8_add(m->squares, d8_mul(error, error));
+    m->most = d8_max(m->most, error);
+}
+
+/* What is not finite turns the sums into infinity or NaN. */
+INLINE void misfits_end(const misfits *m, s24_lanes *lanes)
+{
+    double max[S24_LANES];
+    d8_store(lanes->quant_abs, m->sum);
+    d8_store(lanes->quant_sq, m->squares);
+    d8_store(max, m->most);
+    for (unsigned k = 0; k < S24_LANES; k++) {
+        lanes->max_abs_error = max[k] > lanes->max_abs_error ? max[k] : lanes->max_abs_error;
+        lanes->redo |= !(lanes->quant_abs[k] <= DBL_MAX);
+    }
+}
+
 INLINE size_t quantize(s24_dtype from, unsigned in, s24_dtype to, const void *values, size_t n, float scale, void *stored,
                        s24_lanes *lanes)
 {
     const unsigned char *src = values;
     unsigned char *q = stored;
     const d8 s = d8_set((double)scale);
-    d8 sum = d8_load(lanes->quant_abs), squares = d8_load(lanes->quant_sq), most = d8_set(0);
-    double max[S24_LANES];
+    misfits m = misfits_begin(lanes);
     size_t i = 0;
     for (; n - i >= 8; i += 8) {
         const d8 w = d8_values(from, src + in * i), x = d8_div(w, s);
-        const d8 rounded = to == S24_I8 ? d8_round_i8(x, q + i) : d8_round_f8(to, x, q + i);
-        const d8 error = d8_distance(w, d8_mul(rounded, s));
-        lanes->kept_zeros += (uint64_t)__builtin_popcount(d8_zeros(rounded));
-        if (to == S24_I8) {
-            lanes->negative_zeros += (uint64_t)__builtin_popcount(d8_zeros(w) & d8_signs(w));
-        }
-        sum = d8_add(sum, error);
-        squares = d8_add(squares, d8_mul(error, error));
-        most = d8_max(most, error);
+        misfits_add(to, w, to == S24_I8 ? d8_round_i8(x, q + i) : d8_round_f8(to, x, q + i), s, &m, lanes);
     }
-    d8_store(lanes->quant_abs, sum);
-    d8_store(lanes->quant_sq, squares);
-    d8_store(max, most);
-    for (unsigned k = 0; k < S24_LANES; k++) {
-        lanes->max_abs_error = max[k] > lanes->max_abs_error ? max[k] : lanes->max_abs_error;
+    misfits_end(&m, lanes);
+    return i;
+}
+
+INLINE size_t misfit(s24_dtype from, unsigned in, s24_dtype to, const void *values, const void *stored, size_t n, float scale,
+                     s24_lanes *lanes)
+{
+    const unsigned char *src = values, *q = stored;
+    const d8 s = d8_set((double)scale);
+    misfits m = misfits_begin(lanes);
+    size_t i = 0;
+    for (; n - i >= 8; i += 8) {
+        misfits_add(to, d8_values(from, src + in * i), d8_values(to, q + i), s, &m, lanes);
     }
+    misfits_end(&m, lanes);
     return i;
 }
 
@@ -90,6 +125,17 @@ INLINE size_t dequantize(s24_dtype from, s24_dtype to, unsigned out, const void 
     QUANTIZE_KERNEL(s24_quantize_##isa##_f16_##small, F16, 2, name) \
     QUANTIZE_KERNEL(s24_quantize_##isa##_bf16_##small, BF16, 2, name)
 
+#define MISFIT_KERNEL(name, from, in, to) \
+    size_t name(const void *values, const void *q, size_t n, float scale, s24_lanes *lanes) \
+    { \
+        return misfit(S24_##from, in, S24_##to, values, q, n, scale, lanes); \
+    }
+#define MISFIT_KERNELS(isa, small, name) \
+    MISFIT_KERNEL(s24_misfit_##isa##_f64_##small, F64, 8, name) \
+    MISFIT_KERNEL(s24_misfit_##isa##_f32_##small, F32, 4, name) \
+    MISFIT_KERNEL(s24_misfit_##isa##_f16_##small, F16, 2, name) \
+    MISFIT_KERNEL(s24_misfit_##isa##_bf16_##small, BF16, 2, name)
+
 #define LARGEST_KERNEL(name, in) \
     size_t name(const void *values, size_t n, uint64_t *key) \
     { \
@@ -111,6 +157,9 @@ INLINE size_t dequantize(s24_dtype from, s24_dtype to, unsigned out, const void 
     QUANTIZE_KERNELS(isa, i8, I8) \
     QUANTIZE_KERNELS(isa, f8e4m3, F8E4M3) \
     QUANTIZE_KERNELS(isa, f8e5m2, F8E5M2) \
+    MISFIT_KERNELS(isa, i8, I8) \
+    MISFIT_KERNELS(isa, f8e4m3, F8E4M3) \
+    MISFIT_KERNELS(isa, f8e5m2, F8E5M2) \
     DEQUANTIZE_KERNELS(isa, i8, I8) \
     DEQUANTIZE_KERNELS(isa, f8e4m3, F8E4M3) \
     DEQUANTIZE_KERNELS(isa, f8e5m2, F8E5M2) \

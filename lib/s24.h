@@ -224,7 +224,8 @@ S24_API s24_block s24_tensor_block(const s24_tensor *tensor, size_t row, size_t 
 
 /*
  * What pruning did to a tensor, as plain sums, so that parts can be added. w is an original element, v what it
- * decompresses to in f64 (of a scaled tensor q * scale, which is exact). Non-finite elements are counted and left out of every sum. All in f64.
+ * decompresses to in f64 (of a scaled tensor q * scale, which is exact). Non-finite elements are counted and left out
+ * of every sum. All in f64.
  */
 typedef struct s24_sums {
     uint64_t total_count;          /* all elements; padding never counts */
@@ -447,10 +448,11 @@ typedef struct s24_matmul_options {
  *
  * S24_COMPUTE_I8 multiplies whole numbers. For every column j of B, in f32: s_j = max_k |b_kj| / 127; q_kj = b_kj / s_j
  * rounded to nearest, ties to even, and held within -127..127 (0 where s_j is 0); C_ij = s_j * sum_k w_ik q_kj, the sum
- * exact and rounded once to f32, and then times scale_i where rows have scales. With scales of groups of columns there is a
- * sum for every group, and C_ij = s_j * (the sum of scale * group's sum, in f32 and in order). Results are the same bytes for every instruction set and number of threads. S24_ERR_USAGE:
- * weights that are not i8 (compute in f32 or bf16), or rows of more than 132104 kept ones, whose sums may exceed i32.
- * S24_ERR_DATA: a column of B with an infinity or a NaN, which the message names.
+ * exact and rounded once to f32, and then times scale_i where rows have scales. With scales of groups of columns there
+ * is a sum for every group, and C_ij = s_j * (the sum of scale * group's sum, in f32 and in order). Results are the
+ * same bytes for every instruction set and number of threads. S24_ERR_USAGE: weights that are not i8 (compute in f32 or
+ * bf16), or rows of more than 132104 kept ones, whose sums may exceed i32. S24_ERR_DATA: a column of B with an infinity
+ * or a NaN, which the message names.
  */
 S24_API s24_status s24_sparse_matmul(const s24_tensor *a, const float *b, size_t ldb, size_t n, float *c, size_t ldc,
                                      const s24_matmul_options *options, s24_error *err);

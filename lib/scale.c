@@ -94,13 +94,12 @@ static size_t find_key(const s24_dtype_info *from, const void *values, uint64_t 
     return i;
 }
 
-static void quantize_one(const s24_dtype_info *from, const s24_dtype_info *to, uint64_t bits, float scale, size_t i, void *q,
-                         s24_lanes *lanes)
+/* Value i, and what it is stored as. */
+static void add_misfit(const s24_dtype_info *from, const s24_dtype_info *to, uint64_t bits, uint64_t stored, float scale,
+                       size_t i, s24_lanes *lanes)
 {
     const double w = s24_decode(from, bits);
-    const uint64_t stored = quantize(to, w / (double)scale);
     const double error = fabs(w - s24_decode(to, stored) * (double)scale);
-    s24_store(q, to->bytes, i, stored);
     lanes->kept_zeros += s24_key(to, stored) == 0;
     lanes->negative_zeros += to->kind == S24_KIND_INT && w == 0 && bits != 0;
     lanes->quant_abs[i % S24_LANES] += error;
@@ -124,10 +123,20 @@ bool s24_quantize(const s24_pruner *p, const void *values, size_t n, size_t real
         return false;
     }
     for (size_t i = p->quantize ? p->quantize(values, real, *scale, q, lanes) : 0; i < real; i++) {
-        quantize_one(from, to, s24_load(values, from->bytes, i), *scale, i, q, lanes);
+        const uint64_t bits = s24_load(values, from->bytes, i);
+        const uint64_t stored = quantize(to, s24_decode(from, bits) / (double)*scale);
+        s24_store(q, to->bytes, i, stored);
+        add_misfit(from, to, bits, stored, *scale, i, lanes);
     }
     for (size_t i = real; i < n; i++) {
         s24_store(q, to->bytes, i, 0);
     }
     return true;
+}
+
+void s24_add_misfits(const s24_measurer *m, const void *values, const void *q, size_t n, float scale, s24_lanes *lanes)
+{
+    for (size_t i = m->misfit ? m->misfit(values, q, n, scale, lanes) : 0; i < n; i++) {
+        add_misfit(m->from, m->to, s24_load(values, m->from->bytes, i), s24_load(q, m->to->bytes, i), scale, i, lanes);
+    }
 }

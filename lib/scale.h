@@ -13,4 +13,7 @@
 bool s24_quantize(const s24_pruner *pruner, const void *values, size_t n, size_t real, void *q, float *scale,
                   s24_lanes *lanes, size_t *at);
 
+/* Adds the same of n finite values, all of them elements, that were stored as q before. */
+void s24_add_misfits(const s24_measurer *measurer, const void *values, const void *q, size_t n, float scale, s24_lanes *lanes);
+
 #endif

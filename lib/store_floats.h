@@ -5,7 +5,7 @@
 #ifndef S24_LIB_STORE_FLOATS_H
 #define S24_LIB_STORE_FLOATS_H
 
-/* Four f64 as f32 that a further rounding to fewer bits treats as it would the f64: cut off, and odd where that lost something. */
+/* Four f64 as f32 that a further rounding treats as it would the f64: cut off, and odd where that lost something. */
 INLINE __m128 odd_floats(__m256d x)
 {
     const __m128 nearest = _mm256_cvtpd_ps(x);

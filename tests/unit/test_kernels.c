@@ -73,6 +73,14 @@ typedef struct dequantize_case {
     const char *name;
 } dequantize_case;
 static const dequantize_case dequantize_cases[] = {S24_DEQUANTIZE_KERNELS(CASE){.name = NULL}};
+typedef struct misfit_case {
+    s24_isa isa;
+    s24_dtype from, to;
+    s24_misfit_kernel *function;
+    const char *name;
+} misfit_case;
+static const misfit_case misfit_cases[] = {S24_MISFIT_KERNELS(CASE){.name = NULL}};
+#define MISFIT_CASES ((int)(sizeof misfit_cases / sizeof *misfit_cases) - 1)
 typedef struct largest_case {
     s24_isa isa;
     s24_dtype dtype;
@@ -988,6 +996,58 @@ START_TEST(largest_kernels)
 }
 END_TEST
 
+/* Any panel with scales against any original: by kernels as without them, down to what is no position or no number. */
+START_TEST(misfit_kernels)
+{
+    const misfit_case *c = &misfit_cases[_i];
+    if (!have(c->isa)) {
+        return;
+    }
+    for (int n = 0; n < 600; n++) {
+        const size_t rows = 1 + below(4), cols = 1 + below(n % 8 ? 300 : 5000), groups = (cols + 3) / 4;
+        s24_measurer fast = s24_measurer_of(c->from, c->to, c->isa), slow = fast;
+        fast.scale_group = slow.scale_group = one_in(2) ? S24_SCALE_GROUP : 0;
+        const size_t scales = rows * s24_row_scales(cols, fast.scale_group);
+        ck_assert_msg(fast.misfit == c->function, "%s is not what dispatch finds", c->name);
+        slow.as_it_is = NULL;
+        unsigned char *src = buffer_place(&src_buffer, rows * cols * fast.from->bytes, random_gap());
+        unsigned char *q = buffer_place(&out_buffer[0], rows * 2 * groups, random_gap());
+        uint8_t *positions = buffer_place(&positions_buffer[0], rows * ((groups + 1) / 2), random_gap());
+        float *scale = (float *)(void *)buffer_place(&aux_buffer, scales * sizeof(float), 0);
+        for (size_t i = 0; i < rows * cols; i++) {
+            bool overflow = false;
+            const double x = one_in(8) ? copysign(0, one_in(2) ? 1 : -1) : near_steps(s24_info(S24_I8), -7);
+            s24_store(src, fast.from->bytes, i, s24_encode(fast.from, n % 5 == 0 && one_in(500) ? (double)NAN : x, &overflow));
+        }
+        for (size_t i = 0; i < out_buffer[0].size; i++) {
+            q[i] = (unsigned char)random_bits();
+            q[i] = one_in(4) ? 0 : s24_key(fast.to, q[i]) < fast.to->nonfinite_key || (n % 7 == 0 && one_in(9)) ? q[i] : 1;
+        }
+        for (size_t i = 0; i < positions_buffer[0].size; i++) {
+            positions[i] = n % 16 ? random_positions() : (uint8_t)random_bits();
+        }
+        for (size_t i = 0; i < scales; i++) {
+            scale[i] = ldexpf((float)(1 + below(1000)), -20 - (int)below(8));
+        }
+        const s24_panel panel = {.rows = rows, .cols = cols, .dense = src, .values = q, .positions = positions, .scales = scale};
+        s24_sums sums[2];
+        s24_fault fault[2];
+        memset(sums, 0, sizeof sums);
+        const bool ok = s24_measure_panel(&fast, &panel, &sums[0], &fault[0]);
+        ck_assert_msg(ok == s24_measure_panel(&slow, &panel, &sums[1], &fault[1]), "%s: %s, which the generic code does not",
+                      c->name, ok ? "accepts" : "refuses");
+        if (!ok) {
+            assert_same_fault(&fault[0], &fault[1], c->name);
+            continue;
+        }
+        for (double *x = &sums[0].kept_abs, *y = &sums[1].kept_abs; x <= &sums[0].max_abs_error; x++, y++) {
+            *x = isnan(*x) && isnan(*y) ? *y : *x;
+        }
+        ck_assert_msg(memcmp(&sums[0], &sums[1], sizeof *sums) == 0, "%s: sums differ", c->name);
+    }
+}
+END_TEST
+
 /* A panel with scales by kernels and without: every stored value, and what does not fit or is no position. */
 START_TEST(dequantize_kernels)
 {
@@ -1099,6 +1159,7 @@ int main(void)
     tcase_add_loop_test(scaling, quantize_kernels, 0, QUANTIZE_CASES);
     tcase_add_loop_test(scaling, largest_kernels, 0, LARGEST_CASES);
     tcase_add_loop_test(scaling, dequantize_kernels, 0, DEQUANTIZE_CASES);
+    tcase_add_loop_test(scaling, misfit_kernels, 0, MISFIT_CASES);
     suite_add_tcase(suite, scaling);
     suite_add_tcase(suite, comply);
     suite_add_tcase(suite, measure);
