@@ -394,11 +394,14 @@ static bool parse_permuted(const cJSON *object, s24_entry *e)
 }
 
 /* Rows are whole in panels where they must be. */
-static bool fits_panels(const s24_plain *plain, const s24_entry *e)
+static s24_status check_panels(const s24_plain *plain, const s24_entry *e, s24_error *err)
 {
     const s24_geometry *g = &e->pruned->geometry;
-    return (!e->scaled || s24_scales_check(g, e->scale_group, plain->panel_groups, NULL) == S24_OK) &&
-           (!e->permuted || s24_permutable(g, plain->panel_groups, NULL) == S24_OK);
+    if (e->scaled && s24_scales_check(g, e->scale_group, plain->panel_groups, NULL) != S24_OK) {
+        return bad_header(err, "a scale is for more than a panel");
+    }
+    return !e->permuted || s24_permutable(g, plain->panel_groups, NULL) == S24_OK
+        ? S24_OK : bad_header(err, "a permutation is of more than a panel");
 }
 
 /* One object of s24.tensors. *at: the stored tensor that it begins with. */
@@ -449,9 +452,7 @@ static s24_status parse_tensor(s24_plain *plain, const s24_contents *stored, con
     status = status == S24_OK ? stored_dtype(stored, *at, e, err) : status;
     *at += s24_plain_plane_count(e) + e->permuted + 1; /* and the checks */
     status = status == S24_OK ? s24_entry_pack(e, (int)axis, err) : status;
-    if (status == S24_OK && !fits_panels(plain, e)) {
-        return bad_header(err, "a scale or a permutation is for more than a panel");
-    }
+    status = status == S24_OK ? check_panels(plain, e, err) : status;
     return status == S24_OK ? parse_calibration(e->pruned, object, err) : status;
 }
 

@@ -48,6 +48,8 @@ def panels_of(layout, t):
             s = t.scales_at + 4 * (rows.start * t.scale_count(t.groups) + t.scale_count(groups.start))
             runs.append((s, s + len(layout.scales_of(t, rows, groups))))
         out.append(runs)
+    if t.permuted:
+        out.append([(t.perm_at, t.perm_at + 4 * t.cols)])
     return out
 
 
@@ -279,6 +281,11 @@ def main(directory):
                                           b'[3,8],\\"axis\\":1,\\"method\\":\\"magn\\",\\"scales\\":\\"row\\"'))
     bad("scales-panels", "scales128", header(b'panel_groups\\":32', b'panel_groups\\":30'))
 
+    bad("perm-needs", "permuted-scales", header(b"scales perm", b"scales"))
+    bad("perm-none", "permuted", header(b',\\"permuted\\":true', b""))
+    bad("perm-flag", "permuted", header(b'permuted\\":true', b'permuted\\":1'))
+    bad("perm-panels", "permuted", header(b'panel_groups\\":65536', b'panel_groups\\":2'))
+
     # Built anew with another header.
     for key in ("s24", "s24.layout", "s24.file", "s24.tensors"):
         built("no-" + key[4:] if key[3:] else "no-mark", lambda p: p.metadata.pop(key))
@@ -303,6 +310,13 @@ def main(directory):
     for name, x in (("scale-0", 0.0), ("scale-negative", -1.0), ("scale-nan", float("nan")), ("scale-inf", float("inf"))):
         bad(name, "scales", scale(3, x))
     bad("scale-damaged", "scales128", scale(1, 1.0), seal=False)
+    def column(i, x):
+        return lambda b, layout: struct.pack_into("<i", b, layout.tensors[0].perm_at + 4 * i, x)
+
+    bad("perm-twice", "permuted", column(2, 3))
+    bad("perm-beyond", "permuted", column(2, 12))
+    bad("perm-negative", "permuted", column(2, -1))
+    bad("perm-damaged", "permuted", column(2, 3), seal=False)
     bad("position-0", "matrix", place(lambda f: f.tensors[0].positions_at, 0x40))
     bad("position", "matrix", place(lambda f: f.tensors[0].positions_at, 0x43))
     bad("pad-nibble", "scalar", place(lambda f: f.tensors[0].positions_at, 0x44))

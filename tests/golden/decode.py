@@ -266,6 +266,9 @@ class Tensor:
               "s24.tensors: scales are of no known kind")
         check(self.pruned or "scales" not in o, "s24.tensors: what is carried has scales")
         self.scaled = self.pruned and "scales" in o
+        self.permuted = o.get("permuted", False)
+        check(type(self.permuted) is bool, "s24.tensors: permuted is neither true nor false")
+        check(self.pruned or not self.permuted, "s24.tensors: what is carried is permuted")
         if self.pruned:
             check(self.dtype in PRUNABLE, "%r: its dtype cannot be pruned" % self.name)
             check(is_size(self.axis, max(len(self.shape) - 1, 0)), "%r: no such axis" % self.name)
@@ -348,7 +351,7 @@ class File:
             check(key in metadata, "the metadata have no %s" % key)
         check(metadata["s24"] == "1", "the metadata's s24 is not 1")
         needs = metadata.get("s24.needs", "").split(" ")
-        unknown = [name for name in needs if name not in ("", "scales")]
+        unknown = [name for name in needs if name not in ("", "scales", "perm")]
         check(not unknown, "needs a feature that is not known: %s" % "".join(unknown[:1]))
         layout = parse_json(metadata["s24.layout"], "s24.layout")
         check(isinstance(layout, dict), "s24.layout is no object")
@@ -364,6 +367,7 @@ class File:
         check(isinstance(tensors, list), "s24.tensors is no list")
         self.tensors = [Tensor(o) for o in tensors]
         check("scales" in needs or not any(t.scaled for t in self.tensors), "s24.needs does not name scales")
+        check("perm" in needs or not any(t.permuted for t in self.tensors), "s24.needs does not name perm")
         check(len({t.name for t in self.tensors}) == len(self.tensors), "two tensors have one name")
         self.user = []
         for key, value in metadata.items():
@@ -398,7 +402,10 @@ class File:
                     row = t.scale_count(t.groups)
                     t.scales_at = self.take(t.name + ".s24.scales", "F32",
                                             [t.rows * row] if t.scales == "row" else [t.rows, row])
-                panels = len(self.panels(t))
+                if t.permuted:
+                    check(t.groups <= self.panel_groups, "%r: permuted rows of several panels" % t.name)
+                    t.perm_at = self.take(t.name + ".s24.perm", "I32", [t.cols])
+                panels = len(self.panels(t)) + t.permuted
             else:
                 t.at = self.take(t.name + (".s24.dense" if ".s24." in t.name else ""), STORED_NAMES[t.dtype], t.shape)
                 t.bytes = count_of(t.shape) * BITS[t.dtype] // 8
@@ -456,6 +463,7 @@ class File:
                 starts = [s + i * strides[d] for s in starts for i in range(t.shape[d])]
         step = strides[t.axis] if t.shape else 1
         dense = [0] * count_of(t.shape)
+        columns = self.permutation(t, checks)
         for panel, (rows, groups) in enumerate(self.panels(t)):
             at = t.at + (rows.start * 2 * t.groups + 2 * groups.start) * width
             values = self.data[at:at + len(rows) * 2 * len(groups) * width]
@@ -474,10 +482,20 @@ class File:
                     first = (i * len(groups) + j) * 2
                     nibble = byte >> 4 if j % 2 else byte & 15
                     scale = scales[i * each + (j // 32 if t.scales == 128 else 0)] if each else None
-                    self.unpack_group(t, nibble, values, first, g, scale, dense, starts[r], step)
+                    self.unpack_group(t, nibble, values, first, g, scale, dense, starts[r], step, columns)
                 check(len(groups) % 2 == 0 or positions[(i + 1) * row_bytes - 1] < 16,
                       "%r: a pad nibble is not 0" % t.name)
         return dense
+
+    def permutation(self, t, checks):
+        """Which element of a row of the dense tensor stands at each place."""
+        if not t.permuted:
+            return range(t.cols)
+        b = self.data[t.perm_at:t.perm_at + 4 * t.cols]
+        check(xxh3(b, self.hash + t.perm_at) == checks[-1], "%r: the permutation does not match its check" % t.name)
+        columns = struct.unpack("<%di" % t.cols, b)
+        check(sorted(columns) == list(range(t.cols)), "%r: a permutation that is none" % t.name)
+        return columns
 
     def scales_of(self, t, rows, groups):
         """The bytes of a panel's scales."""
@@ -488,14 +506,14 @@ class File:
         at = t.scales_at + 4 * (rows.start * row + begin)
         return self.data[at:at + 4 * len(rows) * (end - begin)]
 
-    def unpack_group(self, t, nibble, values, first, g, scale, dense, start, step):
+    def unpack_group(self, t, nibble, values, first, g, scale, dense, start, step, columns):
         width = BITS[t.stored] // 8
         low, high = nibble & 3, nibble >> 2
         check(low < high, "%r: invalid positions" % t.name)
         for i, position in enumerate((low, high)):
             bits = int.from_bytes(values[(first + i) * width:(first + i + 1) * width], "little")
             if 4 * g + position < t.cols:
-                dense[start + (4 * g + position) * step] = (
+                dense[start + columns[4 * g + position] * step] = (
                     convert(t.stored, t.dtype, bits) if scale is None else encode(t.dtype, number(t.stored, bits) * scale))
             else:
                 check(bits == 0, "%r: a value of padding is not 0" % t.name)
@@ -521,8 +539,8 @@ class File:
                   "%r: impossible metrics" % t.name)
             check(all(x < 2 ** 53 and x == int(x) for x in t.slots[:7]), "%r: a count is no integer" % t.name)
             check(t.slots[0] == count_of(t.shape), "%r: the metrics are those of another tensor" % t.name)
-            rest = t.cols % 4 == 3
-            check(t.slots[1] == t.rows * (t.cols // 4 * 2 + rest), "%r: pruned_count cannot be" % t.name)
+            whole, tail = t.cols // 4 * 2, t.cols % 4
+            check(t.rows * (whole + (tail == 3)) <= t.slots[1] <= t.rows * (whole + tail), "%r: pruned_count cannot be" % t.name)
 
     def read_end(self):
         check(self.data[self.copy_at:self.tail_at] == self.data[:self.start],

@@ -180,6 +180,17 @@ def prune(t, axis=-1, stored=None, gradients=None, panel_groups=PANEL_GROUPS, gr
     return Tensor(t.dtype, t.shape, bits=out), slots
 
 
+def prune_permuted(t, order, stored, group):
+    """A matrix whose columns are put in the order first, and back afterwards."""
+    cols = t.shape[1]
+    at = [i // cols * cols + order[i % cols] for i in range(len(t.bits))]
+    out, slots = prune(Tensor(t.dtype, t.shape, bits=[t.bits[k] for k in at]), stored=stored, group=group)
+    bits = [0] * len(at)
+    for i, k in enumerate(at):
+        bits[k] = out.bits[i]
+    return Tensor(t.dtype, t.shape, bits=bits), slots
+
+
 def store(t, i, stored, scale):
     """Bits of element i as they are stored, what they count, and bits of what comes back."""
     bits = t.bits[i]
@@ -414,6 +425,10 @@ def main(directory):
     scalar = Tensor("f64", [], [math.pi])
     w.lone("scalar", ".npy", npy(scalar), scalar, axis=0)
 
+    for name, cols, stored, group, seed in (("permuted", 12, "f32", None, 55), ("permuted-scales", 11, "i8", 0, 56)):
+        t = Tensor("f32", [3, cols], pseudo(3 * cols, seed))
+        w.put(name + ".npy", npy(t))
+        w.put(name + ".txt", describe("arr_0", *prune_permuted(t, [(5 * i + 3) % cols for i in range(cols)], stored, group)))
     nothing = {"rows": Tensor("f32", [0, 8], []), "one": Tensor("f32", [1, 1], [0.75]),
                "cols": Tensor("f16", [3, 0], [])}
     w.model("nothing", nothing, {n: -1 for n in nothing})
@@ -477,6 +492,10 @@ def main(directory):
         for n, t in columns128.items()))
     wide = Tensor("f64", [3, 6], [x * 10.0 ** e for x, e in zip(pseudo(18, 54), [-310, 37, 0] * 6)])
     w.lone("scales-e5m2", ".npy", npy(wide), wide, stored="f8e5m2", group=0)
+    for name, cols, stored, group, seed in (("permuted", 12, "f32", None, 55), ("permuted-scales", 11, "i8", 0, 56)):
+        t = Tensor("f32", [3, cols], pseudo(3 * cols, seed))
+        w.put(name + ".npy", npy(t))
+        w.put(name + ".txt", describe("arr_0", *prune_permuted(t, [(5 * i + 3) % cols for i in range(cols)], stored, group)))
     nothing = {"rows": Tensor("f32", [0, 8], []), "cols": Tensor("f16", [3, 0], []), "one": Tensor("f32", [1, 1], [-0.75])}
     w.put("scales-nothing.safetensors", safetensors(nothing))
     w.put("scales-nothing.txt", "".join(describe(n, *prune(t, stored="i8", group=0)) for n, t in nothing.items()))

@@ -9,7 +9,7 @@
 
 typedef struct golden {
     const char *name, *suffix;
-    s24_prune_request request; /* without paths; method "packed": not pruned but converted */
+    s24_prune_request request; /* without paths; method "packed": not pruned but converted; "permuted": see write_permuted */
 } golden;
 
 static const s24_axis_rule first_axis[] = {{NULL, 0}};
@@ -40,11 +40,40 @@ static const golden files[] = {
     {"scales128", ".safetensors", {.dtype = S24_F8E4M3, .scale_group = 128, .panel_groups = 32, .selection = {.all = true}}},
     {"scales-e5m2", ".npy", {.dtype = S24_F8E5M2}},
     {"scales-nothing", ".safetensors", {.dtype = S24_I8, .selection = {.all = true}}},
+    {"permuted", ".npy", {.dtype = S24_SAME, .method = "permuted"}},
+    {"permuted-scales", ".npy", {.dtype = S24_I8, .method = "permuted"}},
     {"npz", ".npz", {.dtype = S24_SAME, .selection = {.axes = npz_axes, .axis_count = 1, .include = npz_names,
                                                       .include_count = 1}}},
     {"raw", ".raw", {.dtype = S24_SAME, .read = {.format = "raw", .has_dtype = true, .dtype = S24_F16, .has_shape = true,
                                                  .rank = 2, .shape = {2, 8}, .offset = 6, .big_endian = true}}},
 };
+
+/* A matrix whose column (5 i + 3) mod K stands at place i. */
+static s24_status write_permuted(const s24_prune_request *request, s24_error *error)
+{
+    int32_t order[16];
+    s24_prune_options o = S24_PRUNE_OPTIONS_INIT;
+    s24_prune_metrics metrics;
+    s24_array array;
+    s24_tensor *tensor;
+    s24_status status = s24_array_load(request->input, NULL, &array, error);
+    if (status != S24_OK) {
+        return status;
+    }
+    for (size_t i = 0; i < array.shape[1]; i++) {
+        order[i] = (int32_t)((5 * i + 3) % array.shape[1]);
+    }
+    o.dtype = request->dtype;
+    o.permutation = order;
+    const s24_dense view = {.data = array.data, .dtype = array.dtype, .rank = array.rank, .shape = array.shape};
+    status = s24_prune_magnitude(&view, &o, &tensor, &metrics, error);
+    if (status == S24_OK) {
+        status = s24_tensor_save(request->output, NULL, tensor, "magnitude", &metrics, error);
+        s24_tensor_free(tensor);
+    }
+    s24_array_free(&array);
+    return status;
+}
 
 int main(int argc, char **argv)
 {
@@ -66,7 +95,9 @@ int main(int argc, char **argv)
         request.second[S24_GRADIENTS] = request.second[S24_GRADIENTS] ? gradients : NULL;
         const s24_convert_request pack = {.input = input, .output = output};
         const bool convert = request.method && strcmp(request.method, "packed") == 0;
-        const s24_status status = convert ? s24_convert_file(&io, &pack, NULL, &error)
+        const bool permuted = request.method && strcmp(request.method, "permuted") == 0;
+        const s24_status status = permuted ? write_permuted(&request, &error)
+                                : convert ? s24_convert_file(&io, &pack, NULL, &error)
                                           : s24_prune_file(&io, &request, NULL, &error);
         if (status != S24_OK) {
             fprintf(stderr, "%s\n", error.message);
