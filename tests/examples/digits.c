@@ -1,10 +1,10 @@
 /*
  * digits - how a program uses libs24: load pruned layers from .s24 files, and run a network with them.
  *
- *     digits DATA PRUNED
+ *     digits DATA MODEL.s24...
  *
- * DATA holds the dense network and its test set (tests/data/digits), PRUNED fc1.weight.s24 .. fc3.weight.s24. Prints how
- * many of the test images the dense and the pruned network get right.
+ * DATA holds the dense network and its test set (tests/data/digits), each model the pruned layers fc1.weight .. fc3.weight. Prints
+ * how many of the test images the dense and the pruned networks get right.
  */
 #include <s24io.h>
 #include <stdio.h>
@@ -105,7 +105,7 @@ static int run_network(const char *data, const char *pruned, const s24_array *im
     float *x = columns(images);
     size_t rows = 0;
     for (int layer = 1; layer <= LAYERS; layer++) {
-        char name[64], path[4096];
+        char name[64];
         s24_error err;
         snprintf(name, sizeof name, "fc%d.bias.npy", layer);
         s24_array bias = load(data, name);
@@ -113,8 +113,8 @@ static int run_network(const char *data, const char *pruned, const s24_array *im
         float *y = allocate(rows * n, sizeof *y);
         if (pruned) {
             s24_tensor *w;
-            snprintf(path, sizeof path, "%s/fc%d.weight.s24", pruned, layer);
-            check(s24_tensor_load(path, NULL, &w, NULL, &err), &err);
+            snprintf(name, sizeof name, "fc%d.weight", layer);
+            check(s24_tensor_load(pruned, name, &w, NULL, &err), &err);
             check(s24_sparse_matmul(w, x, n, n, y, n, NULL, &err), &err);
             s24_tensor_free(w);
         } else {
@@ -135,17 +135,19 @@ static int run_network(const char *data, const char *pruned, const s24_array *im
 
 int main(int argc, char **argv)
 {
-    if (argc != 3) {
-        die("usage: digits DATA PRUNED");
+    if (argc < 3) {
+        die("usage: digits DATA MODEL.s24...");
     }
     s24_array images = load(argv[1], "test_images.npy");
     s24_array labels = load(argv[1], "test_labels.npy");
     const int total = (int)images.shape[0];
     const int dense = run_network(argv[1], NULL, &images, labels.data);
-    const int sparse = run_network(argv[1], argv[2], &images, labels.data);
     printf("accuracy on %d held-out images\n", total);
-    printf("  dense weights            %d right, %.1f%%\n", dense, 100.0 * dense / total);
-    printf("  2:4 weights from .s24    %d right, %.1f%%\n", sparse, 100.0 * sparse / total);
+    printf("  %-24s %d right, %.1f%%\n", "dense weights", dense, 100.0 * dense / total);
+    for (int i = 2; i < argc; i++) {
+        const int sparse = run_network(argv[1], argv[i], &images, labels.data);
+        printf("  %-24s %d right, %.1f%%\n", argv[i], sparse, 100.0 * sparse / total);
+    }
     s24_array_free(&images);
     s24_array_free(&labels);
     return 0;
