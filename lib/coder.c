@@ -9,7 +9,6 @@
 #include "coder.h"
 
 #include <assert.h>
-#include <stdlib.h>
 
 #include "coder_parts.h"
 #include "kernels.h"
@@ -564,7 +563,7 @@ static size_t take_encoding(encoding *e, const s24_unit *unit, void *scratch)
 {
     arena a = arena_of(scratch);
     const size_t n = elements_of(unit), planes = planes_bytes(unit) + 2 * ALIGN * PLANES_MOST;
-    const size_t lists = planes / 4 + PLANES_MOST * 4 * S24_NUMBER_BYTES;
+    const size_t lists = planes / 2 + PLANES_MOST * 4 * S24_NUMBER_BYTES;
     e->plane_room = take(&a, planes);
     e->literal_room = take(&a, planes);
     e->list_room = take(&a, lists);
@@ -680,10 +679,17 @@ static void cut_values(encoding *e, const void *values)
 
 #define PALETTE_SAMPLE 1024 /* values that are looked at first */
 
-static int by_value(const void *a, const void *b)
+/* At most 255: by insertion. (qsort may allocate.) */
+static void sort_palette(uint64_t *palette, unsigned n)
 {
-    const uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
-    return (x > y) - (x < y);
+    for (unsigned i = 1; i < n; i++) {
+        const uint64_t value = palette[i];
+        unsigned k = i;
+        for (; k > 0 && palette[k - 1] > value; k--) {
+            palette[k] = palette[k - 1];
+        }
+        palette[k] = value;
+    }
 }
 
 static uint64_t *palette_slot(uint64_t *slots, uint64_t value)
@@ -737,7 +743,7 @@ static bool use_palette(encoding *e, const void *values)
     e->palette = true;
     e->escaped = 0;
     lay_planes(e);
-    qsort(palette, e->palette_count, sizeof *palette, by_value);
+    sort_palette(palette, e->palette_count);
     for (unsigned i = 0; i < e->palette_count; i++) {
         number_of[palette_slot(slots, palette[i]) - slots] = (uint8_t)i;
     }

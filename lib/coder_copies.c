@@ -1,6 +1,6 @@
 /*
  * Copies: long parts of a plane that stood there before. Weights repeat seldom, but when they do (tied or tiled tensors,
- * tables of sines, rows of zeros) it saves whole planes, those of noise, too. So it costs little to look: every 16th place
+ * tables of sines, rows of zeros) it saves whole planes, those of noise, too. So it costs little to look: every 8th place
  * is put into a table by the hash of its 8 bytes, and a few windows are looked up there; only where one of them is
  * found, the whole plane is searched.
  */
@@ -8,7 +8,7 @@
 
 #include <string.h>
 
-#define EVERY 16         /* bytes from place to place in the table */
+#define EVERY 8          /* bytes from place to place in the table */
 #define HASHED 8         /* bytes that are hashed */
 #define WINDOW 64        /* bytes looked up in a window */
 #define WINDOWS 64       /* at most, */
@@ -85,7 +85,7 @@ static uint32_t *slot_of(const finder *f, size_t i)
 static finder start_finding(const uint8_t *plane, size_t n, uint32_t *table)
 {
     unsigned bits = 8;
-    while (bits < 16 && (size_t)1 << bits < n / (EVERY / 2)) {
+    while (bits < 16 && (size_t)1 << bits < n / EVERY) {
         bits++;
     }
     memset(table, 0xff, sizeof *table << bits);

@@ -75,7 +75,7 @@ bool s24_unpack_positions(const uint8_t *packed, size_t groups, uint8_t *nibbles
 
 /* ---------------------------------------------------------------- copies */
 
-#define S24_COPY_LEAST 32 /* bytes: what tells of a copy takes some 6 */
+#define S24_COPY_LEAST 16 /* bytes: what tells of a copy takes some 5 */
 
 /* Numbers in headers: seven bits a byte, the lowest first, 0x80 on all but the last; at most 5 bytes. */
 #define S24_NUMBER_BYTES 5
@@ -105,7 +105,7 @@ typedef struct s24_copies {
 /* Room for a list, and for the table of s24_find_copies. */
 static inline size_t s24_copies_list_bytes(size_t n)
 {
-    return n / 4 + 4 * S24_NUMBER_BYTES;
+    return n / 2 + 4 * S24_NUMBER_BYTES;
 }
 #define S24_COPIES_TABLE 65536 /* u32 */
 

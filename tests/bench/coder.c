@@ -1,6 +1,6 @@
 /*
  * coder [--isa NAME] [--level N] [--mib N] [--dump DIR] [MODEL.safetensors...] - what the coder of archives makes of
- * weights, and how fast, a line for each set of them and dtype: N(0,1), and all matrices of each file.
+ * weights, and how fast, a line for each set of them and dtype: N(0,1), the same with scales, and all matrices of each file.
  *
  * Bits are a dense element, of positions, of each byte of the values from the lowest, of tables, and together; beside
  * them what zlib makes of the same planes (positions three groups a byte, values byte by byte), with Z_HUFFMAN_ONLY and
@@ -9,6 +9,7 @@
  *
  * --dump: the planes, and the dense data with zeros for what was pruned, as files for other compressors.
  */
+#include <ctype.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -209,8 +210,12 @@ static size_t planes_of(const unit *u, uint8_t *planes)
 
 static FILE *create(const set *s, const char *suffix)
 {
-    char path[4096];
-    snprintf(path, sizeof path, "%s/%s.%s.%s", dump_dir, s->name, s24_dtype_name(s->dtype), suffix);
+    char path[4096], name[64];
+    snprintf(name, sizeof name, "%s", s->name);
+    for (char *c = name; *c; c++) {
+        *c = isalnum((unsigned char)*c) ? *c : '-';
+    }
+    snprintf(path, sizeof path, "%s/%s.%s.%s", dump_dir, name, s24_dtype_name(s->dtype), suffix);
     FILE *f = fopen(path, "wb");
     if (!f) {
         perror(path);

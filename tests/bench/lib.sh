@@ -1,4 +1,5 @@
-# What the parts of the benchmark say. They are run by tests/bench/run, which sets S24, TIMED, GAUSS, KERNELS, PERMUTE, SOLVE, WORK (a
+# What the parts of the benchmark say. They are run by tests/bench/run, which sets S24, TIMED, GAUSS, KERNELS, CODER, PERMUTE,
+# SOLVE, MODEL, WORK (a
 # directory for them alone), SAMPLES, ROUNDS, MIB and MAX_MIB; see there. A sample is a line, fields separated by tabs:
 #
 #     part  case  base  unit  value      base: the case it is compared with, which was measured just before; "-": none
