@@ -124,7 +124,7 @@ done
 rm m.s24 m.out
 
 # JSON weights: the text, and 8 bytes for each of its numbers
-text=64000000
+text=16000000
 # many FIRST EACH LAST: EACH again and again, m.json of as many bytes as are taken
 many()
 {
@@ -142,10 +142,11 @@ while read -r first each last numbers; do
     expect_resident $((text + 8 * numbers))
     expect_status 0
 done <<END
-[ [1], [2]] 16000000
-[ 1, 2] 32000000
-[ [0.25,-1e-3], [2,3]] 9800000
+[ [1], [2]] 4000000
+[ 1, 2] 8000000
+[ [0.25,-1e-3], [2,3]] 2462000
 END
+text=64000000
 many '{' '"":[],' '"":[]}' # keys, and no number
 run_measured inspect m.json
 expect_status 3
