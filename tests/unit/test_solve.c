@@ -863,6 +863,34 @@ START_TEST(errors_are_measured)
 }
 END_TEST
 
+/* X'X as a Hessian, to a factor: nothing is held out, and the damping is the default. */
+START_TEST(a_hessian)
+{
+    const size_t k = 20, n = 100, rows = 4;
+    float *x = random_samples(n, k), *w = random_weights(rows, k), h32[400];
+    double h[400];
+    s24_calibration *cal = calibrate(x, n, k, 1), *given;
+    s24_error err;
+    for (size_t i = 0; i < k * k; i++) {
+        h[i] = i % k <= i / k ? 7 * s24_calibration_product(cal, 3, i / k, i % k) : NAN;
+        h32[i] = (float)h[i];
+    }
+    require_ok(s24_calibration_new(&given, k, 0, &plain, 1, &err), &err);
+    for (unsigned i = 0; i < 2; i++) {
+        require_ok(s24_calibration_set_hessian(given, i ? S24_F32 : S24_F64, i ? (const void *)h32 : h, &err), &err);
+        solved s = solve_method("obs", false, given, w, rows, k);
+        ck_assert_double_eq(s.errors.damping, 0.01);
+        ck_assert(isnan(s.errors.held_out) && isnan(s.errors.wanda_held_out) && s.errors.held_out_samples == 0);
+        ck_assert_double_lt(s.errors.training, 0.8 * s.errors.wanda_training);
+        solved_free(&s);
+    }
+    s24_calibration_free(cal);
+    s24_calibration_free(given);
+    free(x);
+    free(w);
+}
+END_TEST
+
 /* ---------------------------------------------------------------- edges */
 
 START_TEST(dead_inputs_go_first)
@@ -1170,6 +1198,7 @@ int main(void)
     tcase_add_test(tcase, obs_is_the_most_accurate);
     tcase_add_test(tcase, obs_of_independent_inputs);
     tcase_add_test(tcase, errors_are_measured);
+    tcase_add_test(tcase, a_hessian);
     tcase_add_test(tcase, dead_inputs_go_first);
     tcase_add_test(tcase, inputs_that_are_all_dead);
     tcase_add_test(tcase, tails);
