@@ -1087,6 +1087,36 @@ START_TEST(threads_and_instruction_sets_make_no_difference)
 }
 END_TEST
 
+static void note_progress(void *user, double done)
+{
+    double *last = user;
+    ck_assert(done >= *last && done <= 1);
+    *last = done;
+}
+
+START_TEST(progress_ends_at_one)
+{
+    static const char *const methods[] = {"wanda", "obs"};
+    const size_t k = 16, rows = 600, n = 64;
+    float *x = random_samples(n, k), *w = random_weights(rows, k);
+    s24_calibration *cal = calibrate(x, n, k, 1);
+    for (size_t m = 0; m < 2; m++) {
+        double last = 0;
+        s24_solve_options o = S24_SOLVE_OPTIONS_INIT;
+        o.method = methods[m];
+        o.threads = 3;
+        o.progress = note_progress;
+        o.user = &last;
+        solved s = solve_with(&o, cal, w, rows, k);
+        ck_assert_double_eq(last, 1);
+        solved_free(&s);
+    }
+    s24_calibration_free(cal);
+    free(x);
+    free(w);
+}
+END_TEST
+
 START_TEST(stopped)
 {
     static const volatile sig_atomic_t raised = 1;
@@ -1206,6 +1236,7 @@ int main(void)
     tcase_add_test(tcase, a_mask_that_is_given);
     tcase_add_test(tcase, weights_of_any_scale);
     tcase_add_test(tcase, threads_and_instruction_sets_make_no_difference);
+    tcase_add_test(tcase, progress_ends_at_one);
     tcase_add_test(tcase, stopped);
     tcase_add_test(tcase, tensors_of_every_dtype);
     tcase_add_test(tcase, a_convolution);
