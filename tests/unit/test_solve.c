@@ -430,6 +430,34 @@ START_TEST(calibration_that_cannot_be)
 }
 END_TEST
 
+/* Samples whose squares f32 does not hold are refused: they would all be dead, or infinite. */
+START_TEST(samples_beyond_range)
+{
+    static const float scales[] = {1e-30f, 1e25f, 1e-15f, 1e15f};
+    const size_t k = 8, n = 40;
+    for (size_t i = 0; i < 4; i++) {
+        float *x = random_samples(n, k), *w = random_weights(1, k);
+        uint8_t positions[1];
+        s24_error err;
+        for (size_t j = 0; j < n * k; j++) {
+            x[j] *= scales[i];
+        }
+        s24_calibration *cal = calibrate(x, n, k, 1);
+        s24_solve_options o = S24_SOLVE_OPTIONS_INIT;
+        o.method = "obs";
+        const s24_status status = s24_solve(&o, cal, 1, k, S24_F32, w, positions, NULL, &err);
+        if (i < 2) {
+            require_refused(status, S24_ERR_DATA, &err, "beyond the range of f32");
+        } else {
+            require_ok(status, &err);
+        }
+        s24_calibration_free(cal);
+        free(x);
+        free(w);
+    }
+}
+END_TEST
+
 START_TEST(norms_alone)
 {
     const double norms[8] = {1, 2, 3, 4, 5, 6, 7, 8};
@@ -1218,6 +1246,7 @@ int main(void)
     tcase_add_test(tcase, what_is_not_positive_definite);
     tcase_add_test(tcase, samples_in_pieces);
     tcase_add_test(tcase, calibration_that_cannot_be);
+    tcase_add_test(tcase, samples_beyond_range);
     tcase_add_test(tcase, norms_alone);
     tcase_add_test(tcase, masks_by_their_definition);
     tcase_add_test(tcase, pair_costs_are_exact);
