@@ -218,6 +218,17 @@ s24_status s24_calibration_set_hessian(s24_calibration *cal, s24_dtype dtype, co
 
 /* ---------------------------------------------------------------- reading */
 
+/* Products are of f32, the sums of squares of f64: where the one over- or underflows the other tells. */
+static bool in_range(const s24_calibration *cal, int part)
+{
+    double trace = 0, squares = 0;
+    for (size_t j = 0; cal->products[part] && j < cal->k; j++) {
+        trace += cal->products[part][j * cal->k + j];
+        squares += cal->squares[part][j];
+    }
+    return fabs(trace - squares) <= 0.01 * squares;
+}
+
 s24_status s24_calibration_complete(const s24_calibration *cal, s24_error *err)
 {
     const uint64_t seen = cal->seen[S24_FIT] + cal->seen[S24_HELD_OUT];
@@ -227,6 +238,11 @@ s24_status s24_calibration_complete(const s24_calibration *cal, s24_error *err)
     }
     if (!cal->squares[S24_FIT]) {
         return s24_fail(err, S24_ERR_USAGE, "nothing is known of the layer's inputs");
+    }
+    for (int i = 0; i < S24_PARTS; i++) {
+        if (!in_range(cal, i)) {
+            return s24_fail(err, S24_ERR_DATA, "squares of the activations are beyond the range of f32; scale them");
+        }
     }
     return S24_OK;
 }

@@ -22,7 +22,10 @@ struct s24_calibration {
     size_t buffered;
 };
 
-/* S24_OK, or S24_ERR_USAGE: neither norms nor all the samples that were promised have come. */
+/*
+ * S24_OK, or S24_ERR_USAGE: neither norms nor all the samples that were promised have come. S24_ERR_DATA: samples so
+ * large or small that f32 does not hold their products.
+ */
 s24_status s24_calibration_complete(const s24_calibration *cal, s24_error *err);
 
 /* Element (i, j) of X'X over parts. */

@@ -108,7 +108,7 @@ static s24_status choose_damping(trial *t, s24_recipe *how, s24_error *err)
 {
     damping_search s = {.t = t, .how = *how};
     s.how.search = false;
-    s.how.quick = true;
+    s.how.quick = s.how.few = true;
     s24_status status = choose_shape(&s, DAMPING_START, DAMPING_STEP, how, err);
     if (status == S24_OK && how->search && t->p->k <= THOROUGH_COLUMNS) {
         s.how = *how;

@@ -44,7 +44,7 @@ s24_status s24_solution_init(s24_solution *s, const s24_problem *p, const s24_re
 {
     const s24_solver *m = how->m;
     *s = (s24_solution){.p = p, .kind = m ? m->kind : S24_SOLVER_MASK, .given = !m, .refit = how->refit, .gram = gram,
-                    .search = how->search, .quick = how->quick};
+                    .search = how->search, .quick = how->quick, .few = how->few};
     const bool short_rows = p->k <= S24_EXCHANGE_COLUMNS;
     s24_status status = S24_OK;
     if (m && m->kind == S24_SOLVER_MASK) {
@@ -214,7 +214,7 @@ s24_status s24_sample_error(s24_sample *sa, const s24_problem *p, const s24_solu
 {
     static const s24_stages stages = {.work = sample_job};
     sample_run run = {.sa = sa, .p = p, .s = s, .of = of, .count = sa->count};
-    if (s && s->quick && p->k > S24_EXCHANGE_COLUMNS) {
+    if (s && s->few && p->k > S24_EXCHANGE_COLUMNS) {
         run.count = sa->quick;
     }
     const size_t jobs = (run.count - 1) / S24_SAMPLE_JOB + 1;

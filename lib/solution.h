@@ -13,6 +13,7 @@ typedef struct s24_recipe {
     double damping, shape;  /* of s24_damping_plane; NaN: none is used */
     bool search;            /* for a better mask, by exchanges or by alternating directions */
     bool quick;             /* a refit of few steps will do, to choose by */
+    bool few;               /* the sample's first rows will do, in long rows: its error compares with such alone */
 } s24_recipe;
 
 /* How rows are solved: with what is made of some of the samples. */
@@ -25,7 +26,7 @@ typedef struct s24_solution {
     s24_scorer scorer;        /* of S24_SOLVER_MASK, unless given */
     s24_eliminator eliminator;
     const s24_gram *gram;   /* of the refit */
-    bool quick, search;     /* as in recipe */
+    bool quick, few, search;     /* as in recipe */
     s24_exchange exchange;       /* of short rows, unless quick */
     s24_alternation alternation; /* of long ones, for `search` */
 } s24_solution;

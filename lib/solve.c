@@ -88,6 +88,9 @@ static s24_status solve_and_measure(s24_sample *sa, const s24_problem *p, const 
     if (status == S24_OK) {
         status = s.scorer.a && !how->refit ? s24_problem_mask(p, &s.scorer, err) : solve_all(&s, err);
     }
+    if (status == S24_OK) {
+        tell(p, 1);
+    }
     if (status == S24_OK && measures) {
         status = s24_sample_error(sa, p, NULL, &all, &errors->training, err);
     }

@@ -1,6 +1,6 @@
 /*
  * solve ROWS K SAMPLES THREADS [PART...]: the times of calibrated pruning, beside those of OpenBLAS's own products and
- * factorizations on as many threads: lines "NAME SECONDS". PART: blas, masks, sparsegpt, obs; all.
+ * factorizations on as many threads: lines "NAME SECONDS". PART: blas, masks, update, sparsegpt, obs; all.
  */
 #include <dlfcn.h>
 #include <stdio.h>
@@ -8,6 +8,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "calibration.h"
 #include "solve.h"
 
 static double now(void)
@@ -79,7 +80,7 @@ typedef struct job {
     s24_calibration *cal;
 } job;
 
-static void solve(const job *j, const char *name, double damping)
+static void solve(const job *j, const char *name, const char *label, double damping)
 {
     s24_solve_options o = S24_SOLVE_OPTIONS_INIT;
     s24_error err;
@@ -92,7 +93,7 @@ static void solve(const job *j, const char *name, double damping)
     memcpy(w, j->w, j->rows * j->k * sizeof *w);
     const double start = now();
     must(s24_solve(&o, j->cal, j->rows, j->k, S24_F32, w, positions, &e, &err), &err);
-    printf("%s %.3f\n# errors: %s%s, damping %.3g, training %.4f, held out %.4f; Wanda %.4f, %.4f\n", name, now() - start,
+    printf("%s %.3f\n# errors: %s%s, damping %.3g, training %.4f, held out %.4f; Wanda %.4f, %.4f\n", label, now() - start,
            e.method, e.refit ? " and refit" : "", e.damping, e.training, e.held_out, e.wanda_training, e.wanda_held_out);
     free(w);
     free(positions);
@@ -126,6 +127,24 @@ static void mask(const job *j, const char *name)
     free(w);
     free(norms);
     free(positions);
+}
+
+/* The mask and the update alone: of X'X as a Hessian nothing is held out, so that it is factored once. */
+static void update(const job *j, const s24_blas *blas)
+{
+    double *h = allocate(j->k * j->k * sizeof *h);
+    s24_error err;
+    job alone = *j;
+    for (size_t i = 0; i < j->k; i++) {
+        for (size_t c = 0; c <= i; c++) {
+            h[i * j->k + c] = s24_calibration_product(j->cal, 3, i, c);
+        }
+    }
+    must(s24_calibration_new(&alone.cal, j->k, 0, blas, j->threads, &err), &err);
+    must(s24_calibration_set_hessian(alone.cal, S24_F64, h, &err), &err);
+    free(h);
+    solve(&alone, "sparsegpt", "update", S24_DAMPING_AUTO);
+    s24_calibration_free(alone.cal);
 }
 
 /* LAPACK's own, of X'X, and a product of the layer's size. */
@@ -176,7 +195,7 @@ static bool wanted(int argc, char **argv, const char *part)
 int main(int argc, char **argv)
 {
     if (argc < 5) {
-        fprintf(stderr, "usage: solve ROWS K SAMPLES THREADS [blas|masks|sparsegpt|obs...]\n");
+        fprintf(stderr, "usage: solve ROWS K SAMPLES THREADS [blas|masks|update|sparsegpt|obs...]\n");
         return S24_ERR_USAGE;
     }
     void *handle = dlopen("libopenblas.so.0", RTLD_NOW | RTLD_LOCAL);
@@ -208,11 +227,14 @@ int main(int argc, char **argv)
     must(s24_calibration_add(j.cal, j.x, samples, &err), &err);
     printf("products %.3f\n", now() - start);
     free(j.x);
+    if (wanted(argc, argv, "update")) {
+        update(&j, &blas);
+    }
     if (wanted(argc, argv, "sparsegpt")) {
-        solve(&j, "sparsegpt", S24_DAMPING_AUTO);
+        solve(&j, "sparsegpt", "sparsegpt", S24_DAMPING_AUTO);
     }
     if (wanted(argc, argv, "obs")) {
-        solve(&j, "obs", S24_DAMPING_AUTO);
+        solve(&j, "obs", "obs", S24_DAMPING_AUTO);
     }
     s24_calibration_free(j.cal);
     free(j.w);

@@ -430,6 +430,34 @@ START_TEST(calibration_that_cannot_be)
 }
 END_TEST
 
+/* Samples whose squares f32 does not hold are refused: they would all be dead, or infinite. */
+START_TEST(samples_beyond_range)
+{
+    static const float scales[] = {1e-30f, 1e25f, 1e-15f, 1e15f};
+    const size_t k = 8, n = 40;
+    for (size_t i = 0; i < 4; i++) {
+        float *x = random_samples(n, k), *w = random_weights(1, k);
+        uint8_t positions[1];
+        s24_error err;
+        for (size_t j = 0; j < n * k; j++) {
+            x[j] *= scales[i];
+        }
+        s24_calibration *cal = calibrate(x, n, k, 1);
+        s24_solve_options o = S24_SOLVE_OPTIONS_INIT;
+        o.method = "obs";
+        const s24_status status = s24_solve(&o, cal, 1, k, S24_F32, w, positions, NULL, &err);
+        if (i < 2) {
+            require_refused(status, S24_ERR_DATA, &err, "beyond the range of f32");
+        } else {
+            require_ok(status, &err);
+        }
+        s24_calibration_free(cal);
+        free(x);
+        free(w);
+    }
+}
+END_TEST
+
 START_TEST(norms_alone)
 {
     const double norms[8] = {1, 2, 3, 4, 5, 6, 7, 8};
@@ -863,6 +891,34 @@ START_TEST(errors_are_measured)
 }
 END_TEST
 
+/* X'X as a Hessian, to a factor: nothing is held out, and the damping is the default. */
+START_TEST(a_hessian)
+{
+    const size_t k = 20, n = 100, rows = 4;
+    float *x = random_samples(n, k), *w = random_weights(rows, k), h32[400];
+    double h[400];
+    s24_calibration *cal = calibrate(x, n, k, 1), *given;
+    s24_error err;
+    for (size_t i = 0; i < k * k; i++) {
+        h[i] = i % k <= i / k ? 7 * s24_calibration_product(cal, 3, i / k, i % k) : NAN;
+        h32[i] = (float)h[i];
+    }
+    require_ok(s24_calibration_new(&given, k, 0, &plain, 1, &err), &err);
+    for (unsigned i = 0; i < 2; i++) {
+        require_ok(s24_calibration_set_hessian(given, i ? S24_F32 : S24_F64, i ? (const void *)h32 : h, &err), &err);
+        solved s = solve_method("obs", false, given, w, rows, k);
+        ck_assert_double_eq(s.errors.damping, 0.01);
+        ck_assert(isnan(s.errors.held_out) && isnan(s.errors.wanda_held_out) && s.errors.held_out_samples == 0);
+        ck_assert_double_lt(s.errors.training, 0.8 * s.errors.wanda_training);
+        solved_free(&s);
+    }
+    s24_calibration_free(cal);
+    s24_calibration_free(given);
+    free(x);
+    free(w);
+}
+END_TEST
+
 /* ---------------------------------------------------------------- edges */
 
 START_TEST(dead_inputs_go_first)
@@ -1059,6 +1115,36 @@ START_TEST(threads_and_instruction_sets_make_no_difference)
 }
 END_TEST
 
+static void note_progress(void *user, double done)
+{
+    double *last = user;
+    ck_assert(done >= *last && done <= 1);
+    *last = done;
+}
+
+START_TEST(progress_ends_at_one)
+{
+    static const char *const methods[] = {"wanda", "obs"};
+    const size_t k = 16, rows = 600, n = 64;
+    float *x = random_samples(n, k), *w = random_weights(rows, k);
+    s24_calibration *cal = calibrate(x, n, k, 1);
+    for (size_t m = 0; m < 2; m++) {
+        double last = 0;
+        s24_solve_options o = S24_SOLVE_OPTIONS_INIT;
+        o.method = methods[m];
+        o.threads = 3;
+        o.progress = note_progress;
+        o.user = &last;
+        solved s = solve_with(&o, cal, w, rows, k);
+        ck_assert_double_eq(last, 1);
+        solved_free(&s);
+    }
+    s24_calibration_free(cal);
+    free(x);
+    free(w);
+}
+END_TEST
+
 START_TEST(stopped)
 {
     static const volatile sig_atomic_t raised = 1;
@@ -1160,6 +1246,7 @@ int main(void)
     tcase_add_test(tcase, what_is_not_positive_definite);
     tcase_add_test(tcase, samples_in_pieces);
     tcase_add_test(tcase, calibration_that_cannot_be);
+    tcase_add_test(tcase, samples_beyond_range);
     tcase_add_test(tcase, norms_alone);
     tcase_add_test(tcase, masks_by_their_definition);
     tcase_add_test(tcase, pair_costs_are_exact);
@@ -1170,6 +1257,7 @@ int main(void)
     tcase_add_test(tcase, obs_is_the_most_accurate);
     tcase_add_test(tcase, obs_of_independent_inputs);
     tcase_add_test(tcase, errors_are_measured);
+    tcase_add_test(tcase, a_hessian);
     tcase_add_test(tcase, dead_inputs_go_first);
     tcase_add_test(tcase, inputs_that_are_all_dead);
     tcase_add_test(tcase, tails);
@@ -1177,6 +1265,7 @@ int main(void)
     tcase_add_test(tcase, a_mask_that_is_given);
     tcase_add_test(tcase, weights_of_any_scale);
     tcase_add_test(tcase, threads_and_instruction_sets_make_no_difference);
+    tcase_add_test(tcase, progress_ends_at_one);
     tcase_add_test(tcase, stopped);
     tcase_add_test(tcase, tensors_of_every_dtype);
     tcase_add_test(tcase, a_convolution);
