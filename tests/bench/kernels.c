@@ -46,11 +46,17 @@ static const row rows[] = {
     S24_MEASURE_KERNELS(MEASURE_ROW)
     ROW(MEASURE, GENERIC, F32, F16)
     S24_ZEROS_KERNELS(ZEROS_ROW)
+    S24_QUANTIZE_KERNELS(PRUNE_ROW)   /* with a scale for each row */
+    S24_DEQUANTIZE_KERNELS(UNPACK_ROW)
 };
 
 /* Dense elements of `from`, packed ones of `to` (a panel's values, then its positions), and room for dense ones. */
 static unsigned char *dense, *packed, *room;
 static size_t arena_bytes;
+
+/* Of a panel's rows, where there are some; and what quantizing one needs. */
+static float scales[PANEL / 1000 + 1];
+static double scratch[PANEL / 2];
 
 static double now(void)
 {
@@ -126,19 +132,24 @@ static void run_panel(const task *t, size_t panel_rows, size_t cols, unsigned ch
     s24_plain_checker checker;
     s24_error err;
     const s24_panel panel = {.rows = panel_rows, .cols = cols, .dense = from, .values = planes, .positions = planes + values,
-                             .tap = t->checked ? &checker.tap : NULL};
+                             .scales = scales, .scratch = scratch, .tap = t->checked ? &checker.tap : NULL};
+    const bool scaled = t->r.what == UNPACK && s24_dtype_scaled(t->r.to, t->r.from);
+    s24_panel unscaled = panel;
     s24_sums sums;
     s24_fault fault;
     bool ok = true;
+    unscaled.scales = NULL;
     switch (t->r.what) {
     case PRUNE:
         ok = !t->checked || s24_plain_checker_begin(&checker, &(s24_plain){.hash = 1}, 0, &err) == S24_OK;
         ok = ok && s24_prune_panel(&t->pruner, &panel, &sums, &fault);
         sink += t->checked ? s24_plain_checker_end(&checker) : 0;
         break;
-    case UNPACK: ok = s24_unpack_panel(&t->unpacker, panel_rows, cols, planes, panel.positions, NULL, to, &fault); break;
+    case UNPACK:
+        ok = s24_unpack_panel(&t->unpacker, panel_rows, cols, planes, panel.positions, scaled ? scales : NULL, to, &fault);
+        break;
     case COMPLY: sink += s24_broken_groups(&t->complier, panel_rows, cols, from); break;
-    case MEASURE: ok = s24_measure_panel(&t->measurer, &panel, &sums, &fault); break;
+    case MEASURE: ok = s24_measure_panel(&t->measurer, &unscaled, &sums, &fault); break;
     default: sink += s24_count_zeros(t->pruner.from, t->r.isa, from, n); break;
     }
     if (!ok) {
@@ -268,6 +279,9 @@ static size_t prepare(const task *t)
         memcpy(dense + i * step, dense, step);
     }
     pack(t);
+    for (size_t i = 0; i < sizeof scales / sizeof *scales; i++) {
+        scales[i] = *scales;
+    }
     for (size_t i = 1; i < panels; i++) {
         memcpy(packed + i * planes, packed, planes);
     }
