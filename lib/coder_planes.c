@@ -95,6 +95,12 @@ static void unpack_fields(const uint8_t *in, size_t n, unsigned width, uint8_t f
 
 /* ---------------------------------------------------------------- splitting */
 
+/* Elements of a byte are their symbols. */
+static bool is_symbols(const s24_cut *cut)
+{
+    return cut->bytes == 1 && cut->prefix == 8;
+}
+
 INLINE unsigned prefix_in(const s24_cut *cut, uint64_t v)
 {
     return (unsigned)(v >> 8 * cut->lows >> cut->middle) & ((1u << cut->prefix) - 1);
@@ -149,6 +155,10 @@ static size_t collect_escapes(const s24_cut *cut, const void *values, size_t n, 
 size_t s24_split_values(const s24_cut *cut, const void *values, size_t n, const s24_value_planes *planes,
                         uint16_t *escapes, s24_isa isa)
 {
+    if (is_symbols(cut)) {
+        memcpy(planes->symbols, values, n);
+        return 0;
+    }
     s24_split_kernel *kernel = find(isa, cut->bytes).split;
     for (size_t i = kernel ? kernel(cut, values, n, planes) : 0; i < n; i += RUN) {
         const size_t some = n - i < RUN ? n - i : RUN;
@@ -196,6 +206,10 @@ INLINE void join_run(const s24_cut *cut, unsigned bytes, const s24_value_planes 
 
 void s24_join_values(const s24_cut *cut, const s24_value_planes *planes, size_t n, void *values, s24_isa isa)
 {
+    if (is_symbols(cut)) {
+        memcpy(values, planes->symbols, n);
+        return;
+    }
     s24_join_kernel *kernel = find(isa, cut->bytes).join;
     for (size_t i = kernel ? kernel(cut, planes, n, values) : 0; i < n; i += RUN) {
         const size_t some = n - i < RUN ? n - i : RUN;

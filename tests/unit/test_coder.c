@@ -466,12 +466,19 @@ START_TEST(flipped_words)
         refused += !decode_any(&t, copy.at, t.n, i % 2 ? S24_ISA_BEST : S24_ISA_GENERIC);
     }
     ck_assert_uint_ge(refused, 298);
+    /* Words of one plane that are said to be another's: of positions and of symbols, whose headers lie one after another. */
+    memcpy(copy.at, t.coded.at, t.n);
+    ck_assert(copy.at[6] == 2 && copy.at[11] == 2);
+    const int up = (copy.at[7] & 0x7f) < 0x7f && (copy.at[12] & 0x7f) > 0 ? 1 : -1; /* without a carry */
+    copy.at[7] = (uint8_t)(copy.at[7] + up);
+    copy.at[12] = (uint8_t)(copy.at[12] - up);
+    ck_assert(!decode_any(&t, copy.at, t.n, S24_ISA_BEST));
     free_buffer(&copy);
     free_trip(&t);
 }
 END_TEST
 
-/* Units written by hand, each with one fault: 12 bytes of u8, or of four groups of i8. */
+/* Units written by hand, each with one fault: 12 bytes of u8, or groups of i8. */
 START_TEST(one_fault)
 {
     static const struct {
@@ -500,14 +507,17 @@ START_TEST(one_fault)
         {"a number of six bytes", 0, 17, {1, 0, 8, 4, 0x81, 0x80, 0x80, 0x80, 0x80, 0, 4, 8, 4, 1, 2, 3, 4}, false},
         {"positions", 6, 19, {1, 0, 8, 0, 0, 215, 107, TWELVE}, true},
         {"positions above 215", 6, 19, {1, 0, 8, 0, 0, 216, 107, TWELVE}, false},
+        {"positions, one left", 7, 22, {1, 0, 8, 0, 0, 215, 107, 5, TWELVE, 13, 14}, true},
+        {"positions beyond the last group", 7, 22, {1, 0, 8, 0, 0, 215, 107, 6, TWELVE, 13, 14}, false},
         {"stored positions", 6, 16, {0, TWELVE, 0x44, 0xe9, 0xdc}, true},
         {"stored positions that are none", 6, 16, {0, TWELVE, 0x44, 0xe3, 0xdc}, false},
         {"a flat table of one", 0, 15, {1, 0, 8, 2, 0, 0, 0, 0, 0, 1, 0}, false},
         {"states that are low", 0, 11, {1, 0, 8, 2, 0, 1, 0, 0xff, 0xff, 0, 0}, false},
     };
     for (unsigned i = 0; i < sizeof units / sizeof *units; i++) {
-        const s24_unit unit = {.dtype = units[i].groups ? S24_I8 : S24_U8, .values = 12, .groups = units[i].groups};
-        trip t = {.unit = unit, .values = buffer_of(12), .nibbles = buffer_of((unit.groups + 1) / 2), .coded = buffer_of(0)};
+        const s24_unit unit = {.dtype = units[i].groups ? S24_I8 : S24_U8, .groups = units[i].groups,
+                               .values = units[i].groups ? 2 * units[i].groups : 12};
+        trip t = {.unit = unit, .values = buffer_of(unit.values), .nibbles = buffer_of((unit.groups + 1) / 2), .coded = buffer_of(0)};
         ck_assert_msg(decode_any(&t, units[i].bytes, units[i].n, S24_ISA_GENERIC) == units[i].good, "%s", units[i].what);
         free_trip(&t);
     }
