@@ -19,6 +19,7 @@ typedef struct prune_options {
     s24_dtype dtype;
     bool allow_nonfinite, dry_run, force;
     args_share shards;
+    s24_packing packing;
     s24_read_options read;
     selection selection;
 } prune_options;
@@ -65,6 +66,7 @@ static const args_option prune_rows[] = {
 
 static const args_group prune_groups[] = {
     {"Options", prune_rows, 0},
+    {"How a .s24 is written", packing_options, PRUNE(packing)},
     {"Which tensors", selection_options, PRUNE(selection)},
     {"Input", read_options, PRUNE(read)},
     {NULL, NULL, 0},
@@ -140,6 +142,10 @@ static bool find_target(const context *c, const prune_options *o, plan *p)
         return false;
     }
     p->to = p->to ? p->to : format ? format : "s24";
+    if (o->packing.level && strcmp(p->to, "s24") != 0) {
+        args_usage(c->command->name, "--archive is for .s24 files, not for %s", p->to);
+        return false;
+    }
     if (!o->output && strcmp(p->to, "same") == 0 && !path_is_std(c->files[0])) {
         args_usage(c->command->name, "--to same needs --output: it would go onto the input");
         return false;
@@ -237,7 +243,7 @@ static void prune_one(const context *c, const prune_options *o, const plan *p, s
         .input = c->files[i], .read = o->read, .output = o->dry_run ? NULL : p->outputs[i], .to = p->to,
         .directory = becomes_directory(o, p, c->files[i]), .shard = o->shards.which, .shards = o->shards.of,
         .method = o->method, .gradients = o->gradients, .dtype = o->dtype, .selection = selection_of(&o->selection),
-        .allow_nonfinite = o->allow_nonfinite,
+        .allow_nonfinite = o->allow_nonfinite, .packing = o->packing,
     };
     s24_io io = c->io;
     s24_report report = {0};
@@ -299,6 +305,7 @@ const command cmd_prune = {
             "which, and why not the others; --include selects also, not only.\n\n"
             "  s24 prune model.safetensors -o model.s24\n"
             "  s24 prune w.npy --dtype f16\n"
+            "  s24 prune model.safetensors -z9 -o model.s24\n"
             "  s24 prune w.raw --from raw --raw-dtype f32 --shape 4096,4096 -o w.s24\n"
             "  s24 prune gpt2.safetensors --axis 'h.*.weight=0' -n\n"
             "  s24 prune checkpoint/ -o pruned/ --to same\n"

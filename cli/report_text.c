@@ -56,17 +56,85 @@ static void add_figures(table *rows, const s24_report_tensor *t, bool measured)
     add_bytes(rows, t->bytes_stored);
 }
 
+void report_text_bits(char out[TEXT_SIZE], const s24_report_tensor *t)
+{
+    snprintf(out, TEXT_SIZE, isnan(t->bits_per_element) ? "-" : "%.2f", t->bits_per_element);
+}
+
+void report_text_parts(char out[REPORT_PARTS_SIZE], const s24_report_tensor *t)
+{
+    const double each = t->bits_per_element / (double)t->bytes_stored; /* of a byte */
+    int used = 0;
+    out[0] = '\0';
+    if (!t->has_parts || t->bytes_stored == 0) {
+        return;
+    }
+    if (t->status != S24_TENSOR_DENSE) {
+        used = snprintf(out, REPORT_PARTS_SIZE, "positions %.2f, ", each * (double)t->parts.positions);
+    }
+    used += snprintf(out + used, (size_t)(REPORT_PARTS_SIZE - used), "bytes");
+    for (unsigned k = report_planes(t); k-- > 0;) {
+        used += snprintf(out + used, (size_t)(REPORT_PARTS_SIZE - used), " %.2f", each * (double)t->parts.planes[k]);
+    }
+    snprintf(out + used, (size_t)(REPORT_PARTS_SIZE - used), ", other %.2f",
+             each * (double)(t->parts.tables + t->parts.frames));
+}
+
 #define TENSOR_COLUMNS \
     {"tensor", false}, {"shape", false}, {"dtype", false}, {"axis", true}, {"status", false}, \
     {"relative error", true}, {"mean error", true}, {"kept mean", true}, {"pruned mean", true}, {"pruned", true}, \
     {"dense", true}, {"stored", true}
 
+/* What the columns are, and which of them are more than that. */
+typedef struct columns_of {
+    table_column columns[16];
+    bool bits, parts, why;
+} columns_of;
+
+static columns_of choose_columns(const report_writer *w, const s24_report *report)
+{
+    columns_of c = {.columns = {TENSOR_COLUMNS}, .bits = report->archive, .why = w->full};
+    size_t n = 0;
+    for (size_t i = 0; i < report->count; i++) {
+        c.parts = c.parts || report->tensors[i].has_parts;
+    }
+    while (c.columns[n].title) {
+        n++;
+    }
+    if (c.bits) {
+        c.columns[n++] = (table_column){"bits", true};
+    }
+    if (c.parts) {
+        c.columns[n++] = (table_column){"of which", false};
+    }
+    if (c.why) {
+        c.columns[n] = (table_column){"why", false};
+    }
+    return c;
+}
+
+/* The columns that not every table has. */
+static void add_more(table *rows, const columns_of *c, const s24_report_tensor *t, const char *why)
+{
+    char parts[REPORT_PARTS_SIZE];
+    if (c->bits) {
+        report_text_bits(parts, t);
+        table_add(rows, parts);
+    }
+    if (c->parts) {
+        report_text_parts(parts, t);
+        table_add(rows, parts);
+    }
+    if (c->why) {
+        table_add(rows, why);
+    }
+}
+
 static void print_table(const report_writer *w, FILE *out, const s24_report *report,
                         const s24_report_tensor *const *tensors)
 {
-    static const table_column brief[] = {TENSOR_COLUMNS, {NULL, false}};
-    static const table_column full[] = {TENSOR_COLUMNS, {"why", false}, {NULL, false}};
-    table rows = {.columns = w->full ? full : brief};
+    const columns_of columns = choose_columns(w, report);
+    table rows = {.columns = columns.columns};
     size_t left_out = 0;
     for (size_t i = 0; i < report->count; i++) {
         const s24_report_tensor *t = tensors[i];
@@ -77,19 +145,15 @@ static void print_table(const report_writer *w, FILE *out, const s24_report *rep
         table_add(&rows, t->name);
         add_kind(&rows, t);
         add_figures(&rows, t, report_measured(report, t));
-        if (w->full) {
-            table_add(&rows, report_why(t));
-        }
+        add_more(&rows, &columns, t, report_why(t));
     }
-    const s24_report_tensor total = report_total(&report->totals, report->bytes_dense, report->bytes_stored);
+    const s24_report_tensor total = report_total(report, 1, &report->totals);
     table_add(&rows, total.name);
     for (int i = 0; i < 4; i++) {
         table_add(&rows, "");
     }
     add_figures(&rows, &total, report->has_metrics);
-    if (w->full) {
-        table_add(&rows, "");
-    }
+    add_more(&rows, &columns, &total, "");
     table_print(&rows, out);
     if (left_out) {
         fprintf(out, "%zu of %zu tensors are carried as they are; -v lists them and says why\n", left_out,
@@ -175,6 +239,11 @@ static void print_card(const report_writer *w, FILE *out, const s24_report *repo
         print_metrics(out, &t->metrics);
     }
     line_bytes(out, t->bytes_dense, t->bytes_stored);
+    if (report->archive && !isnan(t->bits_per_element)) {
+        char parts[REPORT_PARTS_SIZE];
+        report_text_parts(parts, t);
+        fprintf(out, "  %-21s  %.2f%s%s\n", "bits_per_element", t->bits_per_element, *parts ? ": " : "", parts);
+    }
 }
 
 /* ---------------------------------------------------------------- files */

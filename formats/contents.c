@@ -124,6 +124,7 @@ void s24_contents_free(s24_contents *contents)
             free(e->planes[p].shape);
         }
         free(e->planes);
+        free(e->parts);
     }
     for (size_t i = 0; i < contents->pairs; i++) {
         free(contents->metadata[i].key);

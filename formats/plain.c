@@ -13,6 +13,7 @@
 #include <xxh_x86dispatch.h>
 #endif
 
+#include "archive.h"
 #include "jsonx.h"
 #include "st_header.h"
 
@@ -44,7 +45,7 @@ void s24_put_u64(unsigned char *p, uint64_t x)
 
 void s24_plain_init(s24_plain *plain)
 {
-    *plain = (s24_plain){.panel_groups = S24_PANEL_GROUPS, .panel_bytes = S24_PANEL_BYTES};
+    *plain = (s24_plain){.panel_groups = S24_PANEL_GROUPS, .panel_bytes = S24_PANEL_BYTES, .frame_bytes = S24_FRAME_BYTES};
 }
 
 static void free_header(s24_plain *plain)
@@ -193,12 +194,12 @@ bool s24_plain_get_sums(s24_sums *s, const unsigned char slots[8 * S24_METRICS_S
         double x;
         memcpy(&x, &bits, 8);
         if (i < 7) {
-            if (!(x >= 0 && x < 0x1p53 && x == floor(x))) {
+            if (!(x >= 0 && x < 0x1p53 && x == floor(x)) || signbit(x)) { /* -0 would not come back as it was */
                 return false;
             }
             *counts[i] = (uint64_t)x;
         } else if (i < 14) {
-            if (!(x >= 0)) { /* sums of magnitudes; an f64 tensor's squares may overflow to infinity */
+            if (!(x >= 0) || signbit(x)) { /* sums of magnitudes; an f64 tensor's squares may overflow to infinity */
                 return false;
             }
             *sums[i - 7] = x;
@@ -511,6 +512,21 @@ s24_status s24_plain_lay_out_as(s24_plain *plain, char *header, size_t header_by
     const s24_status status = add_all(&l, err);
     return status != S24_OK || l.matched == stored->count
         ? status : s24_fail(err, S24_ERR_DATA, "its header is no .s24 header: it has tensors too many");
+}
+
+s24_status s24_plain_lay_out_again(s24_plain *plain, s24_error *err)
+{
+    char *const header = plain->header;
+    const size_t n = plain->header_bytes;
+    s24_contents stored = {0};
+    uint64_t end;
+    s24_status status = s24_st_header_parse(header + 8, n - 8, n, &stored, &end, err);
+    if (status == S24_OK) {
+        plain->header = NULL;
+        status = s24_plain_lay_out_as(plain, header, n, &stored, err);
+    }
+    s24_contents_free(&stored);
+    return status;
 }
 
 void s24_plain_record(const s24_plain *plain, const char *magic, unsigned char record[S24_RECORD_BYTES])

@@ -73,6 +73,14 @@ typedef enum s24_tensor_status {
     S24_TENSOR_DENSE   /* carried as it is; reason says why */
 } s24_tensor_status;
 
+/* What the bytes of a tensor in an archive are. Their sum is its bytes_stored. */
+typedef struct s24_stored_parts {
+    uint64_t positions;
+    uint64_t planes[8]; /* of the values, or a dense tensor's elements, from the lowest byte of an element */
+    uint64_t tables;    /* what the coder needs besides */
+    uint64_t frames;    /* heads of frames, checks */
+} s24_stored_parts;
+
 typedef struct s24_report_tensor {
     char *name;              /* S24_NAMELESS where the format has none */
     s24_dtype dtype, stored;
@@ -89,7 +97,10 @@ typedef struct s24_report_tensor {
     uint64_t input_zeros;    /* elements equal to zero */
     uint64_t groups, compliant_groups; /* how many there are, and how many had at most two elements unequal to zero */
     uint64_t bytes_dense;    /* as in the original */
-    uint64_t bytes_stored;   /* planes, without checks and header */
+    uint64_t bytes_stored;   /* planes, without checks and header; in an archive, where that is known, its share of frames */
+    double bits_per_element; /* stored, of all elements of the dense tensor; NaN where there are none */
+    bool has_parts;          /* of an archive that was read for it: */
+    s24_stored_parts parts;
 } s24_report_tensor;
 
 /* What a nameless array (.npy, raw, a bare JSON list) is called in reports and in a .s24. */
@@ -100,6 +111,7 @@ typedef struct s24_report {
     char *path;              /* as given */
     const char *format;      /* "npy", "s24"; static storage */
     char *container;         /* of a .s24 the format that its tensors came from, otherwise as format */
+    bool archive;            /* it is, or became, an archive, or one of its files is */
     s24_report_tensor *tensors;
     size_t count;
     s24_sums totals;         /* over pruned and packed tensors, added in the order of names */
@@ -126,6 +138,14 @@ typedef struct s24_selection {
     size_t axis_count;
 } s24_selection;
 
+/* How a .s24 is written. Zeroed: as a plain file. */
+typedef struct s24_packing {
+    int level;                 /* 1 to 9: as an archive, which unpacks to that file; more is smaller and slower */
+    size_t frame_bytes;        /* of an archive; 0: the default, which is the most; others make small test files */
+} s24_packing;
+
+#define S24_ARCHIVE_LEVEL 5    /* when nobody says otherwise */
+
 typedef struct s24_prune_request {
     const char *input;
     s24_read_options read;
@@ -140,6 +160,7 @@ typedef struct s24_prune_request {
     s24_selection selection;
     bool allow_nonfinite;
     size_t panel_groups, panel_bytes; /* 0: the defaults; others make small test files */
+    s24_packing packing;       /* of a .s24 */
 } s24_prune_request;
 
 /*
@@ -171,6 +192,7 @@ typedef struct s24_convert_request {
     bool directory;            /* of a checkpoint: output is a directory, as in s24_prune_request */
     const char *to;            /* NULL: "s24"; a dense type, or a sparse layout: "sparse-24-bitmask", "cutlass" */
     s24_selection selection;   /* of a dense input, what is to be packed, if it is 2:4 */
+    s24_packing packing;       /* of a .s24, also one made of another: from plain file to archive or back */
 } s24_convert_request;
 
 /*
@@ -188,6 +210,7 @@ typedef struct s24_stats_request {
     s24_read_options original_read;
     s24_selection selection;   /* of a dense file */
     bool header_only;          /* tensors and their status alone, has_metrics false: inspect */
+    bool parts;                /* of an archive: read all of it, and say what its bytes are */
 } s24_stats_request;
 
 /*

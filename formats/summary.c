@@ -1,7 +1,9 @@
 #include "summary.h"
 
+#include <math.h>
 #include <string.h>
 
+#include "archive.h"
 #include "plain.h"
 
 void s24_report_free(s24_report *report)
@@ -32,13 +34,25 @@ static const char *file_name(const s24_entry *e)
     return slash ? slash + 1 : NULL;
 }
 
+static double bits_per_element(const s24_entry *e, uint64_t bytes)
+{
+    double elements = 1; /* all counts of a file are below 2^53 */
+    for (int d = 0; d < e->rank; d++) {
+        elements *= (double)e->shape[d];
+    }
+    return elements > 0 ? 8 * (double)bytes / elements : (double)NAN;
+}
+
 static s24_status fill_tensor(s24_report_tensor *t, const s24_entry *e, const char *method, s24_error *err)
 {
     const bool packed = e->packed;
     const uint64_t values = packed ? e->pruned->geometry.values_bytes + (uint64_t)e->pruned->geometry.positions_bytes : 0;
     *t = (s24_report_tensor){.dtype = e->dtype, .stored = packed ? e->stored : e->dtype, .rank = e->rank,
                              .axis = packed ? e->axis : -1, .status = S24_TENSOR_DENSE, .bytes_dense = e->bytes};
-    t->bytes_stored = packed ? values : e->bytes;
+    t->bytes_stored = e->coded ? e->coded : packed ? values : e->bytes;
+    t->has_parts = e->parts != NULL;
+    t->parts = e->parts ? *e->parts : (s24_stored_parts){0};
+    t->bits_per_element = bits_per_element(e, t->bytes_stored);
     t->layout = e->layout ? e->layout->name : NULL;
     if (packed) {
         t->metrics = s24_metrics_from_sums(&e->pruned->sums);
@@ -89,6 +103,9 @@ s24_status s24_report_fill(s24_report *report, const char *path, s24_source *sou
 {
     *report = (s24_report){.format = source->format->name, .has_metrics = true};
     const bool packed = source->format == &s24_format_s24;
+    for (size_t i = 0; packed && i < s24_source_files(source); i++) {
+        report->archive = report->archive || s24_archive_is(s24_source_file(source, i));
+    }
     report->path = strdup(path);
     report->container = strdup(packed ? s24_plain_of(s24_source_file(source, 0))->container : source->format->name);
     report->tensors = s24_calloc(source->contents.count, sizeof *report->tensors, err);
@@ -113,6 +130,7 @@ void s24_report_as_dense(s24_report *report)
         if (t->status != S24_TENSOR_DENSE) {
             report->bytes_stored -= t->bytes_stored;
             t->bytes_stored = t->metrics.total_count * s24_info(t->stored)->bytes;
+            t->bits_per_element = t->metrics.total_count ? s24_info(t->stored)->bits : (double)NAN;
             report->bytes_stored += t->bytes_stored;
         }
     }

@@ -153,7 +153,7 @@ run matmul-bench --reps 0
 expect_usage_error matmul-bench --reps
 
 # options of later versions are errors, not ignored
-for option in -z -z9 --activations=x --hessian=x --plan=x --permute --refit --transposable; do
+for option in --activations=x --hessian=x --plan=x --permute --refit --transposable; do
     run prune w.json $option
     expect_usage_error prune 'unknown option'
 done
