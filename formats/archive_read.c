@@ -1168,8 +1168,15 @@ s24_status s24_archive_begin(s24_source *source, s24_error *err)
 
 /* ---------------------------------------------------------------- measuring */
 
+/* The only tensor that a frame has panels of; SIZE_MAX: there are several. */
+static size_t only_entry(const archive *a, const span *p)
+{
+    const size_t first = s24_archive_entry(&a->map, p->first);
+    return first == s24_archive_entry(&a->map, p->first + p->panels - 1) ? first : SIZE_MAX;
+}
+
 /* With parts all of the frame, otherwise its head and table. */
-static s24_status account_frame(archive *a, const span *p, s24_bench *bench, bool parts, s24_error *err)
+static s24_status read_account(archive *a, const span *p, s24_bench *bench, bool parts, s24_error *err)
 {
     s24_archive_unit units[S24_UNITS_MAX];
     s24_frame frame;
@@ -1196,6 +1203,18 @@ static s24_status account_frame(archive *a, const span *p, s24_bench *bench, boo
                             a->source->contents.entries);
     }
     return status;
+}
+
+static s24_status account_frame(archive *a, const span *p, s24_bench *bench, bool parts, s24_error *err)
+{
+    const size_t only = only_entry(a, p);
+    if (parts || only == SIZE_MAX) {
+        return read_account(a, p, bench, parts, err);
+    }
+    if (only < a->source->contents.count) {
+        a->source->contents.entries[only].coded += p->bytes;
+    }
+    return S24_OK;
 }
 
 static s24_status begin_parts(s24_contents *c, s24_error *err)
