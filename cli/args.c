@@ -288,17 +288,29 @@ static bool parse_long(args *a, const char *word)
         }
         return apply(a, f, NULL);
     }
+    if (f.option->optional && !equals) {
+        return apply(a, f, NULL);
+    }
     const char *value = equals ? equals + 1 : next_word(a, f.option);
     return value && apply(a, f, value);
 }
 
-/* "-nf", "-oFILE", "-o FILE" */
+/* "-nf", "-oFILE", "-o FILE", "-z9f": an optional value is a number, and what follows its digits is no part of it. */
 static bool parse_short(args *a, const char *letters)
 {
     for (; *letters && !a->done; letters++) {
         const found f = find(a, match_letter, letters, 1);
         if (!f.option) {
             return unknown_short(a, letters);
+        }
+        if (f.option->optional) {
+            const size_t digits = strspn(letters + 1, "0123456789");
+            char *value = digits ? memcpy(args_alloc(a, digits + 1, 1), letters + 1, digits) : NULL;
+            if (!apply(a, f, value)) {
+                return false;
+            }
+            letters += digits;
+            continue;
         }
         if (f.option->value) {
             const char *value = letters[1] ? letters + 1 : next_word(a, f.option);

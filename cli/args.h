@@ -25,6 +25,7 @@ struct args_option {
     const char *const *words;          /* the values there are, NULL-terminated; NULL: see choice */
     const char *(*choice)(size_t i);   /* the i-th value, NULL after the last; NULL: any value */
     bool file;          /* the value is a file's name: for completion */
+    bool optional;      /* the value may be left out: it is attached, "-z9", "--archive=9", or there is none (NULL) */
 };
 
 /* Options that belong together, and are shared between commands. */

@@ -67,7 +67,7 @@ static void bash_name(const command *c, const args_option *o)
 
 static void bash_value(const command *c, const args_option *o)
 {
-    if (!o->value) {
+    if (!o->value || o->optional) { /* the next word is no value */
         return;
     }
     const char *name = c ? c->name : "*";
@@ -158,6 +158,7 @@ static void print_bash(void)
 
 static void zsh_option(const command *c, const args_option *o)
 {
+    const char *const attached = o->optional ? "-" : ""; /* the value is in the same word, or there is none */
     (void)c;
     fputs("        ", stdout);
     if (o->value) {
@@ -166,7 +167,8 @@ static void zsh_option(const command *c, const args_option *o)
         printf("'(-%c --%s)'", o->letter, o->name);
     }
     if (o->letter) {
-        printf("{-%c%s,--%s%s}", o->letter, o->value ? "+" : "", o->name, o->value ? "=" : "");
+        printf("{-%c%s,--%s%s%s}", o->letter, o->optional ? attached : o->value ? "+" : "", o->name, o->value ? "=" : "",
+               attached);
     } else {
         printf("--%s%s", o->name, o->value ? "=" : "");
     }
@@ -174,7 +176,7 @@ static void zsh_option(const command *c, const args_option *o)
     print_sentence(o->help, "[]\\", "\\");
     putchar(']');
     if (o->value) {
-        printf(":%s:", o->name);
+        printf("%s:%s:", o->optional ? ":" : "", o->name);
         if (args_choice(o, 0)) {
             putchar('(');
             print_choices(o);
@@ -242,7 +244,7 @@ static void fish_option(const command *c, const args_option *o)
         fputs(" -x -a '", stdout);
         print_choices(o);
         putchar('\'');
-    } else if (o->value) {
+    } else if (o->value && !o->optional) {
         fputs(o->file ? " -r -F" : " -x", stdout);
     }
     fputs(" -d '", stdout);

@@ -11,6 +11,7 @@
 typedef struct convert_options {
     const char *output, *to;
     bool force;
+    s24_packing packing;
     s24_read_options read;
     selection selection;
 } convert_options;
@@ -29,6 +30,7 @@ static const args_option convert_rows[] = {
 
 static const args_group convert_groups[] = {
     {"Options", convert_rows, 0},
+    {"How a .s24 is written", packing_options, CONVERT(packing)},
     {"Which tensors of a dense file", selection_options, CONVERT(selection)},
     {"Input", read_options, CONVERT(read)},
     {NULL, NULL, 0},
@@ -52,6 +54,10 @@ static bool find_type(const context *c, const convert_options *o, const char **t
         return false;
     }
     *to = *to ? *to : "s24";
+    if (o->packing.level && strcmp(*to, "s24") != 0) {
+        args_usage(c->command->name, "--archive is for .s24 files, not for %s", *to);
+        return false;
+    }
     if (becomes_directory(c, o) && !path_format_of_shards(*to)) {
         args_usage(c->command->name, "--to %s: a checkpoint's directory holds .safetensors or .s24 files; name one file "
                    "as --output", *to);
@@ -84,7 +90,7 @@ static void run(const context *c, const void *options)
     }
     const s24_convert_request request = {
         .input = c->files[0], .read = o->read, .output = o->output, .directory = becomes_directory(c, o), .to = to,
-        .selection = selection_of(&o->selection),
+        .selection = selection_of(&o->selection), .packing = o->packing,
     };
     s24_io io = c->io;
     s24_report done = {0};
@@ -110,6 +116,8 @@ const command cmd_convert = {
             "those that are not stay dense, and -v says where they fail. One that --include\n"
             "names must be 2:4.\n\n"
             "  s24 convert pruned-elsewhere.safetensors -o model.s24\n"
+            "  s24 convert model.s24 -z -o small.s24\n"
+            "  s24 convert small.s24 -o model.s24\n"
             "  s24 convert model.s24 --to sparse-24-bitmask -o model.safetensors\n"
             "  s24 convert old-checkpoint/ -o dense/ --to safetensors\n"
             "  s24 convert model.s24 --to cutlass -o packed.safetensors\n",

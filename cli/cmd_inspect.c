@@ -99,6 +99,15 @@ static void add_tensor(table *rows, const s24_report *report, const s24_report_t
     table_add(rows, status_of(report, t));
     text_hardware(text, sizeof text, t);
     table_add(rows, text);
+    if (report->archive) {
+        char parts[REPORT_PARTS_SIZE];
+        report_text_bits(text, t);
+        table_add(rows, text);
+        report_text_parts(parts, t);
+        if (msg_verbose()) {
+            table_add(rows, parts);
+        }
+    }
     if (t->layout) {
         snprintf(text, sizeof text, "in %s", t->layout);
     }
@@ -113,18 +122,21 @@ static void print_summary(const s24_report *report, size_t selected)
     text_bytes(stored, report->bytes_stored);
     fputs(color(stdout, COLOR_BOLD), stdout);
     text_put(stdout, report->path);
-    printf("%s: %s, %zu tensor%s, %zu %s, ", color(stdout, COLOR_OFF), report->format, report->count,
-           s24_plural(report->count), selected, dense_file ? "eligible" : "pruned");
+    printf("%s: %s%s, %zu tensor%s, %zu %s, ", color(stdout, COLOR_OFF), report->format, report->archive ? " archive" : "",
+           report->count, s24_plural(report->count), selected, dense_file ? "eligible" : "pruned");
     printf(dense_file ? "%s\n" : "%s, %s dense\n", dense_file ? dense : stored, dense);
 }
 
+#define COLUMNS \
+    {"tensor", false}, {"shape", false}, {"dtype", false}, {"stored", false}, {"axis", true}, {"bytes", true}, \
+    {"status", false}, {"hardware", false}
+
 static void print_text(const s24_report *report)
 {
-    static const table_column columns[] = {
-        {"tensor", false}, {"shape", false}, {"dtype", false}, {"stored", false}, {"axis", true}, {"bytes", true},
-        {"status", false}, {"hardware", false}, {"why", false}, {NULL, false},
-    };
-    table rows = {.columns = columns};
+    static const table_column columns[] = {COLUMNS, {"why", false}, {NULL, false}};
+    static const table_column of_archive[] = {COLUMNS, {"bits", true}, {"why", false}, {NULL, false}};
+    static const table_column with_parts[] = {COLUMNS, {"bits", true}, {"of which", false}, {"why", false}, {NULL, false}};
+    table rows = {.columns = !report->archive ? columns : msg_verbose() ? with_parts : of_archive};
     size_t selected = 0;
     for (size_t i = 0; i < report->count; i++) {
         add_tensor(&rows, report, &report->tensors[i]);
@@ -138,7 +150,7 @@ static void print_json(const s24_report *report, bool first)
 {
     printf("%s\n {\"path\": ", first ? "" : ",");
     json_print_string(report->path, stdout);
-    printf(", \"format\": \"%s\", \"tensors\": [", report->format);
+    printf(", \"format\": \"%s\", \"archive\": %s, \"tensors\": [", report->format, report->archive ? "true" : "false");
     for (size_t i = 0; i < report->count; i++) {
         const s24_report_tensor *t = &report->tensors[i];
         json_object j = json_new();
@@ -147,6 +159,8 @@ static void print_json(const s24_report *report, bool first)
         report_json_scales(&j, t);
         json_raw(&j, "bytes_dense", "%llu", (unsigned long long)t->bytes_dense);
         json_raw(&j, "bytes_stored", "%llu", (unsigned long long)t->bytes_stored);
+        json_f64(&j, "bits_per_element", t->bits_per_element);
+        report_json_parts(&j, t);
         json_text(&j, "layout", t->layout);
         json_text(&j, "file", t->file);
         json_hardware(&j, t);
@@ -166,6 +180,7 @@ static void run(const context *c, const void *options)
     for (size_t i = 0; i < c->file_count && !*signals_flag(); i++) {
         const s24_stats_request request = {
             .input = c->files[i], .read = o->read, .selection = selection_of(&o->selection), .header_only = true,
+            .parts = c->globals->verbose,
         };
         s24_report report = {0};
         s24_error err = {0};

@@ -23,6 +23,7 @@ typedef struct prune_options {
     s24_permute_rule *permute_with;
     size_t permute_with_count;
     args_share shards;
+    s24_packing packing;
     s24_read_options read;
     selection selection;
 } prune_options;
@@ -91,6 +92,7 @@ static const args_group prune_groups[] = {
     {"Options", prune_rows, 0},
     {"Criterion", criterion_options, PRUNE(criterion)},
     {"Stored values", storage_options, PRUNE(storage)},
+    {"How a .s24 is written", packing_options, PRUNE(packing)},
     {"Which tensors", selection_options, PRUNE(selection)},
     {"Input", read_options, PRUNE(read)},
     {NULL, NULL, 0},
@@ -178,6 +180,10 @@ static bool find_target(const context *c, const prune_options *o, plan *p)
         return false;
     }
     p->to = p->to ? p->to : format ? format : "s24";
+    if (o->packing.level && strcmp(p->to, "s24") != 0) {
+        args_usage(c->command->name, "--archive is for .s24 files, not for %s", p->to);
+        return false;
+    }
     if (!o->output && strcmp(p->to, "same") == 0 && !path_is_std(c->files[0])) {
         args_usage(c->command->name, "--to same needs --output: it would go onto the input");
         return false;
@@ -277,7 +283,7 @@ static void prune_one(const context *c, const prune_options *o, const plan *p, s
         .method = o->criterion.method, .plan = o->plan, .refit = o->criterion.refit, .transposable = o->criterion.transposable,
         .permute = o->permute, .permute_with = o->permute_with, .permute_with_count = o->permute_with_count,
         .dtype = o->storage.dtype, .scale_group = storage_scale_group(&o->storage),
-        .selection = selection_of(&o->selection), .allow_nonfinite = o->allow_nonfinite,
+        .selection = selection_of(&o->selection), .allow_nonfinite = o->allow_nonfinite, .packing = o->packing,
     };
     memcpy(request.second, o->criterion.second, sizeof request.second);
     s24_io io = c->io;
@@ -342,6 +348,7 @@ const command cmd_prune = {
             "  s24 prune model.safetensors -o model.s24\n"
             "  s24 prune w.npy --dtype f16\n"
             "  s24 prune model.safetensors --dtype i8 --group-size 128\n"
+            "  s24 prune model.safetensors -z9 -o model.s24\n"
             "  s24 prune w.raw --from raw --raw-dtype f32 --shape 4096,4096 -o w.s24\n"
             "  s24 prune gpt2.safetensors --axis 'h.*.weight=0' -n\n"
             "  s24 prune checkpoint/ -o pruned/ --to same\n"

@@ -68,7 +68,7 @@ static void check_conditions(const stats_options *o, const s24_report *report)
 static void stats_one(const context *c, const stats_options *o, const char *path, report_writer *reports)
 {
     s24_stats_request request = {
-        .input = path, .original = o->original, .selection = selection_of(&o->selection),
+        .input = path, .original = o->original, .selection = selection_of(&o->selection), .parts = c->globals->verbose,
     };
     s24_report report = {0};
     s24_error err = {0};

@@ -42,7 +42,7 @@ static void print_option(FILE *out, const args_option *o)
         at += fprintf(out, "      --%s", o->name);
     }
     if (o->value) {
-        at += fprintf(out, "=%s", o->value);
+        at += fprintf(out, o->optional ? "[=%s]" : "=%s", o->value);
     }
     if (at + 2 > INDENT) {
         fputc('\n', out);

@@ -151,6 +151,26 @@ const args_option read_options[] = {
     {.name = NULL},
 };
 
+/* ---------------------------------------------------------------- packing */
+
+static bool set_level(args *a, const args_option *option, void *target, const char *value)
+{
+    int *level = target;
+    if (value && (value[0] < '1' || value[0] > '9' || value[1])) {
+        return args_refuse(a, option, value, "not a level from 1 to 9");
+    }
+    *level = value ? value[0] - '0' : S24_ARCHIVE_LEVEL;
+    return true;
+}
+
+const args_option packing_options[] = {
+    {.name = "archive", .letter = 'z', .value = "LEVEL", .optional = true, .set = set_level,
+     .offset = offsetof(s24_packing, level),
+     .help = "Write an archive: a .s24 that is smaller still and unpacks to the plain one, byte for byte. LEVEL, right "
+             "behind -z, is 1 (fast) to 9 (small); 5 if it is left out."},
+    {.name = NULL},
+};
+
 /* ---------------------------------------------------------------- selection */
 
 static bool parse_axis(const char *s, int *axis)

@@ -20,6 +20,9 @@ extern const args_option global_options[];
 /* How to read the input. Fills an s24_read_options. */
 extern const args_option read_options[];
 
+/* How a .s24 is written. Fills an s24_packing. */
+extern const args_option packing_options[];
+
 /* Which tensors, along which axis. */
 typedef struct selection {
     args_list include, exclude;

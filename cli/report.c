@@ -23,6 +23,7 @@ static const report_metric metrics[] = {
     FIGURE(nonfinite_count, true),
     {"bytes_dense", true, false, false, offsetof(s24_report_tensor, bytes_dense)},
     {"bytes_stored", true, false, false, offsetof(s24_report_tensor, bytes_stored)},
+    {"bits_per_element", false, false, false, offsetof(s24_report_tensor, bits_per_element)},
     {"output_error", false, true, true, offsetof(s24_report_figures, output_error.training)},
     {"held_out_error", false, true, true, offsetof(s24_report_figures, output_error.held_out)},
 };
@@ -83,12 +84,27 @@ static void exact_value(char out[TEXT_SIZE], const report_metric *metric, const 
     }
 }
 
-s24_report_tensor report_total(s24_report_figures *figures, const s24_sums *sums, uint64_t bytes_dense, uint64_t bytes_stored)
+/* Of all tensors, pruned or not, counted in bits of what they are dense. */
+static double elements_of(const s24_report_tensor *t)
+{
+    return 8 * (double)t->bytes_dense / s24_dtype_bits(t->dtype);
+}
+
+s24_report_tensor report_total(s24_report_figures *figures, const s24_report *files, size_t count, const s24_sums *sums)
 {
     static char name[] = "total";
     *figures = (s24_report_figures){.metrics = s24_metrics_from_sums(sums)};
-    return (s24_report_tensor){.name = name, .axis = -1, .figures = figures,
-                               .bytes_dense = bytes_dense, .bytes_stored = bytes_stored};
+    s24_report_tensor total = {.name = name, .axis = -1, .figures = figures};
+    double elements = 0;
+    for (size_t f = 0; f < count; f++) {
+        total.bytes_dense += files[f].bytes_dense;
+        total.bytes_stored += files[f].bytes_stored;
+        for (size_t i = 0; i < files[f].count; i++) {
+            elements += elements_of(&files[f].tensors[i]);
+        }
+    }
+    total.bits_per_element = elements > 0 ? 8 * (double)total.bytes_stored / elements : (double)NAN;
+    return total;
 }
 
 const char *report_status_name(s24_tensor_status status)
@@ -237,6 +253,37 @@ static void json_calibration(json_object *j, const s24_report_tensor *t, bool me
     }
 }
 
+/* Only where it was asked for. */
+void report_json_parts(json_object *j, const s24_report_tensor *t)
+{
+    cJSON *planes = t->parts ? cJSON_CreateArray() : NULL;
+    if (!t->parts) {
+        return;
+    }
+    json_object parts = json_new();
+    json_raw(&parts, "positions", "%" PRIu64, t->parts->positions);
+    for (unsigned k = 0; planes && k < report_planes(t); k++) {
+        char text[TEXT_SIZE];
+        snprintf(text, sizeof text, "%" PRIu64, t->parts->planes[k]);
+        cJSON *number = cJSON_CreateRaw(text);
+        if (!cJSON_AddItemToArray(planes, number)) {
+            cJSON_Delete(number);
+            j->failed = true;
+        }
+    }
+    json_item(&parts, "planes", planes);
+    json_raw(&parts, "tables", "%" PRIu64, t->parts->tables);
+    json_raw(&parts, "frames", "%" PRIu64, t->parts->frames);
+    j->failed = j->failed || parts.failed;
+    json_item(j, "bytes_by_part", parts.object);
+}
+
+unsigned report_planes(const s24_report_tensor *t)
+{
+    const unsigned bits = s24_dtype_bits(t->status == S24_TENSOR_DENSE ? t->dtype : t->stored);
+    return bits % 8 ? 1 : bits / 8;
+}
+
 /* What a dense tensor was before anything was done to it. */
 static void json_input(json_object *j, const s24_report_tensor *t)
 {
@@ -265,11 +312,11 @@ static void json_file(const report_writer *w, FILE *out, const s24_report *repor
                       const s24_report_tensor *const *tensors, const char *output)
 {
     s24_report_figures figures;
-    const s24_report_tensor total = report_total(&figures, &report->totals, report->bytes_dense, report->bytes_stored);
+    const s24_report_tensor total = report_total(&figures, report, 1, &report->totals);
     (void)output;
     fprintf(out, "%s\n {\"path\": ", w->count > 1 ? "," : "");
     json_print_string(report->path, out);
-    fprintf(out, ", \"format\": \"%s\", \"tensors\": [", report->format);
+    fprintf(out, ", \"format\": \"%s\", \"archive\": %s, \"tensors\": [", report->format, report->archive ? "true" : "false");
     for (size_t i = 0; i < report->count; i++) {
         json_object j = json_new();
         report_json_head(&j, tensors[i], report_status_name(tensors[i]->status));
@@ -278,6 +325,7 @@ static void json_file(const report_writer *w, FILE *out, const s24_report *repor
         report_json_scales(&j, tensors[i]);
         json_calibration(&j, tensors[i], report_measured(report, tensors[i]));
         json_input(&j, tensors[i]);
+        report_json_parts(&j, tensors[i]);
         fputs(i ? ",\n  " : "\n  ", out);
         json_print(&j, out);
     }
@@ -402,12 +450,7 @@ void report_file(report_writer *w, s24_report *report, const char *output)
 static s24_report_tensor add_all(const report_writer *w, s24_report_figures *figures)
 {
     s24_sums sums = {0};
-    uint64_t dense = 0, stored = 0;
     size_t count;
-    for (size_t f = 0; f < w->count; f++) {
-        dense += w->files[f].bytes_dense;
-        stored += w->files[f].bytes_stored;
-    }
     const s24_report_tensor **tensors = report_order(w->files, w->count, REPORT_BY_NAME, &count);
     for (size_t i = 0; tensors && i < count; i++) {
         if (tensors[i]->figures) {
@@ -415,7 +458,7 @@ static s24_report_tensor add_all(const report_writer *w, s24_report_figures *fig
         }
     }
     free(tensors);
-    return report_total(figures, &sums, dense, stored);
+    return report_total(figures, w->files, w->count, &sums);
 }
 
 void report_end(report_writer *w)

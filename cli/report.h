@@ -72,8 +72,18 @@ const char *report_why(const s24_report_tensor *t); /* it is dense, or how its a
 void report_json_head(json_object *j, const s24_report_tensor *t, const char *status); /* members name to reason */
 void report_json_scales(json_object *j, const s24_report_tensor *t); /* "row", 128 or null */
 
-/* Sums as a tensor, so that totals are printed by the same code. */
-s24_report_tensor report_total(s24_report_figures *figures, const s24_sums *sums, uint64_t bytes_dense, uint64_t bytes_stored);
+unsigned report_planes(const s24_report_tensor *t); /* value planes that it has in an archive */
+void report_json_parts(json_object *j, const s24_report_tensor *t); /* bytes_by_part, where they are known */
+
+/* Sums as a tensor with the bytes of all files, so that totals are printed by the same code; its figures are `figures`. */
+s24_report_tensor report_total(s24_report_figures *figures, const s24_report *files, size_t count, const s24_sums *sums);
+
+/* "6.53": stored bits per element. "-": there are none. */
+void report_text_bits(char out[TEXT_SIZE], const s24_report_tensor *t);
+
+/* "positions 0.65, bytes 2.61 3.99, other 0.01", the highest byte first: the same, of an archive by parts. "": not known. */
+#define REPORT_PARTS_SIZE 160
+void report_text_parts(char out[REPORT_PARTS_SIZE], const s24_report_tensor *t);
 
 /* The text form, in report_text.c. `tensors`: of the report, in the order wanted. */
 void report_text_file(const report_writer *w, FILE *out, const s24_report *report,

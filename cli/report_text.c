@@ -45,16 +45,18 @@ static void add_kind(table *rows, const s24_report_tensor *t)
     table_add(rows, report_status_name(t->status));
 }
 
-/* What a table of tensors has besides what all have. */
+/* Columns of a table of tensors: those that all have, and those that are there for a reason. */
+typedef enum extra { ALWAYS, OUTPUT_ERROR, BITS, PARTS, WHY, EXTRAS } extra;
+
 typedef struct extras {
-    bool output_error, why;
+    bool has[EXTRAS];
 } extras;
 
-static void add_figures(table *rows, const s24_report_tensor *t, bool measured, extras with)
+static void add_figures(table *rows, const s24_report_tensor *t, bool measured, const extras *with)
 {
     static const s24_prune_metrics none;
     const s24_prune_metrics *m = t->figures ? &t->figures->metrics : &none;
-    if (with.output_error) {
+    if (with->has[OUTPUT_ERROR]) {
         add_figure(rows, t->figures && t->figures->calibrated ? t->figures->output_error.training : NAN);
     }
     add_figure(rows, measured ? m->relative_error : NAN);
@@ -66,47 +68,89 @@ static void add_figures(table *rows, const s24_report_tensor *t, bool measured, 
     add_bytes(rows, t->bytes_stored);
 }
 
-#define MOST_COLUMNS 16
+#define MOST_COLUMNS 17
 
 /* The columns of such a table, in `columns`, which an unnamed one ends. */
-static void choose_columns(table_column columns[MOST_COLUMNS], extras with)
+static void choose_columns(table_column columns[MOST_COLUMNS], const extras *with)
 {
     static const struct {
         table_column column;
-        bool output_error, why; /* only in a table with that */
+        extra only;
     } all[] = {
-        {{"tensor", false}, false, false}, {{"shape", false}, false, false}, {{"dtype", false}, false, false},
-        {{"axis", true}, false, false}, {{"status", false}, false, false}, {{"output error", true}, true, false},
-        {{"relative error", true}, false, false}, {{"mean error", true}, false, false}, {{"kept mean", true}, false, false},
-        {{"pruned mean", true}, false, false}, {{"pruned", true}, false, false}, {{"dense", true}, false, false},
-        {{"stored", true}, false, false}, {{"why", false}, false, true},
+        {{"tensor", false}, ALWAYS}, {{"shape", false}, ALWAYS}, {{"dtype", false}, ALWAYS}, {{"axis", true}, ALWAYS},
+        {{"status", false}, ALWAYS}, {{"output error", true}, OUTPUT_ERROR}, {{"relative error", true}, ALWAYS},
+        {{"mean error", true}, ALWAYS}, {{"kept mean", true}, ALWAYS}, {{"pruned mean", true}, ALWAYS},
+        {{"pruned", true}, ALWAYS}, {{"dense", true}, ALWAYS}, {{"stored", true}, ALWAYS}, {{"bits", true}, BITS},
+        {{"of which", false}, PARTS}, {{"why", false}, WHY},
     };
     _Static_assert(sizeof all / sizeof *all < MOST_COLUMNS, "and the end");
     size_t n = 0;
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
-        if ((!all[i].output_error || with.output_error) && (!all[i].why || with.why)) {
+        if (with->has[all[i].only]) {
             columns[n++] = all[i].column;
         }
     }
     columns[n] = (table_column){NULL, false};
 }
 
-static bool any_calibrated(const s24_report *report)
+static extras extras_of(const report_writer *w, const s24_report *report)
 {
+    extras with = {.has = {[ALWAYS] = true, [BITS] = report->archive, [WHY] = w->full}};
     for (size_t i = 0; i < report->count; i++) {
-        if (report->has_metrics && report->tensors[i].figures && report->tensors[i].figures->calibrated) {
-            return true;
-        }
+        const s24_report_figures *const f = report->tensors[i].figures;
+        with.has[OUTPUT_ERROR] = with.has[OUTPUT_ERROR] || (report->has_metrics && f && f->calibrated);
+        with.has[PARTS] = with.has[PARTS] || report->tensors[i].parts != NULL;
     }
-    return false;
+    return with;
+}
+
+void report_text_bits(char out[TEXT_SIZE], const s24_report_tensor *t)
+{
+    snprintf(out, TEXT_SIZE, isnan(t->bits_per_element) ? "-" : "%.2f", t->bits_per_element);
+}
+
+void report_text_parts(char out[REPORT_PARTS_SIZE], const s24_report_tensor *t)
+{
+    const double each = t->bits_per_element / (double)t->bytes_stored; /* of a byte */
+    int used = 0;
+    out[0] = '\0';
+    if (!t->parts || t->bytes_stored == 0) {
+        return;
+    }
+    if (t->status != S24_TENSOR_DENSE) {
+        used = snprintf(out, REPORT_PARTS_SIZE, "positions %.2f, ", each * (double)t->parts->positions);
+    }
+    used += snprintf(out + used, (size_t)(REPORT_PARTS_SIZE - used), "bytes");
+    for (unsigned k = report_planes(t); k-- > 0;) {
+        used += snprintf(out + used, (size_t)(REPORT_PARTS_SIZE - used), " %.2f", each * (double)t->parts->planes[k]);
+    }
+    snprintf(out + used, (size_t)(REPORT_PARTS_SIZE - used), ", other %.2f",
+             each * (double)(t->parts->tables + t->parts->frames));
+}
+
+/* The columns behind those that all tables have. */
+static void add_more(table *rows, const extras *with, const s24_report_tensor *t, const char *why)
+{
+    char parts[REPORT_PARTS_SIZE];
+    if (with->has[BITS]) {
+        report_text_bits(parts, t);
+        table_add(rows, parts);
+    }
+    if (with->has[PARTS]) {
+        report_text_parts(parts, t);
+        table_add(rows, parts);
+    }
+    if (with->has[WHY]) {
+        table_add(rows, why);
+    }
 }
 
 static void print_table(const report_writer *w, FILE *out, const s24_report *report,
                         const s24_report_tensor *const *tensors)
 {
-    const extras with = {.output_error = any_calibrated(report), .why = w->full};
+    const extras with = extras_of(w, report);
     table_column columns[MOST_COLUMNS];
-    choose_columns(columns, with);
+    choose_columns(columns, &with);
     table rows = {.columns = columns};
     size_t left_out = 0;
     for (size_t i = 0; i < report->count; i++) {
@@ -117,21 +161,17 @@ static void print_table(const report_writer *w, FILE *out, const s24_report *rep
         }
         table_add(&rows, t->name);
         add_kind(&rows, t);
-        add_figures(&rows, t, report_measured(report, t), with);
-        if (w->full) {
-            table_add(&rows, report_why(t));
-        }
+        add_figures(&rows, t, report_measured(report, t), &with);
+        add_more(&rows, &with, t, report_why(t));
     }
     s24_report_figures figures;
-    const s24_report_tensor total = report_total(&figures, &report->totals, report->bytes_dense, report->bytes_stored);
+    const s24_report_tensor total = report_total(&figures, report, 1, &report->totals);
     table_add(&rows, total.name);
     for (int i = 0; i < 4; i++) {
         table_add(&rows, "");
     }
-    add_figures(&rows, &total, report->has_metrics, with);
-    if (w->full) {
-        table_add(&rows, "");
-    }
+    add_figures(&rows, &total, report->has_metrics, &with);
+    add_more(&rows, &with, &total, "");
     table_print(&rows, out);
     if (left_out) {
         fprintf(out, "%zu of %zu tensor%s %s; -v lists %s and says why\n", left_out, report->count, s24_plural(report->count),
@@ -234,6 +274,11 @@ static void print_card(const report_writer *w, FILE *out, const s24_report *repo
         print_calibration(out, t->figures);
     }
     line_bytes(out, t->bytes_dense, t->bytes_stored);
+    if (report->archive && !isnan(t->bits_per_element)) {
+        char parts[REPORT_PARTS_SIZE];
+        report_text_parts(parts, t);
+        fprintf(out, "  %-21s  %.2f%s%s\n", "bits_per_element", t->bits_per_element, *parts ? ": " : "", parts);
+    }
 }
 
 /* ---------------------------------------------------------------- files */

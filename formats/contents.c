@@ -166,6 +166,7 @@ void s24_contents_free(s24_contents *contents)
             free(e->pruned->permutation);
             free(e->pruned);
         }
+        free(e->parts);
     }
     for (size_t i = 0; i < contents->pairs; i++) {
         s24_shared_free(contents->metadata[i].key);

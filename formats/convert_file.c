@@ -1,15 +1,17 @@
 /*
  * Converting: between layouts, without loss. What is 2:4 already is packed; nothing is pruned. A .s24 goes the way of
- * decompress, a dense file the way of prune, after its tensors were looked at.
+ * decompress, or becomes an archive or a plain file; a dense file goes the way of prune, after its tensors were looked at.
  */
 #include <stdio.h>
 #include <string.h>
 
+#include "archive.h"
 #include "comply.h"
 #include "decompress.h"
 #include "delivery.h"
 #include "plain.h"
 #include "prune.h"
+#include "repack.h"
 #include "select.h"
 #include "summary.h"
 
@@ -115,7 +117,7 @@ static s24_status convert_dense(const s24_io *io, const s24_convert_request *q, 
                                 const s24_format *format, s24_report *report, s24_error *err)
 {
     const s24_prune_request pack = {.input = q->input, .output = q->output, .directory = q->directory, .to = format->name,
-                                    .dtype = S24_SAME, .allow_nonfinite = true};
+                                    .dtype = S24_SAME, .allow_nonfinite = true, .packing = q->packing};
     const bool sparse = format == &s24_format_s24 || format->unfit;
     const s24_status status = sparse ? choose(io, q, source, format, err) : choose_none(source);
     if (status == S24_OK) {
@@ -169,10 +171,31 @@ static s24_status report_unpacked(void *ctx, s24_error *err)
     forget_stored(&u->source->contents);
     s24_status status = leave_unfit(&u->source->contents, u->format, err);
     status = status == S24_OK ? s24_report_fill(u->report, u->request->input, u->source, NULL, !u->nothing, err) : status;
-    if (status == S24_OK && !u->format->unfit) {
+    if (status == S24_OK) {
+        u->report->archive = u->request->packing.level != 0;
+    }
+    if (status == S24_OK && !u->format->unfit && u->format != &s24_format_s24) {
         s24_report_as_dense(u->report);
     }
     return status;
+}
+
+/* From a .s24 to a .s24 only what is another file then. */
+static s24_status repack(const s24_io *io, unpacking *u, s24_error *err)
+{
+    bool archives = false;
+    for (size_t i = 0; i < s24_source_files(u->source); i++) {
+        archives = archives || s24_archive_is(s24_source_file(u->source, i));
+    }
+    if (!archives && !u->request->packing.level) {
+        return s24_fail(err, S24_ERR_USAGE, "%s: is a .s24 file already; --to names another type, -z makes it an archive",
+                        u->source->in->name);
+    }
+    if (u->source->checkpoint && !u->request->directory) {
+        return s24_fail(err, S24_ERR_USAGE, "%s: the .s24 files of a checkpoint stay files: give a directory as output",
+                        u->source->in->name);
+    }
+    return s24_repack_source(io, u->request, u->source, report_unpacked, u, err);
 }
 
 static s24_status unpack(const s24_io *io, unpacking *u, s24_error *err)
@@ -181,7 +204,7 @@ static s24_status unpack(const s24_io *io, unpacking *u, s24_error *err)
                                             .directory = u->request->directory, .to = u->format->name,
                                             .dtype = S24_SAME};
     if (u->format == &s24_format_s24) {
-        return s24_fail(err, S24_ERR_USAGE, "%s: is a .s24 file already; --to names another type", u->source->in->name);
+        return repack(io, u, err);
     }
     const s24_status status = expect_some(u->source, u->format, err);
     return status == S24_OK ? s24_decompress_source(io, &request, u->source, report_unpacked, u, err) : status;

@@ -249,15 +249,16 @@ static s24_status refuse_input(const s24_delivery *d, const char *path, s24_erro
     return refused ? s24_fail(err, S24_ERR_USAGE, "%s: lies in the input; choose another output", path) : S24_OK;
 }
 
-static s24_status open_target(const s24_delivery *d, const char *path, s24_contents *plan, s24_target *target,
-                              s24_error *err)
+static s24_status open_target(const s24_delivery *d, const char *path, const s24_source *file, s24_contents *plan,
+                              s24_target *target, s24_error *err)
 {
     s24_output *out = NULL;
     s24_status status = d->format == &s24_format_s24 ? S24_OK : s24_format_accepts(d->format, plan, err);
     status = status == S24_OK ? open_output(d, path, &out, err) : status;
     if (status == S24_OK) {
         const s24_target_settings settings = {.format = d->format, .container = d->source->format->name,
-                                              .panel_groups = d->panel_groups, .panel_bytes = d->panel_bytes};
+                                              .panel_groups = d->panel_groups, .panel_bytes = d->panel_bytes,
+                                              .packing = d->packing, .keep = d->keep ? s24_plain_of(file) : NULL};
         status = s24_target_open(target, &settings, out, plan, err);
     } else {
         s24_contents_free(plan);
@@ -281,9 +282,31 @@ static s24_status process_entries(s24_delivery *d, s24_target *target, s24_conte
     return status;
 }
 
-/* Entries as one file, complete but for its name. */
-static s24_status write_file(s24_delivery *d, const char *path, s24_contents *from, s24_error *err)
+/* All is written. What tensors take in an archive is told to those that they come from. */
+static s24_status finish_target(s24_target *target, s24_contents *from, const size_t *numbers, s24_output **out,
+                                s24_error *err)
 {
+    const bool archive = target->writer && target->writer->archive;
+    uint64_t *coded = archive ? s24_calloc(from->count, sizeof *coded, err) : NULL; /* no fewer than are planned */
+    if (archive && !coded) {
+        s24_target_abort(target);
+        return S24_ERR_SYSTEM;
+    }
+    if (archive) {
+        target->writer->coded = coded;
+    }
+    const s24_status status = s24_target_finish(target, out, err);
+    for (size_t i = 0; archive && i < from->count && status == S24_OK; i++) {
+        from->entries[i].coded = numbers[i] == LEFT_OUT ? 0 : coded[numbers[i]];
+    }
+    free(coded);
+    return status;
+}
+
+/* The entries of a file, or of all of them, as one file, complete but for its name. */
+static s24_status write_file(s24_delivery *d, const char *path, s24_source *file, s24_error *err)
+{
+    s24_contents *const from = &file->contents;
     s24_contents plan = {0};
     s24_target target = {0};
     s24_output *out = NULL;
@@ -291,24 +314,25 @@ static s24_status write_file(s24_delivery *d, const char *path, s24_contents *fr
     s24_status status = numbers ? plan_entries(d, from->entries, from->count, &plan, numbers, err) : S24_ERR_SYSTEM;
     status = status == S24_OK ? plan_metadata(d, from, &plan, err) : status;
     if (status == S24_OK) {
-        status = open_target(d, path, &plan, &target, err);
+        status = open_target(d, path, file, &plan, &target, err);
     } else {
         s24_contents_free(&plan);
     }
     status = status == S24_OK ? process_entries(d, &target, from, numbers, err) : status;
-    free(numbers);
     if (status != S24_OK) {
+        free(numbers);
         s24_target_abort(&target);
         return status;
     }
-    status = s24_target_finish(&target, &out, err);
+    status = finish_target(&target, from, numbers, &out, err);
+    free(numbers);
     s24_fail_prefix(err, status, "%s: ", shown(path));
     return status == S24_OK ? keep_output(d, out, err) : status;
 }
 
 static s24_status write_one(s24_delivery *d, s24_error *err)
 {
-    s24_status status = write_file(d, d->output, &d->source->contents, err);
+    s24_status status = write_file(d, d->output, d->source, err);
     for (size_t i = 0; i < s24_source_files(d->source) && status == S24_OK; i++) {
         status = d->end(d->ctx, s24_source_file(d->source, i), err);
     }
@@ -326,7 +350,7 @@ static s24_status write_shard(s24_delivery *d, size_t i, s24_error *err)
     status = status == S24_OK ? refuse_input(d, path, err) : status;
     const bool emptied = part->listed && !part->contents.count; /* of nothing but pieces of another's tensors */
     if (status == S24_OK && !emptied) {
-        status = write_file(d, path, &part->contents, err);
+        status = write_file(d, path, part, err);
     }
     free(name);
     free(path);

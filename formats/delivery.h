@@ -27,6 +27,8 @@ typedef struct s24_delivery {
     unsigned shard, shards;    /* only files number shard, shard + shards, ... from 1; shards 0: all */
     bool without_metadata;
     size_t panel_groups, panel_bytes; /* of a .s24; 0: the defaults */
+    s24_packing packing;       /* of a .s24 */
+    bool keep;                 /* .s24 files become .s24 files that are the same plain ones */
 
     void *ctx;                 /* of the callbacks */
     /* Appends the entry as the file shall have it, or nothing: then it is left out. */

@@ -69,6 +69,8 @@ typedef struct s24_entry {
     uint64_t perm;                    /* of its permutation, */
     uint64_t checks;                  /* of the checks (also of a carried tensor) */
     uint64_t checks_bytes;
+    uint64_t coded;         /* bytes that its panels take in an archive, once that is known; otherwise 0 */
+    s24_stored_parts *parts; /* what they are; NULL: nobody asked; owned */
 } s24_entry;
 
 typedef struct s24_pair {

@@ -290,6 +290,9 @@ void s24_input_close(s24_input *in)
         if (in->decoder) {
             in->decoder->close(in->decoder);
         }
+        if (in->view) {
+            in->view->close(in->view);
+        }
         s24_spool_free(&in->held);
         free(in->memory);
         free(in->name);
@@ -365,6 +368,19 @@ s24_status s24_input_decoded(s24_input **input, const s24_io *io, const char *na
     return S24_OK;
 }
 
+s24_status s24_input_viewed(s24_input **input, const s24_io *io, const char *name, s24_view *view, s24_error *err)
+{
+    s24_input *in = input_new(io, name, err);
+    if (!in) {
+        return S24_ERR_SYSTEM;
+    }
+    in->view = view;
+    in->stream = view->behind->stream;
+    in->size = S24_UNKNOWN;
+    *input = in;
+    return S24_OK;
+}
+
 /* The next bytes of a stream, up to n; *got < n only at its end. */
 static s24_status stream_pull(s24_input *in, void *data, size_t n, size_t *got, s24_error *err)
 {
@@ -414,9 +430,12 @@ static s24_status stream_skip_to(s24_input *in, uint64_t offset, s24_error *err)
 
 s24_status s24_input_read(s24_input *in, uint64_t offset, void *data, size_t n, s24_error *err)
 {
-    if (!in->stream) {
+    if (!in->stream || in->view) {
         if (offset > in->size || n > in->size - offset) {
             return truncated(in->size, offset + n, err);
+        }
+        if (in->view) {
+            return in->view->read(in->view, offset, data, n, err);
         }
         if (in->memory) {
             memcpy(data, in->memory + offset, n);
@@ -538,6 +557,9 @@ s24_status s24_input_read_text(s24_input *in, size_t most, char **text, size_t *
 
 s24_status s24_input_hold(s24_input *in, uint64_t offset, uint64_t n, s24_error *err)
 {
+    if (in->view) {
+        return in->view->hold(in->view, offset, n, err);
+    }
     if (!in->stream) {
         return S24_OK;
     }
@@ -575,7 +597,7 @@ s24_status s24_input_hold(s24_input *in, uint64_t offset, uint64_t n, s24_error 
 
 s24_status s24_input_hold_all(s24_input *in, s24_error *err)
 {
-    return in->stream ? hold_more(in, UINT64_MAX, err) : S24_OK;
+    return in->stream && !in->view ? hold_more(in, UINT64_MAX, err) : S24_OK;
 }
 
 /* Whether a stream was taken in whole: then nothing of it is ever gone. */
@@ -602,6 +624,9 @@ s24_status s24_input_rewind(s24_input *in, s24_error *err)
 s24_status s24_input_expect_end(s24_input *in, uint64_t offset, s24_error *err)
 {
     uint64_t size = in->size;
+    if (in->view && size == offset) {
+        return in->view->end(in->view, err);
+    }
     if (in->stream && size == S24_UNKNOWN) {
         unsigned char byte;
         size_t got;
@@ -667,6 +692,9 @@ static s24_status resolve_target(const char *path, char **target, bool *exists, 
 static bool same_file(const struct stat *st, const s24_input *in)
 {
     struct stat other;
+    while (in && in->view) {
+        in = in->view->behind;
+    }
     /* What was decoded into memory has no descriptor any more, but the name of its file. */
     return in && (in->fd >= 0 ? fstat(in->fd, &other) : stat(in->name, &other)) == 0 && st->st_dev == other.st_dev &&
            st->st_ino == other.st_ino;

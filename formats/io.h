@@ -56,6 +56,7 @@ typedef struct s24_input {
     s24_spool held;
     unsigned char *memory;
     struct s24_decoder *decoder; /* a stream that another input's bytes are decoded to; owned */
+    struct s24_view *view;       /* what another input's bytes stand for, by position; owned */
 } s24_input;
 
 /* Where the bytes of a decoded stream come from. */
@@ -65,6 +66,18 @@ typedef struct s24_decoder {
     s24_status (*rewind)(struct s24_decoder *decoder, s24_error *err); /* to the beginning; NULL: it cannot be */
     void (*close)(struct s24_decoder *decoder);
 } s24_decoder;
+
+/*
+ * Bytes by position that are made from those of another input, and read as a file's are: from any thread. If that one is
+ * a stream, what is read must be held before.
+ */
+typedef struct s24_view {
+    s24_status (*read)(struct s24_view *view, uint64_t offset, void *data, size_t n, s24_error *err);
+    s24_status (*hold)(struct s24_view *view, uint64_t offset, uint64_t n, s24_error *err);
+    s24_status (*end)(struct s24_view *view, s24_error *err); /* the other input ends where it must */
+    void (*close)(struct s24_view *view);
+    s24_input *behind; /* the other input */
+} s24_view;
 
 /* What an input is called in messages: the path, "standard input" for "-". */
 const char *s24_input_shown(const char *path);
@@ -78,6 +91,8 @@ s24_status s24_input_memory(s24_input **input, const s24_io *io, const char *nam
 /* A stream of what the decoder gives; takes it over, also on failure. */
 s24_status s24_input_decoded(s24_input **input, const s24_io *io, const char *name, s24_decoder *decoder,
                              s24_error *err);
+/* An input that shows the view, which it takes over unless it fails; size is the caller's to set. */
+s24_status s24_input_viewed(s24_input **input, const s24_io *io, const char *name, s24_view *view, s24_error *err);
 void s24_input_close(s24_input *input); /* NULL is fine */
 
 /*

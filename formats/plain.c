@@ -13,6 +13,7 @@
 #include <xxh_x86dispatch.h>
 #endif
 
+#include "archive.h"
 #include "jsonx.h"
 #include "st_header.h"
 
@@ -44,7 +45,7 @@ void s24_put_u64(unsigned char *p, uint64_t x)
 
 void s24_plain_init(s24_plain *plain)
 {
-    *plain = (s24_plain){.panel_groups = S24_PANEL_GROUPS, .panel_bytes = S24_PANEL_BYTES};
+    *plain = (s24_plain){.panel_groups = S24_PANEL_GROUPS, .panel_bytes = S24_PANEL_BYTES, .frame_bytes = S24_FRAME_BYTES};
 }
 
 static void free_header(s24_plain *plain)
@@ -136,7 +137,7 @@ static const struct plane {
     [S24_SCALES] = {".s24.scales", S24_F32, row_scales, has_scales},
 };
 
-static s24_dtype plane_dtype(const s24_entry *e, int plane)
+s24_dtype s24_plain_plane_dtype(const s24_entry *e, int plane)
 {
     return planes[plane].dtype == S24_SAME ? e->stored : planes[plane].dtype;
 }
@@ -171,7 +172,7 @@ uint64_t s24_plain_stored_bytes(const s24_entry *e)
     for (int k = 0; e->packed && k < S24_PLANES; k++) {
         if (s24_plain_has(e, k)) {
             const s24_geometry *g = &e->pruned->geometry;
-            bytes += (uint64_t)g->rows * planes[k].row(e, g->groups) * s24_info(plane_dtype(e, k))->bytes;
+            bytes += (uint64_t)g->rows * planes[k].row(e, g->groups) * s24_info(s24_plain_plane_dtype(e, k))->bytes;
         }
     }
     return bytes;
@@ -184,7 +185,7 @@ s24_plain_place s24_plain_panel_place(const s24_entry *e, const s24_panel_place 
     for (int k = 0; k < S24_PLANES; k++) {
         const struct plane *plane = &planes[k];
         if (s24_plain_has(e, k)) {
-            const unsigned bytes = s24_info(plane_dtype(e, k))->bytes;
+            const unsigned bytes = s24_info(s24_plain_plane_dtype(e, k))->bytes;
             const size_t before = plane->row(e, place->group), end = plane->row(e, place->group + place->groups);
             p.plane[k].at = s24_plain_offset(e, k) + (place->row * plane->row(e, groups) + before) * bytes;
             p.plane[k].bytes = place->rows * (end - before) * bytes;
@@ -333,14 +334,14 @@ bool s24_plain_get_metrics(s24_pruned *pruned, const unsigned char slots[8 * S24
                             &s->max_abs_error};
     for (int i = 0; i < 7; i++) {
         const double x = get_slot(slots, i);
-        if (!(x >= 0 && x < 0x1p53 && x == floor(x))) {
+        if (!(x >= 0 && x < 0x1p53 && x == floor(x)) || signbit(x)) { /* -0 would not come back as it was */
             return false;
         }
         *counts[i] = (uint64_t)x;
     }
     for (int i = 7; i < 14; i++) {
         *sums[i - 7] = get_slot(slots, i);
-        if (!(*sums[i - 7] >= 0)) { /* sums of magnitudes; an f64 tensor's squares may overflow to infinity */
+        if (!(*sums[i - 7] >= 0) || signbit(*sums[i - 7])) { /* of magnitudes; an f64 tensor's squares may overflow to infinity */
             return false;
         }
     }
@@ -564,7 +565,7 @@ static s24_status add_planes(layout *l, s24_entry *e, s24_error *err)
         const bool one = k == S24_SCALES && e->scale_group == 0;
         const size_t row = planes[k].row(e, g->groups), shape[2] = {one ? g->rows * row : g->rows, row};
         if (s24_plain_has(e, k)) {
-            const part p = {e->name, planes[k].suffix, plane_dtype(e, k), one ? 1 : 2, shape};
+            const part p = {e->name, planes[k].suffix, s24_plain_plane_dtype(e, k), one ? 1 : 2, shape};
             status = add_stored(l, &p, k == S24_VALUES ? &e->offset : &e->further[k - 1], err);
         }
     }
@@ -711,6 +712,21 @@ s24_status s24_plain_lay_out_as(s24_plain *plain, char *header, size_t header_by
     const s24_status status = add_all(&l, err);
     return status != S24_OK || l.matched == stored->count
         ? status : s24_fail(err, S24_ERR_DATA, "its header is no .s24 header: it has tensors too many");
+}
+
+s24_status s24_plain_lay_out_again(s24_plain *plain, s24_error *err)
+{
+    char *const header = plain->header;
+    const size_t n = plain->header_bytes;
+    s24_contents stored = {0};
+    uint64_t end;
+    s24_status status = s24_st_header_parse(header + 8, n - 8, n, &stored, &end, err);
+    if (status == S24_OK) {
+        plain->header = NULL;
+        status = s24_plain_lay_out_as(plain, header, n, &stored, err);
+    }
+    s24_contents_free(&stored);
+    return status;
 }
 
 void s24_plain_record(const s24_plain *plain, const char *magic, unsigned char record[S24_RECORD_BYTES])

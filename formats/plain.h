@@ -30,6 +30,9 @@ typedef struct s24_plain {
     s24_entry metrics;       /* offsets of .s24.metrics and its checks */
     uint64_t copy, tail, file_size;
 
+    int level;               /* of an archive that is to be written, 1 to 9; 0: a plain file */
+    size_t frame_bytes;      /* of its frames, at most S24_FRAME_BYTES; others than that make small test files */
+
     bool lenient;            /* reading what may be damaged: go on, and tell */
 } s24_plain;
 
@@ -51,6 +54,12 @@ s24_status s24_plain_lay_out(s24_plain *plain, s24_error *err);
  */
 s24_status s24_plain_lay_out_as(s24_plain *plain, char *header, size_t header_bytes, const s24_contents *stored,
                                 s24_error *err);
+
+/*
+ * The same where plain->header is given, and shall be the file's: contents, panel sizes, tool and container are those
+ * that were read from it.
+ */
+s24_status s24_plain_lay_out_again(s24_plain *plain, s24_error *err);
 
 /* Panels of a pruned entry, and of a carried one (or of the metrics). */
 s24_panels s24_plain_panels(const s24_plain *plain, const s24_entry *entry);
@@ -80,6 +89,7 @@ void *s24_plain_plane(const s24_plain_place *p, void *planes, int plane);
 
 /* Whether a pruned entry has the plane, where it begins in the file, and how many planes it has. */
 bool s24_plain_has(const s24_entry *entry, int plane);
+s24_dtype s24_plain_plane_dtype(const s24_entry *entry, int plane);
 uint64_t s24_plain_offset(const s24_entry *entry, int plane);
 size_t s24_plain_plane_count(const s24_entry *entry);
 
@@ -168,9 +178,15 @@ typedef struct s24_plain_writer {
     s24_appender planes[S24_PLANES]; /* of the tensor at hand; what is carried goes where values do */
     s24_spool waiting[S24_PLANES];   /* what a stream gets after the values */
     uint64_t *checks;                /* of the tensor at hand */
+    const s24_entry *entry;          /* the tensor at hand */
+    struct s24_archive_writer *archive; /* instead of all of these; NULL: a plain file */
+    uint64_t *coded;                 /* of an archive: what its end sets for every entry, as s24_entry.coded; NULL: not wanted */
 } s24_plain_writer;
 
-/* Takes over plain (contents, panel sizes, tool, container set) and out, also on failure. Writes the header. */
+/*
+ * Takes over plain (contents, panel sizes, tool, container set; header, if it shall be that) and out, also on failure.
+ * Writes the header. plain->level: as an archive.
+ */
 s24_status s24_plain_writer_open(s24_plain_writer **writer, s24_plain *plain, s24_output *out, s24_error *err);
 
 /* Tensors in order: begin, every panel, end. */
@@ -184,6 +200,11 @@ s24_status s24_plain_writer_begin(s24_plain_writer *writer, const s24_entry *ent
 uint64_t s24_plain_writer_check(const s24_plain_writer *writer, const s24_entry *entry, size_t panel, const void *planes);
 s24_status s24_plain_writer_checker(const s24_plain_writer *writer, const s24_entry *entry, size_t panel,
                                     s24_plain_checker *checker, s24_error *err);
+
+/* Before its turn comes every panel, pruned or carried, is coded, by any thread, of a tensor not yet begun, too: of an archive. */
+s24_status s24_plain_writer_code(const s24_plain_writer *writer, const s24_entry *entry, size_t panel, const void *planes,
+                                 uint64_t check, s24_error *err);
+
 s24_status s24_plain_writer_panel(s24_plain_writer *writer, const s24_entry *entry, size_t panel, const void *planes,
                                   uint64_t check, s24_error *err);
 

@@ -6,9 +6,11 @@
 #include "plain.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <string.h>
 #include <xxhash.h>
 
+#include "archive.h"
 #include "jsonx.h"
 #include "st_header.h"
 
@@ -31,7 +33,8 @@ static bool contains(const unsigned char *data, size_t n, const char *text)
     return false;
 }
 
-bool s24_plain_recognise(s24_input *in, const unsigned char *head, size_t n)
+/* The header's first bytes are those of a plain file. */
+static bool shows_plain(const unsigned char *head, size_t n)
 {
     static const char *const marks[] = {"\"s24\":\"1\"", "\"s24.layout\":", "\"s24.tensors\":", "\".s24.head\""};
     for (size_t i = 0; i < sizeof marks / sizeof *marks; i++) {
@@ -39,12 +42,20 @@ bool s24_plain_recognise(s24_input *in, const unsigned char *head, size_t n)
             return true;
         }
     }
+    return false;
+}
+
+bool s24_plain_recognise(s24_input *in, const unsigned char *head, size_t n)
+{
     unsigned char record[S24_RECORD_BYTES];
+    if (shows_plain(head, n) || s24_archive_shows(head, n)) {
+        return true;
+    }
     if (in->size == S24_UNKNOWN || in->size < sizeof record) {
         return false;
     }
     if (s24_input_read(in, in->size - sizeof record, record, sizeof record, NULL) == S24_OK &&
-        memcmp(record, "S24TAIL", 8) == 0) {
+        (memcmp(record, "S24TAIL", 8) == 0 || s24_archive_ends(record))) {
         return true;
     }
     assert(n >= 8); /* all of the head that there is */
@@ -539,7 +550,8 @@ static s24_status check_needs(const s24_plain *plain, const s24_contents *stored
     return S24_OK;
 }
 
-static s24_status understand(s24_plain *plain, char *header, const record *r, s24_error *err)
+/* has_record: an archive's plain file is as its header says. */
+static s24_status understand(s24_plain *plain, char *header, const record *r, bool has_record, s24_error *err)
 {
     s24_contents stored = {.most = STORED_MAX};
     uint64_t end;
@@ -555,7 +567,7 @@ static s24_status understand(s24_plain *plain, char *header, const record *r, s2
     } else {
         status = s24_plain_lay_out_as(plain, header, (size_t)r->header_bytes, &stored, err);
     }
-    if (status == S24_OK && (r->file_size != plain->file_size || r->copy != plain->copy)) {
+    if (status == S24_OK && has_record && (r->file_size != plain->file_size || r->copy != plain->copy)) {
         status = bad_header(err, "its head contradicts it");
     }
     s24_contents_free(&stored);
@@ -572,6 +584,40 @@ static s24_status check_size(const s24_plain *plain, const s24_input *in, s24_er
                        (unsigned long long)plain->file_size);
 }
 
+/* A .s24 whose beginning is damaged may be either: its end tells. */
+static bool is_archive(s24_input *in, const unsigned char *head, size_t n)
+{
+    unsigned char tail[S24_ARCHIVE_TAIL_BYTES];
+    if (s24_archive_shows(head, n) || shows_plain(head, n)) {
+        return s24_archive_shows(head, n);
+    }
+    return in->size != S24_UNKNOWN && in->size >= sizeof tail &&
+           s24_input_read(in, in->size - sizeof tail, tail, sizeof tail, NULL) == S24_OK && s24_archive_ends(tail);
+}
+
+/* The header of either kind of file. *has_record: r is more than its length. */
+static s24_status open_header(s24_source *source, char **header, record *r, bool *has_record, s24_error *err)
+{
+    unsigned char head[S24_PROBE_BYTES];
+    size_t got;
+    s24_status status = s24_input_peek(source->in, head, sizeof head, &got, err);
+    if (status != S24_OK) {
+        return status;
+    }
+    *has_record = !is_archive(source->in, head, got);
+    if (!*has_record) {
+        size_t n = 0;
+        status = s24_archive_open(source, header, &n, err);
+        *r = (record){.header_bytes = n};
+        return status;
+    }
+    if (!source->options->salvage) {
+        return read_header(source->in, header, r, err);
+    }
+    status = find_header(source->in, header, r, err);
+    return status == S24_ERR_DATA && file_saved_again(source->in) ? s24_fail(err, S24_ERR_DATA, S24_PLAIN_SAVED_AGAIN) : status;
+}
+
 static s24_status plain_open(s24_source *source, s24_error *err)
 {
     s24_plain *plain = s24_calloc(1, sizeof *plain, err);
@@ -584,20 +630,17 @@ static s24_status plain_open(s24_source *source, s24_error *err)
     plain->lenient = source->options->salvage;
     char *header = NULL;
     record r;
-    s24_status status = plain->lenient ? find_header(source->in, &header, &r, err)
-                                       : read_header(source->in, &header, &r, err);
-    if (status == S24_ERR_DATA && plain->lenient && file_saved_again(source->in)) {
-        status = s24_fail(err, S24_ERR_DATA, S24_PLAIN_SAVED_AGAIN);
-    }
-    status = status == S24_OK ? understand(plain, header, &r, err) : status;
-    status = status == S24_OK ? check_size(plain, source->in, err) : status;
+    bool has_record;
+    s24_status status = open_header(source, &header, &r, &has_record, err);
+    status = status == S24_OK ? understand(plain, header, &r, has_record, err) : status;
+    status = status == S24_OK && has_record ? check_size(plain, source->in, err) : status;
     if (status == S24_OK) { /* the source lists them; the plain keeps what it needs besides */
         source->contents = plain->contents;
         plain->contents = (s24_contents){0};
         plain->metrics.source = source;
         plain->metrics.in = source->in;
     }
-    return status;
+    return status == S24_OK && !has_record ? s24_archive_begin(source, err) : status;
 }
 
 static void plain_close(s24_source *source)
@@ -735,7 +778,8 @@ static s24_status read_checked(s24_source *source, uint64_t check, const s24_pla
     for (int k = 0; k < S24_PLANES && status == S24_OK; to += p->plane[k++].bytes) {
         status = p->plane[k].bytes ? s24_input_read(source->in, p->plane[k].at, to, p->plane[k].bytes, err) : S24_OK;
     }
-    if (status == S24_ERR_DATA && plain->lenient) {
+    const bool unsupported = err && err->sys_errno == ENOTSUP; /* a later s24's: whole, for all that is known */
+    if (status == S24_ERR_DATA && plain->lenient && !unsupported) {
         *damaged = true;
         return S24_OK;
     }

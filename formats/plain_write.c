@@ -1,6 +1,7 @@
 /* Writing a plain .s24 file, in one pass: header, head, tensors in order, metrics, copy, tail. */
 #include <string.h>
 
+#include "archive.h"
 #include "plain.h"
 
 #define COPY_BYTES (1u << 20)
@@ -11,6 +12,7 @@ static void writer_free(s24_plain_writer *w)
         s24_appender_free(&w->planes[k]);
         s24_spool_free(&w->waiting[k]);
     }
+    s24_archive_writer_free(w->archive);
     s24_plain_free(&w->plain);
     free(w->checks);
     free(w);
@@ -22,6 +24,14 @@ void s24_plain_writer_abort(s24_plain_writer *w)
         s24_output_abort(w->out);
         writer_free(w);
     }
+}
+
+static s24_status write_head(const s24_plain_writer *w, s24_error *err)
+{
+    unsigned char head[S24_RECORD_BYTES];
+    const s24_status status = s24_output_write(w->out, 0, w->plain.header, w->plain.header_bytes, err);
+    s24_plain_record(&w->plain, "S24HEAD", head);
+    return status == S24_OK ? s24_output_write(w->out, w->plain.header_bytes, head, sizeof head, err) : status;
 }
 
 s24_status s24_plain_writer_open(s24_plain_writer **writer, s24_plain *plain, s24_output *out, s24_error *err)
@@ -39,12 +49,9 @@ s24_status s24_plain_writer_open(s24_plain_writer **writer, s24_plain *plain, s2
         w->planes[k].out = out;
         s24_spool_init(&w->waiting[k], out->io);
     }
-    unsigned char head[S24_RECORD_BYTES];
-    s24_status status = s24_plain_lay_out(&w->plain, err);
-    status = status == S24_OK ? s24_output_write(out, 0, w->plain.header, w->plain.header_bytes, err) : status;
+    s24_status status = w->plain.header ? s24_plain_lay_out_again(&w->plain, err) : s24_plain_lay_out(&w->plain, err);
     if (status == S24_OK) {
-        s24_plain_record(&w->plain, "S24HEAD", head);
-        status = s24_output_write(out, w->plain.header_bytes, head, sizeof head, err);
+        status = w->plain.level ? s24_archive_writer_open(&w->archive, &w->plain, out, err) : write_head(w, err);
     }
     if (status != S24_OK) {
         s24_plain_writer_abort(w);
@@ -56,6 +63,10 @@ s24_status s24_plain_writer_open(s24_plain_writer **writer, s24_plain *plain, s2
 
 s24_status s24_plain_writer_begin(s24_plain_writer *w, const s24_entry *entry, s24_error *err)
 {
+    w->entry = entry;
+    if (w->archive) {
+        return S24_OK;
+    }
     free(w->checks);
     w->checks = s24_calloc((size_t)entry->checks_bytes, 1, err);
     s24_status status = w->checks ? S24_OK : S24_ERR_SYSTEM;
@@ -82,9 +93,18 @@ s24_status s24_plain_writer_checker(const s24_plain_writer *w, const s24_entry *
     return s24_plain_checker_begin(checker, &w->plain, p.plane[S24_VALUES].at, err);
 }
 
+s24_status s24_plain_writer_code(const s24_plain_writer *w, const s24_entry *entry, size_t panel, const void *planes,
+                                 uint64_t check, s24_error *err)
+{
+    return w->archive ? s24_archive_writer_code(w->archive, entry, panel, planes, check, err) : S24_OK;
+}
+
 s24_status s24_plain_writer_panel(s24_plain_writer *w, const s24_entry *entry, size_t panel, const void *planes,
                                   uint64_t check, s24_error *err)
 {
+    if (w->archive) {
+        return s24_archive_writer_append(w->archive, entry, panel, err);
+    }
     const s24_panels panels = s24_plain_panels(&w->plain, entry);
     const s24_panel_place place = s24_panel_at(&panels, panel);
     const s24_plain_place p = s24_plain_panel_place(entry, &place);
@@ -109,6 +129,9 @@ uint64_t s24_plain_writer_check_carried(const s24_plain_writer *w, const s24_ent
 s24_status s24_plain_writer_carried(s24_plain_writer *w, size_t panel, const void *data, size_t n, uint64_t check,
                                     s24_error *err)
 {
+    if (w->archive) {
+        return s24_archive_writer_append(w->archive, w->entry, panel, err);
+    }
     w->checks[panel] = check;
     return s24_appender_add(&w->planes[S24_VALUES], data, n, err);
 }
@@ -142,8 +165,16 @@ static s24_status write_permutation(s24_plain_writer *w, const s24_entry *entry,
     for (size_t i = 0; i < cols; i++) {
         s24_put_u32(bytes + 4 * i, (uint32_t)entry->pruned->permutation[i]);
     }
-    w->checks[s24_plain_panel_count(&w->plain, entry)] = s24_plain_check(&w->plain, entry->perm, bytes, n);
-    const s24_status status = s24_output_write(w->out, entry->perm, bytes, n, err);
+    const uint64_t check = s24_plain_check(&w->plain, entry->perm, bytes, n);
+    const size_t place = s24_plain_panel_count(&w->plain, entry);
+    s24_status status = S24_OK;
+    if (w->archive) {
+        status = s24_archive_writer_code(w->archive, entry, place, bytes, check, err);
+        status = status == S24_OK ? s24_archive_writer_append(w->archive, entry, place, err) : status;
+    } else {
+        w->checks[place] = check;
+        status = s24_output_write(w->out, entry->perm, bytes, n, err);
+    }
     free(bytes);
     return status;
 }
@@ -151,11 +182,14 @@ static s24_status write_permutation(s24_plain_writer *w, const s24_entry *entry,
 s24_status s24_plain_writer_end(s24_plain_writer *w, const s24_entry *entry, s24_error *err)
 {
     s24_status status = S24_OK;
-    for (int k = 0; k < S24_PLANES && status == S24_OK; k++) {
+    for (int k = 0; k < S24_PLANES && status == S24_OK && !w->archive; k++) {
         status = s24_appender_flush(&w->planes[k], err);
         status = status == S24_OK ? send_plane(w, entry, k, err) : status;
     }
     status = status == S24_OK && entry->packed && entry->permuted ? write_permutation(w, entry, err) : status;
+    if (w->archive) {
+        return status;
+    }
     if (status != S24_OK) {
         return status;
     }
@@ -188,26 +222,34 @@ static s24_status write_metrics(s24_plain_writer *w, s24_error *err)
     for (size_t i = 0; i < s24_plain_carried_panels(&w->plain, m) && status == S24_OK; i++) {
         const size_t from = i * w->plain.panel_bytes, left = (size_t)m->bytes - from;
         const size_t n = left < w->plain.panel_bytes ? left : w->plain.panel_bytes;
-        status = s24_plain_writer_carried(w, i, slots + from, n, s24_plain_writer_check_carried(w, m, i, slots + from, n), err);
+        const uint64_t check = s24_plain_writer_check_carried(w, m, i, slots + from, n);
+        status = s24_plain_writer_code(w, m, i, slots + from, check, err);
+        status = status == S24_OK ? s24_plain_writer_carried(w, i, slots + from, n, check, err) : status;
     }
     free(slots);
     return status == S24_OK ? s24_plain_writer_end(w, m, err) : status;
 }
 
-s24_status s24_plain_writer_finish(s24_plain_writer *w, s24_output **output, s24_error *err)
+static s24_status write_tail(const s24_plain_writer *w, s24_error *err)
 {
     unsigned char tail[S24_RECORD_BYTES];
+    const s24_status status = s24_output_write(w->out, w->plain.copy, w->plain.header, w->plain.header_bytes, err);
+    s24_plain_record(&w->plain, "S24TAIL", tail);
+    return status == S24_OK ? s24_output_write(w->out, w->plain.tail, tail, sizeof tail, err) : status;
+}
+
+s24_status s24_plain_writer_finish(s24_plain_writer *w, s24_output **output, s24_error *err)
+{
     s24_status status = write_metrics(w, err);
     if (status == S24_OK) {
-        status = s24_output_write(w->out, w->plain.copy, w->plain.header, w->plain.header_bytes, err);
-    }
-    if (status == S24_OK) {
-        s24_plain_record(&w->plain, "S24TAIL", tail);
-        status = s24_output_write(w->out, w->plain.tail, tail, sizeof tail, err);
+        status = w->archive ? s24_archive_writer_finish(w->archive, err) : write_tail(w, err);
     }
     if (status != S24_OK) {
         s24_plain_writer_abort(w);
         return status;
+    }
+    for (size_t i = 0; w->coded && i < w->plain.contents.count; i++) {
+        w->coded[i] = w->plain.contents.entries[i].coded;
     }
     *output = w->out;
     writer_free(w);

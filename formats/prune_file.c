@@ -184,6 +184,10 @@ static s24_status prune_one(prune_job *job, prune_buffers *b, size_t first, size
     if (!ok) {
         return report_fault(job, &fault, &place, err);
     }
+    const s24_status status = writer ? s24_plain_writer_code(writer, job->planned, index, planes, result->check, err) : S24_OK;
+    if (status != S24_OK) {
+        return status;
+    }
     if (job->run->target->sink) {
         unsigned char *to = b->unpacked + before * job->unpacker.to->bytes;
         s24_unpack_panel(&job->unpacker, panel.rows, panel.cols, panel.values, panel.positions, NULL, to, &fault);
@@ -632,7 +636,7 @@ static s24_status run_all(prune_run *run, s24_error *err)
             .io = run->io, .source = run->source, .others = run->seconds.of, .other_count = S24_SECONDS,
             .format = run->format, .output = q->output,
             .directory = q->directory, .shard = q->shard, .shards = q->shards, .panel_groups = q->panel_groups,
-            .panel_bytes = q->panel_bytes, .ctx = run, .plan = plan_entry, .process = process, .end = expect_end,
+            .panel_bytes = q->panel_bytes, .packing = q->packing, .ctx = run, .plan = plan_entry, .process = process, .end = expect_end,
         };
         status = s24_delivery_write(&run->delivery, err);
     } else if (status == S24_OK) {
@@ -649,6 +653,9 @@ static s24_status complete(prune_run *run, s24_report *report, s24_error *err)
     if (status != S24_OK) {
         s24_delivery_abort(&run->delivery);
         return status;
+    }
+    if (report) {
+        report->archive = q->packing.level != 0;
     }
     if (report && run->format != &s24_format_s24 && !run->format->unfit) {
         s24_report_as_dense(report);

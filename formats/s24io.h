@@ -86,6 +86,14 @@ typedef struct s24_report_figures {
 } s24_report_figures;
 
 /* Strings and shape are the report's: they are shared, and none is to be freed or changed alone. */
+/* What the bytes of a tensor in an archive are. Their sum is its bytes_stored. */
+typedef struct s24_stored_parts {
+    uint64_t positions;
+    uint64_t planes[8]; /* of the values, or a dense tensor's elements, from the lowest byte of an element */
+    uint64_t tables;    /* what the coder needs besides */
+    uint64_t frames;    /* heads of frames, checks */
+} s24_stored_parts;
+
 typedef struct s24_report_tensor {
     char *name;              /* S24_NAMELESS where the format has none */
     s24_dtype dtype, stored;
@@ -101,7 +109,9 @@ typedef struct s24_report_tensor {
     char *file;              /* of a checkpoint: the name of the file that it is in; NULL: no checkpoint */
     s24_report_figures *figures; /* NULL: a dense one, or has_metrics is false */
     uint64_t bytes_dense;    /* as in the original */
-    uint64_t bytes_stored;   /* planes, without checks and header */
+    uint64_t bytes_stored;   /* planes, without checks and header; in an archive, where that is known, its share of frames */
+    double bits_per_element; /* stored, of all elements of the dense tensor; NaN where there are none */
+    s24_stored_parts *parts; /* of an archive that was read for it; NULL: not known */
 } s24_report_tensor;
 
 /* What a nameless array (.npy, raw, a bare JSON list) is called in reports and in a .s24. */
@@ -112,6 +122,7 @@ typedef struct s24_report {
     char *path;              /* as given */
     const char *format;      /* "npy", "s24"; static storage */
     char *container;         /* of a .s24 the format that its tensors came from, otherwise as format */
+    bool archive;            /* it is, or became, an archive, or one of its files is */
     s24_report_tensor *tensors;
     size_t count;
     s24_sums totals;         /* over pruned and packed tensors, added in the order of names */
@@ -146,6 +157,13 @@ typedef struct s24_permute_rule {
     const char *tensor;
     const char *with;          /* names, separated by commas; each permuted along axis 0, or N where it ends in "@N" */
 } s24_permute_rule;
+/* How a .s24 is written. Zeroed: as a plain file. */
+typedef struct s24_packing {
+    int level;                 /* 1 to 9: as an archive, which unpacks to that file; more is smaller and slower */
+    size_t frame_bytes;        /* of an archive; 0: the default, which is the most; others make small test files */
+} s24_packing;
+
+#define S24_ARCHIVE_LEVEL 5    /* when nobody says otherwise */
 
 typedef struct s24_prune_request {
     const char *input;
@@ -170,6 +188,7 @@ typedef struct s24_prune_request {
     s24_selection selection;
     bool allow_nonfinite;
     size_t panel_groups, panel_bytes; /* 0: the defaults; others make small test files */
+    s24_packing packing;       /* of a .s24 */
 } s24_prune_request;
 
 /*
@@ -201,6 +220,7 @@ typedef struct s24_convert_request {
     bool directory;            /* of a checkpoint: output is a directory, as in s24_prune_request */
     const char *to;            /* NULL: "s24"; a dense type, or a sparse layout: "sparse-24-bitmask", "cutlass" */
     s24_selection selection;   /* of a dense input, what is to be packed, if it is 2:4 */
+    s24_packing packing;       /* of a .s24, also one made of another: from plain file to archive or back */
 } s24_convert_request;
 
 /*
@@ -218,6 +238,7 @@ typedef struct s24_stats_request {
     s24_read_options original_read;
     s24_selection selection;   /* of a dense file */
     bool header_only;          /* tensors and their status alone, has_metrics false: inspect */
+    bool parts;                /* of an archive: read all of it, and say what its bytes are */
 } s24_stats_request;
 
 /*

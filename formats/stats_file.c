@@ -1,6 +1,7 @@
 /* What a file holds and what pruning did, or would do, to it. */
 #include <string.h>
 
+#include "archive.h"
 #include "batch.h"
 #include "plain.h"
 #include "prune.h"
@@ -247,13 +248,28 @@ static s24_status recompute(const s24_io *io, s24_source *packed, const s24_stat
 
 /* ---------------------------------------------------------------- the file */
 
+/* What the files that are archives take, tensor by tensor. */
+static s24_status measure_archives(s24_source *source, const s24_stats_request *q, s24_error *err)
+{
+    s24_status status = S24_OK;
+    for (size_t i = 0; i < s24_source_files(source) && status == S24_OK; i++) {
+        s24_source *file = s24_source_file(source, i);
+        if (s24_archive_is(file) && (!file->in->stream || !q->original || q->parts)) {
+            status = s24_archive_measure(file, q->parts, err);
+            s24_fail_prefix(err, status, "%s: ", file->in->name);
+        }
+    }
+    return status;
+}
+
 static s24_status stats_s24(const s24_io *io, s24_source *source, const s24_stats_request *q, s24_error *err)
 {
     for (size_t i = 0; i < s24_source_files(source); i++) { /* a header may be salvaged, figures of damaged data are wrong */
         s24_plain_of(s24_source_file(source, i))->lenient = false;
     }
     /* The recorded metrics are read and checked in any case; of a pipe they come after the tensors. */
-    s24_status status = q->original ? recompute(io, source, q, err) : S24_OK;
+    s24_status status = measure_archives(source, q, err);
+    status = status == S24_OK && q->original ? recompute(io, source, q, err) : status;
     s24_sums *recomputed = NULL;
     if (q->original && status == S24_OK) {
         recomputed = s24_calloc(source->contents.count, sizeof *recomputed, err);
@@ -293,6 +309,8 @@ static s24_status inspect(s24_source *source, const s24_stats_request *q, s24_re
     if (source->format != &s24_format_s24) {
         status = s24_select(source, &q->selection, S24_SAME, 0, err);
         s24_fail_prefix(err, status, "%s: ", source->in->name);
+    } else {
+        status = measure_archives(source, q, err);
     }
     return status == S24_OK ? s24_report_fill(report, q->input, source, NULL, false, err) : status;
 }

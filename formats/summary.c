@@ -1,7 +1,9 @@
 #include "summary.h"
 
+#include <math.h>
 #include <string.h>
 
+#include "archive.h"
 #include "plain.h"
 
 void s24_report_free(s24_report *report)
@@ -14,6 +16,7 @@ void s24_report_free(s24_report *report)
         s24_shared_free(t->method);
         s24_shared_free(t->file);
         free(t->figures);
+        free(t->parts);
     }
     free(report->tensors);
     free(report->path);
@@ -65,6 +68,27 @@ static s24_status fill_figures(s24_report_tensor *t, const s24_pruned *pruned, s
     return S24_OK;
 }
 
+static s24_status fill_parts(s24_report_tensor *t, const s24_entry *e, s24_error *err)
+{
+    if (!e->parts) {
+        return S24_OK;
+    }
+    t->parts = s24_calloc(1, sizeof *t->parts, err);
+    if (t->parts) {
+        *t->parts = *e->parts;
+    }
+    return t->parts ? S24_OK : S24_ERR_SYSTEM;
+}
+
+static double bits_per_element(const s24_entry *e, uint64_t bytes)
+{
+    double elements = 1; /* all counts of a file are below 2^53 */
+    for (int d = 0; d < e->rank; d++) {
+        elements *= (double)e->shape[d];
+    }
+    return elements > 0 ? 8 * (double)bytes / elements : (double)NAN;
+}
+
 static s24_status fill_tensor(s24_report_tensor *t, const s24_report_tensor *last, const s24_entry *e, const char *method,
                               bool measured, s24_error *err)
 {
@@ -72,14 +96,16 @@ static s24_status fill_tensor(s24_report_tensor *t, const s24_report_tensor *las
     *t = (s24_report_tensor){.dtype = e->dtype, .stored = packed ? e->stored : e->dtype, .rank = e->rank,
                              .axis = packed ? e->axis : -1, .status = S24_TENSOR_DENSE,
                              .layout = e->layout ? e->layout->name : NULL, .bytes_dense = e->bytes,
-                             .bytes_stored = s24_plain_stored_bytes(e)};
+                             .bytes_stored = e->coded ? e->coded : s24_plain_stored_bytes(e)};
+    t->bits_per_element = bits_per_element(e, t->bytes_stored);
     if (packed) {
         t->status = S24_TENSOR_PRUNED;
         t->bytes_dense = (uint64_t)e->pruned->geometry.num_elements * s24_info(e->dtype)->bytes;
         t->scaled = e->scaled;
         t->scale_group = e->scaled ? e->scale_group : 0;
     }
-    const s24_status status = fill_texts(t, last, e, method, err);
+    s24_status status = fill_texts(t, last, e, method, err);
+    status = status == S24_OK ? fill_parts(t, e, err) : status;
     return status == S24_OK && packed && measured ? fill_figures(t, e->pruned, err) : status;
 }
 
@@ -115,6 +141,9 @@ s24_status s24_report_fill(s24_report *report, const char *path, s24_source *sou
 {
     *report = (s24_report){.format = source->format->name, .has_metrics = measured};
     const bool packed = source->format == &s24_format_s24;
+    for (size_t i = 0; packed && i < s24_source_files(source); i++) {
+        report->archive = report->archive || s24_archive_is(s24_source_file(source, i));
+    }
     report->path = strdup(path);
     report->container = strdup(packed ? s24_plain_of(s24_source_file(source, 0))->container : source->format->name);
     report->tensors = s24_calloc(source->contents.count, sizeof *report->tensors, err);
@@ -139,6 +168,7 @@ void s24_report_as_dense(s24_report *report)
         if (t->status != S24_TENSOR_DENSE) {
             report->bytes_stored -= t->bytes_stored;
             t->bytes_stored = t->figures->metrics.total_count * s24_info(t->stored)->bytes;
+            t->bits_per_element = t->figures->metrics.total_count ? s24_info(t->stored)->bits : (double)NAN;
             report->bytes_stored += t->bytes_stored;
         }
     }

@@ -99,8 +99,10 @@ static s24_status carry_work(void *ctx, unsigned slot, size_t step, s24_error *e
     const s24_status status = c->from->in->stream ? S24_OK : read_piece(job, slot, step, err);
     if (status == S24_OK && c->target->writer) {
         uint64_t *check = s24_workspace_piece(c->workspace, slot, CHECK);
-        *check = s24_plain_writer_check_carried(c->target->writer, s24_target_entry(c->target, c->index), step,
-                                                s24_workspace_piece(c->workspace, slot, DATA), step_length(job, step));
+        const s24_entry *planned = s24_target_entry(c->target, c->index);
+        const void *data = s24_workspace_piece(c->workspace, slot, DATA);
+        *check = s24_plain_writer_check_carried(c->target->writer, planned, step, data, step_length(job, step));
+        return s24_plain_writer_code(c->target->writer, planned, step, data, *check, err);
     }
     return status;
 }
@@ -160,6 +162,20 @@ s24_status s24_carry_open(const s24_carry *carry, s24_series *series, s24_error 
 
 /* ---------------------------------------------------------------- the target */
 
+/* The same file: a header may have what this s24 does not write. */
+static s24_status keep_header(s24_plain *plain, const s24_plain *from, s24_error *err)
+{
+    plain->panel_groups = from->panel_groups;
+    plain->panel_bytes = from->panel_bytes;
+    plain->header = s24_malloc(from->header_bytes, err);
+    plain->header_bytes = from->header_bytes;
+    if (!plain->header) {
+        return S24_ERR_SYSTEM;
+    }
+    memcpy(plain->header, from->header, from->header_bytes);
+    return S24_OK;
+}
+
 s24_status s24_target_open(s24_target *target, const s24_target_settings *settings, s24_output *out, s24_contents *plan,
                            s24_error *err)
 {
@@ -172,8 +188,16 @@ s24_status s24_target_open(s24_target *target, const s24_target_settings *settin
     *plan = (s24_contents){0};
     plain.panel_groups = settings->panel_groups ? settings->panel_groups : plain.panel_groups;
     plain.panel_bytes = settings->panel_bytes ? settings->panel_bytes : plain.panel_bytes;
-    plain.tool = strdup("s24 " S24_VERSION);
-    plain.container = strdup(settings->container);
+    plain.level = settings->packing.level;
+    plain.frame_bytes = settings->packing.frame_bytes ? settings->packing.frame_bytes : plain.frame_bytes;
+    plain.tool = strdup(settings->keep ? settings->keep->tool : "s24 " S24_VERSION);
+    plain.container = strdup(settings->keep ? settings->keep->container : settings->container);
+    const s24_status status = settings->keep ? keep_header(&plain, settings->keep, err) : S24_OK;
+    if (status != S24_OK) {
+        s24_plain_free(&plain);
+        s24_output_abort(out);
+        return status;
+    }
     return s24_plain_writer_open(&target->writer, &plain, out, err);
 }
 

@@ -22,6 +22,8 @@ typedef struct s24_target_settings {
     const s24_format *format;
     const char *container;            /* of a .s24: the format that its tensors came from */
     size_t panel_groups, panel_bytes; /* of a .s24; 0: the defaults */
+    s24_packing packing;              /* of a .s24 */
+    const s24_plain *keep;            /* of a .s24: the plain file that it is to be, whose tensors are planned; NULL: none */
 } s24_target_settings;
 
 /* Takes over out and plan, also on failure. */

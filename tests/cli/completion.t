@@ -44,6 +44,10 @@ if command -v bash >/dev/null; then
     expect_stdout 'fish'
     offered s24 prune -o ''
     expect_stdout ''
+    offered s24 prune --arch
+    expect_stdout '--archive'
+    offered s24 prune -z --al # -z has its value in the same word, or none
+    expect_stdout '--allow-nonfinite --all'
 fi
 if command -v zsh >/dev/null; then
     zsh -n script.zsh || fail "zsh does not take its script"

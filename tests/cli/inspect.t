@@ -39,7 +39,7 @@ run inspect d.s24
 grep -q '^fc1.weight .*pruned  asp,cusparselt,cutlass  the last axis$' .stdout || fail "expected three takers of fc1.weight"
 run inspect d.s24 --json
 expect_stdout_has '"hardware":["asp","cusparselt","cutlass"],"hardware_reasons":{"tensorrt":"no gain below about 256 input channels"}}'
-expect_stdout_has '"bytes_stored":512,"layout":null,"file":null,"hardware":null,"hardware_reasons":null}'
+expect_stdout_has '"bytes_stored":512,"bits_per_element":32,"layout":null,"file":null,"hardware":null,"hardware_reasons":null}'
 expect_stdout_has '"hardware":[],"hardware_reasons":{"asp":"rows are no multiple of 8",'
 run inspect "$digits/digits.safetensors" --json --axis 'fc1.*=0'
 expect_stdout_has '"hardware":[],"hardware_reasons":{"asp":"only along axis 1","cusparselt":"f32 is 1:2 on sparse Tensor Cores, not 2:4",'

@@ -39,11 +39,11 @@ expect_stdout_has '"relative_error":0.40824829046386'
 run stats d.s24 --json
 expect_status 0
 expect_stdout_has '{"schema": "s24.stats/1", "version": "'
-expect_stdout_has '{"path": "d.s24", "format": "s24", "tensors": ['
+expect_stdout_has '{"path": "d.s24", "format": "s24", "archive": false, "tensors": ['
 grep -F '{"name":"fc1.weight"' .stdout >line || fail "expected an object for fc1.weight"
 for key in name dtype stored_dtype shape axis status reason method pruned_count total_count approximation_error \
     kept_magnitude_mean pruned_magnitude_mean relative_error max_abs_error sparsity_percent nonfinite_count \
-    bytes_dense bytes_stored scales; do
+    bytes_dense bytes_stored bits_per_element scales; do
     grep -F -q "\"$key\":" line || fail "expected the key $key"
 done
 [ "$(tr -cd : <line | wc -c)" -eq 20 ] || fail "expected 20 keys"

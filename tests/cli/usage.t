@@ -150,11 +150,6 @@ expect_usage_error matmul-bench --tensor
 run matmul-bench --reps 0
 expect_usage_error matmul-bench --reps
 
-# options of later versions are errors, not ignored
-for option in -z -z9; do
-    run prune w.json $option
-    expect_usage_error prune 'unknown option'
-done
 run calibrate w.json
 expect_usage_error '' "unknown command 'calibrate'"
 

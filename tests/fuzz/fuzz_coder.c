@@ -1,7 +1,6 @@
 /*
  * The entropy coder, both ways. Any bytes as a coded unit: refused, or decoded to something valid, the same by all
- * instruction sets, which comes back when it is coded again. Any bytes as the elements of a unit, which come back. And both:
- * what was coded of them, and then damaged by the last few.
+ * instruction sets, which comes back when it is coded again. And any bytes as the elements of a unit, which come back.
  *
  * The first bytes say dtype, groups, elements and level.
  */
@@ -81,7 +80,7 @@ static void as_coded(const s24_unit *unit, int level, const uint8_t *data, size_
 }
 
 /* The bytes, again and again. */
-static planes elements_of(const s24_unit *unit, const uint8_t *data, size_t n)
+static void as_elements(const s24_unit *unit, int level, const uint8_t *data, size_t n)
 {
     static const uint8_t codes[] = {4, 8, 9, 12, 13, 14};
     planes p = planes_of(unit);
@@ -92,29 +91,6 @@ static planes elements_of(const s24_unit *unit, const uint8_t *data, size_t n)
     for (size_t g = 0; g < unit->groups; g++) {
         p.nibbles[g / 2] = (uint8_t)(p.nibbles[g / 2] | codes[n ? data[g * 7 % n] % 6 : 0] << g % 2 * 4);
     }
-    return p;
-}
-
-#define DAMAGE 12 /* bytes: of each three a place and a byte */
-
-static void as_damaged(const s24_unit *unit, int level, const uint8_t *data, size_t n)
-{
-    planes p = elements_of(unit, data, n < DAMAGE ? 0 : n - DAMAGE);
-    void *scratch = get(s24_encode_scratch(unit));
-    uint8_t *coded = get(s24_coder_bound(unit));
-    const size_t bytes = s24_unit_encode(unit, p.values, p.nibbles, level, coded, scratch);
-    for (size_t i = n < DAMAGE ? n : n - DAMAGE; i + 3 <= n; i += 3) {
-        coded[(data[i] | (size_t)data[i + 1] << 8) % bytes] ^= data[i + 2];
-    }
-    as_coded(unit, level, coded, bytes);
-    free_planes(&p);
-    free(scratch);
-    free(coded);
-}
-
-static void as_elements(const s24_unit *unit, int level, const uint8_t *data, size_t n)
-{
-    planes p = elements_of(unit, data, n);
     round_trip(*unit, level, &p);
     free_planes(&p);
 }
@@ -127,10 +103,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
     const s24_dtype dtype = (s24_dtype)(S24_F64 + data[0] % (S24_DTYPES - 1));
     const size_t values = 2 * ((data[1] | (size_t)data[2] << 8) % (VALUES_MOST / 2));
     const s24_unit unit = {.dtype = dtype, .values = values, .groups = data[3] & 1 ? values / 2 : 0};
-    const int level = 1 + (data[3] >> 3) % S24_CODER_LEVELS;
+    const int level = 1 + (data[3] >> 2) % S24_CODER_LEVELS;
     if (s24_coder_bound(&unit) == SIZE_MAX) {
         return 0;
     }
-    (data[3] & 2 ? data[3] & 4 ? as_coded : as_damaged : as_elements)(&unit, level, data + 4, n - 4);
+    if (data[3] & 2) {
+        as_coded(&unit, level, data + 4, n - 4);
+    } else {
+        as_elements(&unit, level, data + 4, n - 4);
+    }
     return 0;
 }

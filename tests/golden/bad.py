@@ -9,8 +9,9 @@ import json
 import os
 import struct
 import sys
+import zlib
 
-from decode import File, xxh3
+from decode import File, Frame, xxh3
 
 
 def reseal(b, layout):
@@ -127,6 +128,35 @@ class Plan:
             at = self.section(name).at
             b[at:at + 64] = record + struct.pack("<Q", xxh3(record))
         return b
+
+
+class Archive:
+    """An archive in parts, to be changed and put together again: frames as bytes, each sealed anew where that is asked for."""
+
+    def __init__(self, b):
+        self.header = Frame(b, 8, 0, 0).header(b)
+        self.hash = xxh3(self.header)
+        self.frames, at = [], 8
+        while b[at:at + 4] == b"S24F":
+            end = at + 64 + 8 * sum(struct.unpack_from("<II", b, at + 24)) + struct.unpack_from("<Q", b, at + 32)[0]
+            self.frames.append(bytearray(b[at:end]))
+            at = end
+        self.magic, self.tail = bytearray(b[:8]), bytearray(b[at:])
+
+    def seal(self, k, number=None):
+        """The checks of frame k, as it is now."""
+        f = self.frames[k]
+        kind, number = f[4], struct.unpack_from("<Q", f, 8)[0] if number is None else number
+        begin = 64 + 8 * sum(struct.unpack_from("<II", f, 24))
+        seed = (0 if kind == 1 else self.hash) + number
+        struct.pack_into("<Q", f, 48, xxh3(bytes(f[begin:]), seed))
+        struct.pack_into("<Q", f, begin - 8, xxh3(bytes(f[:begin - 8]), seed))
+
+    def seal_tail(self):
+        struct.pack_into("<Q", self.tail, 56, xxh3(bytes(self.tail[:56])))
+
+    def bytes(self):
+        return bytes(self.magic + b"".join(self.frames) + self.tail)
 
 
 def main(directory):
@@ -339,6 +369,125 @@ def main(directory):
     write("resaved-bare", resave(read("matrix"), metadata=False))
 
     built("foreign", spell_otherwise, "good")
+
+    # Archives: damage, then what matches its checks and lies.
+    def archive(name, change, where="bad"):
+        a = Archive(read("archive-model"))
+        change(a)
+        write("archive-" + name, a.bytes(), where)
+
+    def byte(part, at):
+        def change(a):
+            b = {"magic": a.magic, "tail": a.tail}[part] if isinstance(part, str) else a.frames[part]
+            b[at] ^= 1
+        return change
+
+    def field(k, at, form, x, number=None):
+        """A number of a frame, sealed."""
+        def change(a):
+            struct.pack_into(form, a.frames[k], at, x)
+            a.seal(k, number)
+        return change
+
+    def swap(a):
+        a.frames[1], a.frames[2] = a.frames[2], a.frames[1]
+
+    def header_payload(make):
+        """Another payload in both frames of the header; what lies behind the first is moved, and the index knows."""
+        def change(a):
+            for k in (0, len(a.frames) - 2):
+                f = a.frames[k]
+                payload = make(a.header)
+                old = len(f) - 72
+                struct.pack_into("<I", f, 60, len(payload))
+                struct.pack_into("<Q", f, 32, len(payload))
+                f[72:] = payload
+                a.seal(k)
+            move(a, len(payload) - old, len(payload) - old)
+        return change
+
+    def move(a, first, last):
+        """All frames lie so many bytes further on, the index as many more."""
+        index = a.frames[-1]
+        lines = len(index) - struct.unpack_from("<Q", index, 32)[0]
+        for at in range(lines, len(index), 16):
+            struct.pack_into("<Q", index, at, struct.unpack_from("<Q", index, at)[0] + first)
+        a.seal(len(a.frames) - 1)
+        for at, n in ((16, first + last), (24, first + last)):
+            struct.pack_into("<Q", a.tail, at, struct.unpack_from("<Q", a.tail, at)[0] + n)
+        a.seal_tail()
+
+    def both_checks(a):
+        """The check of a panel, wrong in its frame and in the index."""
+        units = struct.unpack_from("<I", a.frames[1], 28)[0]
+        a.frames[1][56 + 8 * units] ^= 1
+        a.frames[-1][56] ^= 1
+        a.seal(1)
+        a.seal(len(a.frames) - 1)
+
+    def index_line(at, form, x):
+        def change(a):
+            index = a.frames[-1]
+            begin = len(index) - struct.unpack_from("<Q", index, 32)[0]
+            struct.pack_into(form, index, begin + at, struct.unpack_from(form, index, begin + at)[0] + x)
+            a.seal(len(a.frames) - 1)
+        return change
+
+    def tail_field(at, form, x):
+        def change(a):
+            struct.pack_into(form, a.tail, at, struct.unpack_from(form, a.tail, at)[0] + x)
+            a.seal_tail()
+        return change
+
+    def payload_byte(a):
+        a.frames[1][-1] ^= 1
+        a.seal(1)
+
+    def all_versions(a):
+        for k in range(len(a.frames)):
+            field(k, 6, "<H", 2)(a)
+
+    archive("magic", byte("magic", 1))
+    archive("header", byte(0, 100))
+    archive("frame", byte(1, -1))
+    archive("table", byte(1, 60))
+    archive("copy", byte(-2, 100))
+    archive("index", byte(-1, 100))
+    archive("tail", byte("tail", 20))
+    archive("short", lambda a: a.tail.pop())
+    archive("cut", lambda a: (a.tail.clear(), a.frames.__delitem__(slice(2, None))))
+    archive("long", lambda a: a.tail.append(0))
+    archive("swapped", swap)
+    archive("dropped", lambda a: a.frames.pop(1))
+    archive("doubled", lambda a: a.frames.insert(1, a.frames[1]))
+    archive("number", field(1, 8, "<Q", 2, 1))
+    archive("first", field(2, 16, "<Q", 0))
+    archive("kind", field(1, 4, "<H", 3))
+    archive("raw", field(1, 40, "<Q", 1))
+    archive("codec-data", field(1, 56, "<I", 2))
+    archive("codec-header", field(0, 56, "<I", 1))
+    archive("bytes", field(1, 60, "<I", 1))
+    archive("unit", payload_byte)
+    archive("checks", lambda a: (byte(1, 80)(a), a.seal(1)))
+    archive("panel", both_checks)
+    archive("header-raw", field(0, 40, "<Q", 64))
+    archive("header-bomb", header_payload(lambda header: zlib.compress(header + bytes(100000), 9)))
+    archive("header-less", header_payload(lambda header: zlib.compress(header[:-64], 9)))
+    archive("header-behind", header_payload(lambda header: zlib.compress(header, 9) + b"x"))
+    archive("header-length", header_payload(lambda header: zlib.compress(bytes([header[0] ^ 64]) + header[1:], 9)))
+    archive("index-offset", index_line(16, "<Q", 1))
+    archive("index-first", index_line(24, "<Q", 1))
+    archive("index-begin", index_line(0, "<Q", 1))
+    archive("tail-size", tail_field(16, "<Q", 1))
+    archive("tail-index", tail_field(24, "<Q", 8))
+    archive("tail-frames", tail_field(32, "<Q", 1))
+    archive("tail-hash", tail_field(40, "<Q", 1))
+    archive("tail-plain", tail_field(48, "<Q", 64))
+    archive("version", all_versions, "unsupported")
+    archive("version-tail", tail_field(8, "<I", 1), "unsupported")
+    archive("flags", tail_field(12, "<I", 1), "unsupported")
+    archive("codec", field(0, 56, "<I", 7), "unsupported")
+    archive("codec-data", field(1, 56, "<I", 9), "unsupported")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
-"""Decodes a plain .s24 file: an independent reader, written from the manual page s24(5) alone.
+"""Decodes a .s24 file, plain or an archive: an independent reader, written from the manual page s24(5) alone.
 
 decode.py FILE              checks everything, then prints metadata, tensors and recorded sums as text
 decode.py --raw NAME FILE   checks everything, then writes the dense bytes of one tensor to standard output
+decode.py --plain FILE      checks everything, then writes the plain file that an archive stands for to standard output
 decode.py --selftest        compares XXH3 with known values
 
 Plain Python 3, no further modules, no care for speed. A file that is not as s24(5) says is refused: exit status 1 and a
@@ -12,6 +13,9 @@ import json
 import math
 import struct
 import sys
+import zlib
+
+import coder
 
 MASK32, MASK64 = (1 << 32) - 1, (1 << 64) - 1
 
@@ -281,36 +285,12 @@ class Tensor:
         return 0 if not self.scaled or groups == 0 else 1 if self.scales == "row" else -(-groups // 32)
 
 
-class File:
-    def __init__(self, data):
-        self.data = data
-        self.open_header()
+class Layout:
+    """What a header, the first bytes of data, says of its file."""
+
+    def __init__(self, data, start):
+        self.data, self.start, self.hash = data, start, xxh3(data[:start])
         self.understand()
-        self.dense = {t.name: self.unpack(t) if t.pruned else self.carried(t) for t in self.tensors}
-        self.read_metrics()
-        self.read_end()
-
-    # ---------------------------------------------- READING, Opening it
-
-    def record(self, at, magic):
-        b = self.data[at:at + 64]
-        check(len(b) == 64 and b[:8] == magic, "no %s where it belongs" % magic[:7].decode())
-        check(u64(b, 56) == xxh3(b[:56]), "the check of a record does not match")
-        check(u32(b, 8) == 1, "version %d is not known" % u32(b, 8))
-        check(u32(b, 12) == 0 and u64(b, 48) == 0, "flags that are not known, or reserved bytes that are not 0")
-        return b
-
-    def open_header(self):
-        data = self.data
-        check(len(data) >= 8, "too short")
-        n = u64(data)
-        self.start = 8 + n
-        check(n <= 100000000 and self.start % 64 == 0 and self.start >= 64, "the header's length cannot be")
-        self.head = self.record(self.start, b"S24HEAD\0")
-        self.hash = xxh3(data[:self.start])
-        check(u64(self.head, 16) == self.start and u64(self.head, 32) == self.hash,
-              "the header does not match the head")
-        check(u64(self.head, 24) == len(data), "the file has not the size that its head says")
 
     # ---------------------------------------------- THE SAFETENSORS CONTAINER, METADATA
 
@@ -343,7 +323,7 @@ class File:
         for begin, end, name, _, _ in stored:
             check(begin == at, "%r: a hole or an overlap before it" % name)
             at = end
-        check(self.start + at == len(self.data), "the data do not end with the file")
+        self.size = self.start + at
         self.compare(stored)
 
     def understand_metadata(self, metadata):
@@ -417,7 +397,6 @@ class File:
         self.copy_at = self.take(".s24.header", "U8", [self.start])
         self.tail_at = self.take(".s24.tail", "U8", [64])
         check(self.next == len(stored), "stored tensors too many")
-        check(u64(self.head, 40) == self.copy_at, "the head has another offset of the copy")
 
     def take(self, name, dtype, shape):
         check(self.next < len(self.stored), "stored tensors too few")
@@ -445,6 +424,39 @@ class File:
             return [(range(r, min(r + step, t.rows)), range(t.groups)) for r in range(0, t.rows, step)]
         return [(range(r, r + 1), range(g, min(g + most, t.groups)))
                 for r in range(t.rows) for g in range(0, t.groups, most)]
+
+
+class File(Layout):
+    def __init__(self, data):
+        data = unpack_archive(data) if is_archive(data) else data
+        super().__init__(data, self.open_header(data))
+        check(self.size == len(data), "the data do not end with the file")
+        check(u64(self.head, 40) == self.copy_at, "the head has another offset of the copy")
+        self.dense = {t.name: self.unpack(t) if t.pruned else self.carried(t) for t in self.tensors}
+        self.read_metrics()
+        self.read_end()
+
+    # ---------------------------------------------- READING, Opening it
+
+    @staticmethod
+    def record(data, at, magic):
+        b = data[at:at + 64]
+        check(len(b) == 64 and b[:8] == magic, "no %s where it belongs" % magic[:7].decode())
+        check(u64(b, 56) == xxh3(b[:56]), "the check of a record does not match")
+        check(u32(b, 8) == 1, "version %d is not known" % u32(b, 8))
+        check(u32(b, 12) == 0 and u64(b, 48) == 0, "flags that are not known, or reserved bytes that are not 0")
+        return b
+
+    def open_header(self, data):
+        check(len(data) >= 8, "too short")
+        n = u64(data)
+        start = 8 + n
+        check(n <= 100000000 and start % 64 == 0 and start >= 64, "the header's length cannot be")
+        self.head = self.record(data, start, b"S24HEAD\0")
+        check(u64(self.head, 16) == start and u64(self.head, 32) == xxh3(data[:start]),
+              "the header does not match the head")
+        check(u64(self.head, 24) == len(data), "the file has not the size that its head says")
+        return start
 
     def checks_of(self, section, name):
         at, size, panels = section
@@ -535,7 +547,7 @@ class File:
         b = self.checked_bytes(self.metrics_at, 128 * len(pruned), self.metrics_checks, ".s24.metrics")
         for i, t in enumerate(pruned):
             t.slots = struct.unpack_from("<16d", b, 128 * i)
-            check(all(x >= 0 for x in t.slots[:14]) and not any(b[128 * i + 112:128 * i + 128]),
+            check(all(x >= 0 and math.copysign(1, x) > 0 for x in t.slots[:14]) and not any(b[128 * i + 112:128 * i + 128]),
                   "%r: impossible metrics" % t.name)
             check(all(x < 2 ** 53 and x == int(x) for x in t.slots[:7]), "%r: a count is no integer" % t.name)
             check(t.slots[0] == count_of(t.shape), "%r: the metrics are those of another tensor" % t.name)
@@ -545,7 +557,7 @@ class File:
     def read_end(self):
         check(self.data[self.copy_at:self.tail_at] == self.data[:self.start],
               "the copy of the header is not the header")
-        tail = self.record(self.tail_at, b"S24TAIL\0")
+        tail = self.record(self.data, self.tail_at, b"S24TAIL\0")
         check(tail[8:56] == self.head[8:56], "the tail is not as the head")
         check(self.tail_at + 64 == len(self.data), "something follows the tail")
 
@@ -580,6 +592,184 @@ class File:
                 lines.append("  counts " + " ".join("%d" % x for x in t.slots[:7]))
                 lines.append("  sums " + " ".join(repr(x) for x in t.slots[7:14]))
         return "".join(line + "\n" for line in lines)
+
+
+# ------------------------------------------------------------------ ARCHIVES
+
+ARCHIVE = bytes.fromhex("895332340d0a1a0a")
+FRAME_MAX = 131072
+
+
+def is_archive(data):
+    return data[:8] == ARCHIVE or data[8:14] == b"S24F\1\0" or data[-64:-56] == b"S24ZTAIL"
+
+
+class Frame:
+    """A frame at a place, whose number is known, and h, H or 0 for that of a header."""
+
+    def __init__(self, data, at, number, h):
+        check(data[at:at + 4] == b"S24F" and len(data) >= at + 64, "frame %d is not there" % number)
+        self.kind, self.version = struct.unpack_from("<HH", data, at + 4)
+        self.number, self.first, self.panels, self.units, self.payload, self.raw, wanted = struct.unpack_from(
+            "<QQIIQQQ", data, at + 8)
+        table = at + 56
+        self.begin = table + 8 * (self.units + self.panels) + 8
+        self.end = self.begin + self.payload
+        check(self.end <= len(data), "frame %d is longer than the file" % number)
+        check(u64(data, self.begin - 8) == xxh3(data[at:self.begin - 8], h + number),
+              "frame %d does not match its check" % number)
+        check(self.version == 1, "version %d of archives is not known" % self.version)
+        check(self.number == number, "frame %d is in the place of frame %d" % (self.number, number))
+        check(wanted == xxh3(data[self.begin:self.end], h + number), "frame %d has a payload that does not match its check" % number)
+        self.lines = [struct.unpack_from("<II", data, table + 8 * k) for k in range(self.units)]
+        self.checks = [u64(data, table + 8 * (self.units + i)) for i in range(self.panels)]
+        self.parts, at = [], self.begin
+        for codec, n in self.lines:
+            check(codec <= 2, "codec %d is not known" % codec)
+            self.parts.append((codec, data[at:at + n]))
+            at += n
+        check(self.kind == 3 or at == self.end, "frame %d has other units than its payload" % number)
+
+    def header(self, data):
+        check(self.kind == 1 and self.first == self.panels == 0 and self.units == 1, "frame %d is no header" % self.number)
+        codec, coded = self.parts[0]
+        check(codec in (0, 2) and self.raw >= 64 and self.raw % 64 == 0 and self.raw <= 100000008 and len(coded) <= self.raw,
+              "frame %d is no header" % self.number)
+        if codec == 2:
+            inflater = zlib.decompressobj()
+            try:
+                coded = inflater.decompress(coded, self.raw + 1)
+            except zlib.error:
+                raise Refused("the header cannot be inflated")
+            check(inflater.eof and not inflater.unused_data and not inflater.unconsumed_tail, "the header cannot be inflated")
+        check(len(coded) == self.raw and u64(coded) == self.raw - 8, "frame %d has a header of another length" % self.number)
+        return coded
+
+
+class Panel:
+    """kind: type, and whether there are positions; parts: offset and size in the file of each, in the order of the check."""
+
+    def __init__(self, kind, parts, rows=0, groups=0):
+        self.kind, self.parts, self.rows, self.groups = kind, parts, rows, groups
+        self.bytes = sum(n for _, n in parts)
+
+
+def panels_of_tensor(layout, t):
+    if not t.pruned:
+        return carried(t.dtype, t.at, t.bytes, layout.panel_bytes)
+    width, row_bytes = BITS[t.stored] // 8, -(-t.groups // 2)
+    return [Panel((t.stored, True),
+                  [(t.at + (rows.start * t.groups + groups.start) * 2 * width, len(rows) * len(groups) * 2 * width),
+                   (t.positions_at + rows.start * row_bytes + groups.start // 2, len(rows) * -(-len(groups) // 2))],
+                  len(rows), len(groups)) for rows, groups in layout.panels(t)]
+
+
+def carried(dtype, at, n, step):
+    kind = ("u8" if BITS[dtype] % 8 else "f32" if dtype == "c64" else dtype, False)
+    return [Panel(kind, [(at + i, min(step, n - i))]) for i in range(0, n, step)]
+
+
+def split(values, nibbles, panels):
+    """The bytes of the panels of a unit from its values and nibbles, a number a group."""
+    out, at, g = [], 0, 0
+    for p in panels:
+        n = p.parts[0][1]
+        b = values[at:at + n]
+        at += n
+        for _ in range(p.rows):
+            row = nibbles[g:g + p.groups] + [0] * (p.groups % 2)
+            g += p.groups
+            b += bytes(row[i] | row[i + 1] << 4 for i in range(0, len(row), 2))
+        out.append(b)
+    return out
+
+
+def unpack_unit(kind, codec, coded, panels):
+    raw, (dtype, pruned) = sum(p.bytes for p in panels), kind
+    check(len(coded) <= raw, "a unit is longer than what it has")
+    if codec == 0:
+        check(len(coded) == raw, "a unit is not as long as what it has")
+        ends = [sum(p.bytes for p in panels[:i]) for i in range(len(panels) + 1)]
+        return [coded[x:y] for x, y in zip(ends, ends[1:])]
+    check(codec == 1, "data in codec %d" % codec)
+    groups = sum(p.rows * p.groups for p in panels)
+    values = sum(p.parts[0][1] for p in panels) * 8 // BITS[dtype]
+    try:
+        plain, packed = coder.decode(coded, dtype, values, groups)
+    except coder.Refused as error:
+        raise Refused("a unit cannot be decoded: %s" % error)
+    return split(plain, [packed[g // 2] >> g % 2 * 4 & 15 for g in range(groups)], panels)
+
+
+def unpack_frame(frame, panels, plain):
+    """Puts the panels of a frame to their places."""
+    check(frame.kind == 2 and frame.panels >= 1 and frame.panels <= len(panels), "frame %d has no panels" % frame.number)
+    panels = panels[:frame.panels]
+    check(sum(p.bytes for p in panels[:-1]) < FRAME_MAX, "frame %d has too many panels" % frame.number)
+    check(sum(p.bytes for p in panels) == frame.raw, "frame %d has another size than its panels" % frame.number)
+    kinds = list(dict.fromkeys(p.kind for p in panels))
+    check(len(kinds) == frame.units, "frame %d has another number of units" % frame.number)
+    for kind, (codec, coded) in zip(kinds, frame.parts):
+        own = [p for p in panels if p.kind == kind]
+        for p, b in zip(own, unpack_unit(kind, codec, coded, own)):
+            for at, n in p.parts:
+                plain[at:at + n], b = b[:n], b[n:]
+
+
+def data_frames(data):
+    """The bytes of the frames of an archive that have panels."""
+    head = Frame(data, 8, 0, 0)
+    h, at, out = xxh3(head.header(data)), head.end, []
+    while data[at + 4] == 2:
+        frame = Frame(data, at, len(out) + 1, h)
+        out.append(data[at:frame.end])
+        at = frame.end
+    return out
+
+
+def unpack_archive(data):
+    check(data[:8] == ARCHIVE, "does not begin as an archive does")
+    head = Frame(data, 8, 0, 0)
+    header = head.header(data)
+    layout = Layout(header, len(header))
+    panels = [p for t in layout.tensors for p in panels_of_tensor(layout, t)]
+    panels += carried("f64", layout.metrics_at, 128 * sum(t.pruned for t in layout.tensors), layout.panel_bytes)
+    plain, checks, frames, at, offsets = bytearray(layout.size), [], [], head.end, []
+    while len(checks) < len(panels):
+        frame = Frame(data, at, len(frames) + 1, layout.hash)
+        check(frame.first == len(checks), "frame %d has panels of another place" % frame.number)
+        unpack_frame(frame, panels[frame.first:], plain)
+        offsets.append((at, frame.first))
+        frames.append(frame)
+        checks += frame.checks
+        at = frame.end
+    offsets.append((at, len(checks)))
+    copy = Frame(data, at, len(frames) + 1, 0)
+    check(copy.header(data) == header, "the copy of the header is not the header")
+    index = Frame(data, copy.end, len(frames) + 2, layout.hash)
+    check(index.kind == 3 and index.first == index.units == 0 and index.raw == index.payload, "the index is none")
+    check(index.checks == checks, "the index has other checks than the frames")
+    check(data[index.begin:index.end] == b"".join(struct.pack("<QQ", *line) for line in offsets), "the index is not that of the frames")
+    tail = data[index.end:]
+    check(len(tail) == 64 and tail[:8] == b"S24ZTAIL" and u64(tail, 56) == xxh3(tail[:56]), "no tail where it belongs")
+    check(u32(tail, 8) == 1 and u32(tail, 12) == 0, "version or flags that are not known")
+    check(struct.unpack("<QQQQQ", tail[16:56]) == (len(data), copy.end, len(frames), layout.hash, layout.size),
+          "the tail does not match")
+    return bytes(regenerate(layout, header, plain, checks))
+
+
+def regenerate(layout, header, plain, checks):
+    """What a plain file has besides its panels."""
+    start = len(header)
+    plain[:start] = plain[layout.copy_at:layout.copy_at + start] = header
+    for (at, n, count) in [t.checks for t in layout.tensors] + [layout.metrics_checks]:
+        section = struct.pack("<%dQ" % count, *checks[:count]).ljust(n - 8, b"\0")
+        plain[at:at + n] = section + struct.pack("<Q", xxh3(section, layout.hash + at))
+        checks = checks[count:]
+    for at, magic in ((start, b"S24HEAD\0"), (layout.tail_at, b"S24TAIL\0")):
+        record = magic + struct.pack("<IIQQQQQ", 1, 0, start, layout.size, layout.hash, layout.copy_at, 0)
+        plain[at:at + 64] = record + struct.pack("<Q", xxh3(record))
+    return plain
 
 
 # ------------------------------------------------------------------ the command
@@ -643,8 +833,9 @@ def selftest():
 def main(arguments):
     if arguments == ["--selftest"]:
         return selftest()
-    if len(arguments) == 1 and not arguments[0].startswith("--"):
-        name, path = None, arguments[0]
+    plain = len(arguments) == 2 and arguments[0] == "--plain"
+    if len(arguments) == 1 and not arguments[0].startswith("--") or plain:
+        name, path = None, arguments[-1]
     elif len(arguments) == 3 and arguments[0] == "--raw":
         name, path = arguments[1:]
     else:
@@ -652,7 +843,8 @@ def main(arguments):
     try:
         with open(path, "rb") as f:
             file = File(f.read())
-        sys.stdout.buffer.write(file.text().encode("utf-8") if name is None else file.raw(name))
+        sys.stdout.buffer.write(bytes(file.data) if plain else file.text().encode("utf-8") if name is None
+                                else file.raw(name))
     except (Refused, OSError) as error:
         sys.exit("decode.py: %s: %s" % (path, error))
 

@@ -75,6 +75,37 @@ static s24_status write_permuted(const s24_prune_request *request, s24_error *er
     return status;
 }
 
+/* Made of those above: "archive-NAME.s24". Frames are tiny, so that there are several. */
+static const struct {
+    const char *name;
+    s24_packing packing;
+} archives[] = {
+    {"matrix", {.level = 5}},
+    {"model", {.level = 5, .frame_bytes = 100}},
+    {"panels", {.level = 9, .frame_bytes = 1}},
+    {"carried", {.level = 1, .frame_bytes = 300}},
+    {"axes", {.level = 5}},
+    {"nothing", {.level = 5}},
+    {"scales", {.level = 5, .frame_bytes = 100}},
+    {"permuted", {.level = 5}},
+};
+
+static int write_archives(const s24_io *io, const char *directory)
+{
+    for (size_t i = 0; i < sizeof archives / sizeof *archives; i++) {
+        char input[4096], output[4096];
+        s24_error error;
+        snprintf(input, sizeof input, "%s/%s.s24", directory, archives[i].name);
+        snprintf(output, sizeof output, "%s/archive-%s.s24", directory, archives[i].name);
+        const s24_convert_request q = {.input = input, .output = output, .packing = archives[i].packing};
+        if (s24_convert_file(io, &q, NULL, &error) != S24_OK) {
+            fprintf(stderr, "%s\n", error.message);
+            return 1;
+        }
+    }
+    return 0;
+}
+
 int main(int argc, char **argv)
 {
     const s24_io io = {.no_sync = true};
@@ -104,5 +135,5 @@ int main(int argc, char **argv)
             return 1;
         }
     }
-    return 0;
+    return write_archives(&io, argv[2]);
 }

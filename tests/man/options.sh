@@ -41,6 +41,7 @@ of_page()
         s/Fl \(.\) , /-\1 /
         s/Fl -\([a-z0-9-]*\)/--\1/
         s/ Ns = Ns Ar /=/
+        s/ Ns Oo = Ns Ar \(.*\) Oc/[=\1]/
         p
     }' "$1" | sort
 }

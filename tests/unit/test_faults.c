@@ -386,9 +386,10 @@ static const s24_axis_rule axes[] = {{"*turned", 0}};
 static const char *const include[] = {"*turned"};
 static s24_io io = {.threads = 1}; /* with its fsyncs */
 
-static s24_status prune_from(const char *from, const char *to, s24_report *report, s24_error *err)
+static s24_status prune_as(const char *from, const char *to, int level, s24_report *report, s24_error *err)
 {
     const s24_prune_request q = {.input = from, .output = to, .dtype = S24_SAME, .panel_groups = 4, .panel_bytes = 64,
+                                 .packing = {.level = level, .frame_bytes = 100},
                                  .selection = {.include = include, .include_count = 1, .axes = axes, .axis_count = 1}};
     return s24_prune_file(&io, &q, report, err);
 }
@@ -399,6 +400,11 @@ static s24_status prune_scaled_from(const char *from, const char *to, s24_error 
     const s24_prune_request q = {.input = from, .output = to, .dtype = S24_I8, .panel_groups = 4, .panel_bytes = 64,
                                  .selection = {.include = include, .include_count = 1, .axes = axes, .axis_count = 1}};
     return s24_prune_file(&io, &q, NULL, err);
+}
+
+static s24_status prune_from(const char *from, const char *to, s24_report *report, s24_error *err)
+{
+    return prune_as(from, to, 0, report, err);
 }
 
 /* ---------------------------------------------------------------- directories */
@@ -482,7 +488,18 @@ static s24_status convert(const char *from, const char *to, bool tree, const cha
     return status;
 }
 
-static const char *const trees[] = {"ck", "same", "packed", "share", "bits"};
+/* Between plain files and archives. */
+static s24_status repack(const char *from, const char *to, bool tree, int level, s24_error *err)
+{
+    const s24_convert_request q = {.input = from, .output = to, .directory = tree,
+                                   .packing = {.level = level, .frame_bytes = 100}};
+    s24_report report = {0};
+    const s24_status status = s24_convert_file(&io, &q, &report, err);
+    s24_report_free(&report);
+    return status;
+}
+
+static const char *const trees[] = {"ck", "same", "packed", "share", "bits", "tight"};
 
 static void make_trees(void)
 {
@@ -491,6 +508,7 @@ static void make_trees(void)
     ck_assert_msg(prune_tree("same", "same", 0, 0, &err) == S24_OK, "%s", err.message);
     ck_assert_msg(prune_tree("packed", "s24", 0, 0, &err) == S24_OK, "%s", err.message);
     ck_assert_msg(prune_tree("share", "s24", 1, 2, &err) == S24_OK, "%s", err.message);
+    ck_assert_msg(repack("packed", "tight", true, 5, &err) == S24_OK, "%s", err.message);
     ck_assert_msg(convert("packed", "bits", true, "sparse-24-bitmask", &err) == S24_OK, "%s", err.message);
     ck_assert_msg(convert("m.safetensors", "c.s24", false, "s24", &err) == S24_OK, "%s", err.message);
     ck_assert_msg(convert("m.s24", "c.safetensors", false, "sparse-24-bitmask", &err) == S24_OK, "%s", err.message);
@@ -576,6 +594,7 @@ static void make_directory(void)
     ck_assert_msg(prune_scaled_from("in.safetensors", "scaled.s24", &err) == S24_OK, "%s", err.message);
     const s24_decompress_request d = {.input = "scaled.s24", .output = "scaled.safetensors", .dtype = S24_SAME};
     ck_assert_int_eq(s24_decompress_file(&io, &d, &err), S24_OK);
+    ck_assert_msg(prune_as("in.safetensors", "z.s24", 5, NULL, &err) == S24_OK, "%s", err.message);
     const s24_stats_request s = {.input = "m.s24"};
     ck_assert_int_eq(s24_stats_file(&io, &s, &figures, &err), S24_OK);
     const s24_stats_request r = {.input = "m.s24", .original = "other.safetensors"};
@@ -848,6 +867,67 @@ static s24_status do_convert_tree(s24_error *err)
     return convert("packed", "out", true, "sparse-24-bitmask", err);
 }
 
+static s24_status do_archive(s24_error *err)
+{
+    return prune_as("in.safetensors", "out", 5, NULL, err);
+}
+
+static s24_status do_pack(s24_error *err)
+{
+    return repack("m.s24", "out", false, 5, err);
+}
+
+static s24_status do_unpack(s24_error *err)
+{
+    return repack("z.s24", "out", false, 0, err);
+}
+
+static s24_status do_decompress_archive(s24_error *err)
+{
+    const s24_decompress_request q = {.input = "z.s24", .output = "out", .dtype = S24_SAME};
+    return s24_decompress_file(&io, &q, err);
+}
+
+static s24_status do_salvage_archive(s24_error *err)
+{
+    const s24_decompress_request q = {.input = "z.s24", .output = "out", .dtype = S24_SAME, .salvage = true};
+    return s24_decompress_file(&io, &q, err);
+}
+
+static s24_status do_verify_archive(s24_error *err)
+{
+    const s24_verify_request q = {.input = "z.s24"};
+    return s24_verify_file(&io, &q, err);
+}
+
+static s24_status do_stats_archive(s24_error *err)
+{
+    return stats_of(&(s24_stats_request){.input = "z.s24", .parts = true}, &figures, err);
+}
+
+static s24_status do_load_archive(s24_error *err)
+{
+    s24_array array;
+    s24_status status = S24_OK;
+    for (int i = 0; i < 2 && status == S24_OK; i++) {
+        status = s24_array_load("z.s24", i ? "v" : "turned", &array, err);
+        if (status == S24_OK) {
+            s24_array_free(&array);
+        }
+    }
+    return status;
+}
+
+static s24_status do_pack_tree(s24_error *err)
+{
+    return repack("packed", "out", true, 5, err);
+}
+
+static s24_status do_unpack_tree(s24_error *err)
+{
+    return repack("tight", "out", true, 0, err);
+}
+
 static s24_status do_convert(s24_error *err)
 {
     return convert("m.safetensors", "out", false, "s24", err);
@@ -931,6 +1011,21 @@ static s24_status do_convert_pipe(s24_error *err)
     return convert(path_in, path_out, false, "s24", err);
 }
 
+static s24_status do_archive_pipe(s24_error *err)
+{
+    return prune_as(path_in, path_out, 5, NULL, err);
+}
+
+static s24_status do_pack_pipe(s24_error *err)
+{
+    return repack(path_in, path_out, false, 5, err);
+}
+
+static s24_status do_unpack_pipe(s24_error *err)
+{
+    return repack(path_in, path_out, false, 0, err);
+}
+
 typedef struct operation {
     const char *name;
     s24_status (*run)(s24_error *err);
@@ -973,6 +1068,21 @@ static const operation operations[] = {
     {"the other share", do_other_share, "packed", NULL, true, 4, true, "share"},
     {"decompress a directory", do_decompress_tree, "same", NULL, true, 0, true, NULL},
     {"convert a directory", do_convert_tree, "bits", NULL, true, 0, true, NULL},
+    {"prune to an archive", do_archive, "z.s24", NULL, true, 2, false, NULL},
+    {"pack", do_pack, "z.s24", NULL, true, 0, false, NULL},
+    {"unpack", do_unpack, "m.s24", NULL, true, 2, false, NULL},
+    {"decompress an archive", do_decompress_archive, "m.safetensors", NULL, true, 2, false, NULL},
+    {"salvage an archive", do_salvage_archive, "m.safetensors", NULL, true, 99, false, NULL},
+    {"verify an archive", do_verify_archive, NULL, NULL, false, 2, false, NULL},
+    {"stats of an archive", do_stats_archive, NULL, NULL, false, 2, false, NULL},
+    {"load from an archive", do_load_archive, NULL, NULL, false, 4, false, NULL},
+    {"pack a directory", do_pack_tree, "tight", NULL, true, 0, true, NULL},
+    {"unpack a directory", do_unpack_tree, "packed", NULL, true, 4, true, NULL},
+    {"prune to an archive through pipes", do_archive_pipe, "z.s24", "in.safetensors", false, 0, false, NULL},
+    {"pack through pipes", do_pack_pipe, "z.s24", "m.s24", false, 0, false, NULL},
+    {"unpack through pipes", do_unpack_pipe, "m.s24", "z.s24", false, 0, false, NULL},
+    {"decompress an archive through pipes", do_decompress_pipe, "m.safetensors", "z.s24", false, 0, false, NULL},
+    {"salvage an archive through pipes", do_salvage_pipe, "m.safetensors", "z.s24", false, 0, false, NULL},
     {"convert through pipes", do_convert_pipe, "c.s24", "m.safetensors", false, 0, false, NULL},
     {"prune through pipes", do_prune_pipe, "m.s24", "in.safetensors", false, 0, false, NULL},
     {"prune .json through pipes", do_prune_pipe, "j.s24", "m.json", false, 0, false, NULL},
