@@ -20,7 +20,7 @@
 enum { KIND_STORED, KIND_PLANES, KIND_PALETTE };
 
 /* A plane's first byte. */
-enum { METHOD_RAW, METHOD_CONSTANT, METHOD_RANS, METHODS, WITH_COPIES = 4, WITH_CLASSES = 8 };
+enum { METHOD_RAW, METHOD_CONSTANT, METHOD_RANS, METHODS, WITH_COPIES = 4, WITH_CLASSES = 8, AS_FIELDS = 16 };
 
 /* ---------------------------------------------------------------- what units are made of */
 
@@ -153,6 +153,7 @@ typedef struct chosen {
     const uint8_t *plane;
     size_t n;
     unsigned method;
+    bool fields;                   /* of the middle: a byte a field */
     s24_copies copies;             /* count 0: none; literals are the plane */
     unsigned tables;               /* of METHOD_RANS; more than 1: with classes */
     unsigned flat;                 /* 0, or so many equally frequent symbols */
@@ -204,15 +205,23 @@ static void count_symbols(const uint8_t *symbols, size_t n, uint32_t counts[256]
 #define SAMPLE_PIECE 256
 
 /*
- * Whether coding the bytes may gain anything worth the time. The entropy of a sample of n is too small by some
- * (symbols - 1) / (2 n ln 2) bits a symbol (Miller 1955).
+ * Whether a sample tells that coding may gain anything worth the time, of symbols of so many bits. The entropy of a sample
+ * of n is too small by some (symbols - 1) / (2 n ln 2) bits a symbol (Miller 1955).
  */
+static bool sample_gains(const uint32_t counts[256], unsigned bits)
+{
+    unsigned used = 0;
+    for (unsigned s = 0; s < 256; s++) {
+        used += counts[s] > 0;
+    }
+    const uint64_t bias = (uint64_t)(used - 1) * 47274; /* 65536 / (2 ln 2) */
+    return s24_entropy(counts) + bias < BITS(SAMPLE_PIECES * SAMPLE_PIECE * bits) / 64 * 63;
+}
+
 static bool may_gain(const uint8_t *plane, size_t n)
 {
     uint32_t counts[256] = {0};
-    unsigned used = 0;
-    const size_t sampled = SAMPLE_PIECES * SAMPLE_PIECE;
-    if (n < 2 * sampled) {
+    if (n < 2 * SAMPLE_PIECES * SAMPLE_PIECE) {
         return true;
     }
     for (size_t piece = 0; piece < SAMPLE_PIECES; piece++) {
@@ -221,11 +230,24 @@ static bool may_gain(const uint8_t *plane, size_t n)
             counts[p[i]]++;
         }
     }
-    for (unsigned s = 0; s < 256; s++) {
-        used += counts[s] > 0;
+    return sample_gains(counts, 8);
+}
+
+/* The same of n fields of bits, which are at whole bytes every eight. */
+static bool fields_may_gain(const uint8_t *packed, size_t n, unsigned width)
+{
+    uint32_t counts[256] = {0};
+    uint8_t fields[SAMPLE_PIECE];
+    if (n < 2 * SAMPLE_PIECES * SAMPLE_PIECE) {
+        return true;
     }
-    const uint64_t bias = (uint64_t)(used - 1) * 47274; /* 65536 / (2 ln 2) */
-    return s24_entropy(counts) + bias < BYTES(sampled) / 64 * 63;
+    for (size_t piece = 0; piece < SAMPLE_PIECES; piece++) {
+        s24_unpack_fields(packed + n / SAMPLE_PIECES * piece / 8 * width, SAMPLE_PIECE, width, fields);
+        for (size_t i = 0; i < SAMPLE_PIECE; i++) {
+            counts[fields[i]]++;
+        }
+    }
+    return sample_gains(counts, width);
 }
 
 static uint64_t table_cost(const s24_frequencies *frequencies)
@@ -530,6 +552,25 @@ static void choose_copies(chooser *with, chosen *c, uint8_t *list, uint8_t *lite
     *c = rest;
 }
 
+/* ---- fields */
+
+/* The middle as a byte a field, coded: bytes that hold parts of two fields hide what fields have in common. */
+static void choose_fields(chooser *with, chosen *c, size_t n, unsigned width, uint8_t *fields)
+{
+    if (c->method == METHOD_CONSTANT || !fields_may_gain(c->plane, n, width)) {
+        return;
+    }
+    s24_frequencies *free_frequencies = with->frequencies;
+    chosen other = {.plane = fields, .n = n, .fields = true};
+    s24_unpack_fields(c->plane, n, width, fields);
+    choose_simple(with, &other);
+    if (other.method != METHOD_RANS || other.cost >= c->cost) {
+        with->frequencies = free_frequencies;
+        return;
+    }
+    *c = other;
+}
+
 /* ---------------------------------------------------------------- encoding */
 
 /* All that encoding a unit needs, in scratch memory. */
@@ -540,7 +581,7 @@ typedef struct encoding {
     bool palette;
     uint8_t *planes[PLANES_MOST], *literals[PLANES_MOST], *lists[PLANES_MOST];
     uint8_t *plane_room, *literal_room, *list_room; /* of all of them */
-    uint8_t *classes, *header;
+    uint8_t *fields, *classes, *header;
     uint8_t *palette_values;
     unsigned palette_count;
     uint16_t *escapes;
@@ -555,7 +596,7 @@ typedef struct encoding {
     chosen chosen[PLANES_MOST];
 } encoding;
 
-#define FREQUENCIES (2 * PLANES_MOST + 5 * S24_RANS_CLASSES + BINS) /* BINS: of a try that is thrown away */
+#define FREQUENCIES (3 * PLANES_MOST + 5 * S24_RANS_CLASSES + BINS) /* BINS: of a try that is thrown away */
 #define PALETTE_MOST 256
 #define PALETTE_SLOTS 1024
 
@@ -567,6 +608,7 @@ static size_t take_encoding(encoding *e, const s24_unit *unit, void *scratch)
     e->plane_room = take(&a, planes);
     e->literal_room = take(&a, planes);
     e->list_room = take(&a, lists);
+    e->fields = take(&a, n);
     e->classes = take(&a, n / 8 + 64);
     e->header = take(&a, lists + (FREQUENCIES + 1) * S24_FREQUENCIES_BYTES + MAX_ELEMENT * PALETTE_MOST);
     e->palette_values = take(&a, MAX_ELEMENT * (PALETTE_MOST + PALETTE_SLOTS));
@@ -768,6 +810,9 @@ static void choose_all(encoding *e, int level)
             choose_classes(&with, c, e->unit, &e->cut);
         }
         choose_copies(&with, c, e->lists[i], e->literals[i]);
+        if (i == e->s.middle && e->cut.middle && !e->palette) {
+            choose_fields(&with, c, elements_of(e->unit), e->cut.middle, e->fields);
+        }
     }
 }
 
@@ -829,7 +874,8 @@ static uint8_t *put_number(uint8_t *out, uint64_t number)
 
 static uint8_t *put_plane_header(uint8_t *out, const chosen *c)
 {
-    *out++ = (uint8_t)(c->method | (c->copies.count ? WITH_COPIES : 0) | (c->tables > 1 ? WITH_CLASSES : 0));
+    *out++ = (uint8_t)(c->method | (c->copies.count ? WITH_COPIES : 0) | (c->tables > 1 ? WITH_CLASSES : 0) |
+                       (c->fields ? AS_FIELDS : 0));
     if (c->copies.count) {
         out = put_number(out, c->copies.count);
         memcpy(out, c->copies.list, c->copies.list_bytes);
@@ -962,6 +1008,7 @@ size_t s24_unit_encode(const s24_unit *unit, const void *values, const uint8_t *
 typedef struct coded_plane {
     size_t n;
     unsigned method;
+    bool fields;
     uint8_t value;
     s24_copies copies;
     size_t words, class_words;
@@ -1015,12 +1062,16 @@ static void read_tables(s24_cursor *cursor, coded_plane *p, bool classes)
     p->frequencies.end = cursor->at;
 }
 
-static void read_plane(s24_cursor *cursor, coded_plane *p, size_t n)
+/* n: its bytes; fields: as how many it may be a byte a field, 0: it may not. */
+static void read_plane(s24_cursor *cursor, coded_plane *p, size_t n, size_t fields)
 {
     const uint8_t *begin = cursor->at;
     const unsigned first = s24_get_byte(cursor);
-    *p = (coded_plane){.n = n, .method = first & 3, .copies = {.literal_count = n}};
-    if (p->method >= METHODS || first >= 2 * WITH_CLASSES || (first & WITH_CLASSES && p->method != METHOD_RANS)) {
+    const bool as_fields = first & AS_FIELDS;
+    n = as_fields ? fields : n;
+    *p = (coded_plane){.n = n, .method = first & 3, .fields = as_fields, .copies = {.literal_count = n}};
+    if (p->method >= METHODS || first >= 2 * AS_FIELDS || (first & WITH_CLASSES && p->method != METHOD_RANS) ||
+        (as_fields && fields == 0)) {
         cursor->bad = true;
         return;
     }
@@ -1081,7 +1132,8 @@ static bool read_unit(const s24_unit *unit, const uint8_t *coded, size_t n, code
     }
     u->s = shape_of(unit, &u->cut, u->kind == KIND_PALETTE);
     for (unsigned i = 0; i < u->s.count && !cursor.bad; i++) {
-        read_plane(&cursor, &u->planes[i], u->s.n[i]);
+        const bool is_middle = i == u->s.middle && u->cut.middle;
+        read_plane(&cursor, &u->planes[i], u->s.n[i], is_middle ? elements_of(unit) : 0);
         any = any || u->planes[i].method == METHOD_RANS;
         words += u->planes[i].words + u->planes[i].class_words;
     }
@@ -1100,7 +1152,7 @@ static bool read_unit(const s24_unit *unit, const uint8_t *coded, size_t n, code
 
 typedef struct decoding {
     coded_unit u;
-    uint8_t *plane_room, *literals, *classes;
+    uint8_t *plane_room, *literals, *fields, *classes;
     uint8_t *planes[PLANES_MOST];
     s24_decode_table *tables, *class_table;
     s24_rans_decoder rans;
@@ -1112,6 +1164,7 @@ static size_t take_decoding(decoding *d, const s24_unit *unit, void *scratch)
     const size_t n = elements_of(unit), groups = unit->groups / 3 + 1;
     d->plane_room = take(&a, planes_bytes(unit) + 2 * ALIGN * PLANES_MOST);
     d->literals = take(&a, n > groups ? n : groups);
+    d->fields = take(&a, n);
     d->classes = take(&a, (n > groups ? n : groups) / 32 + 1);
     d->tables = take(&a, sizeof *d->tables * S24_RANS_CLASSES);
     d->class_table = take(&a, sizeof *d->class_table);
@@ -1158,31 +1211,42 @@ static bool decode_coded(decoding *d, coded_plane *p, uint8_t *symbols, s24_isa 
     return s24_rans_decode(&d->rans, &plane, d->tables, symbols, isa) && d->rans.words == until;
 }
 
+/* Fields, a byte each, to the plane that they are. False: one has more bits. */
+static bool pack_middle(const decoding *d, const uint8_t *fields, size_t n, uint8_t *packed)
+{
+    unsigned bits = 0;
+    for (size_t i = 0; i < n; i++) {
+        bits |= fields[i];
+    }
+    s24_pack_fields(fields, n, d->u.cut.middle, packed);
+    return bits >> d->u.cut.middle == 0;
+}
+
 /* Sets d->planes[i]: in scratch memory, or, where it stands as it is, in the coded bytes. */
 static bool decode_plane(decoding *d, unsigned i, uint8_t *room, s24_isa isa)
 {
     coded_plane *p = &d->u.planes[i];
-    uint8_t *literals = p->copies.count ? d->literals : room;
-    d->planes[i] = room;
+    uint8_t *const whole = p->fields ? d->fields : room, *const literals = p->copies.count ? d->literals : whole;
+    p->copies.literals = literals;
     switch (p->method) {
-    case METHOD_RAW:
-        p->copies.literals = p->raw;
-        if (p->copies.count == 0) {
-            d->planes[i] = (uint8_t *)(uintptr_t)p->raw; /* it will only be read */
-        }
-        break;
-    case METHOD_CONSTANT:
-        memset(literals, p->value, p->copies.literal_count);
-        p->copies.literals = literals;
-        break;
+    case METHOD_RAW: p->copies.literals = p->raw; break;
+    case METHOD_CONSTANT: memset(literals, p->value, p->copies.literal_count); break;
     default:
         if (!decode_coded(d, p, literals, isa)) {
             return false;
         }
-        p->copies.literals = literals;
-        break;
     }
-    return p->copies.count == 0 || s24_put_copies(&p->copies, room, p->n);
+    if (p->copies.count && !s24_put_copies(&p->copies, whole, p->n)) {
+        return false;
+    }
+    /* It will only be read. */
+    d->planes[i] = p->copies.count ? whole : (uint8_t *)(uintptr_t)p->copies.literals;
+    if (p->fields) {
+        const uint8_t *fields = d->planes[i];
+        d->planes[i] = room;
+        return pack_middle(d, fields, p->n, room);
+    }
+    return true;
 }
 
 static bool decode_planes(decoding *d, s24_isa isa)

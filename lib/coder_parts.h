@@ -66,6 +66,10 @@ bool s24_put_escapes(const s24_cut *cut, const uint8_t *symbols, size_t n, const
 typedef size_t s24_split_kernel(const s24_cut *cut, const void *values, size_t n, const s24_value_planes *planes);
 typedef size_t s24_join_kernel(const s24_cut *cut, const s24_value_planes *planes, size_t n, void *values);
 
+/* n fields of `width` bits, 1 to 7, a byte each, to ceil(n * width / 8) bytes, the first in the lowest bits, and back. */
+void s24_pack_fields(const uint8_t *fields, size_t n, unsigned width, uint8_t *out);
+void s24_unpack_fields(const uint8_t *in, size_t n, unsigned width, uint8_t *fields);
+
 /*
  * Positions: three groups a byte, c0 + 6 c1 + 36 c2 with c the number of the code among 4 8 9 C D E. False: a nibble is no
  * code, or the pad nibble is not 0; a byte is above what its groups make.

@@ -93,6 +93,26 @@ static void unpack_fields(const uint8_t *in, size_t n, unsigned width, uint8_t f
     }
 }
 
+void s24_pack_fields(const uint8_t *fields, size_t n, unsigned width, uint8_t *out)
+{
+    for (size_t i = 0; i < n; i += RUN) {
+        uint8_t run[RUN] = {0};
+        const size_t some = n - i < RUN ? n - i : RUN;
+        memcpy(run, fields + i, some);
+        pack_fields(run, some, width, out + i / 8 * width);
+    }
+}
+
+void s24_unpack_fields(const uint8_t *in, size_t n, unsigned width, uint8_t *fields)
+{
+    for (size_t i = 0; i < n; i += RUN) {
+        uint8_t run[RUN];
+        const size_t some = n - i < RUN ? n - i : RUN;
+        unpack_fields(in + i / 8 * width, some, width, run);
+        memcpy(fields + i, run, some);
+    }
+}
+
 /* ---------------------------------------------------------------- splitting */
 
 /* Elements of a byte are their symbols. */

@@ -95,10 +95,13 @@ def read_table(cursor):
 # ------------------------------------------------------------------ Plane headers
 
 class Plane:
-    def __init__(self, cursor, size):
+    def __init__(self, cursor, size, fields):
         first = cursor.u8()
-        self.size, self.method = size, first & 3
-        check(first < 16 and self.method < 3, "an unknown method")
+        check(first < 32 and first & 3 < 3, "an unknown method")
+        check(first < 16 or fields, "fields of a plane that has none")
+        self.fields, self.method = first >= 16, first & 3
+        self.size = size = fields if self.fields else size
+        first &= 15
         check(first < 8 or self.method == 2, "classes of a method that has none")
         self.copies, left = [], size
         if first & 4:
@@ -166,8 +169,9 @@ class Coded:
         return self.decode(p.count, lambda i: p.tables[classes[i >> p.shift]], p.words)
 
 
-def decode_planes(cursor, sizes, lanes, escapes):
-    planes = [Plane(cursor, n) for n in sizes]
+def decode_planes(cursor, sizes, lanes, escapes, middle=None):
+    """middle: which plane may have a byte a field, and how many fields"""
+    planes = [Plane(cursor, n, middle[1] if middle and i == middle[0] else 0) for i, n in enumerate(sizes)]
     escaped = [cursor.u16() for _ in range(escapes)]
     for p in planes:
         if p.method == 0:
@@ -179,7 +183,7 @@ def decode_planes(cursor, sizes, lanes, escapes):
                 p.literals = coded.plane(p)
         check(all(x == 1 << 16 for x in coded.states), "another state at the end")
     check(cursor.at == len(cursor.data), "something follows")
-    return [p.whole() for p in planes], escaped
+    return [Fields(p.whole()) if p.fields else p.whole() for p in planes], escaped
 
 
 # ------------------------------------------------------------------ Planes
@@ -187,6 +191,17 @@ def decode_planes(cursor, sizes, lanes, escapes):
 def fields(plane, width, n):
     bits = int.from_bytes(plane, "little")
     return [bits >> i * width & (1 << width) - 1 for i in range(n)] if width else [0] * n
+
+
+class Fields(bytes):
+    """A plane with a byte a field"""
+
+
+def middle_fields(plane, width, n):
+    if isinstance(plane, Fields):
+        check(all(field < 1 << width for field in plane), "a field of too many bits")
+        return list(plane)
+    return fields(plane, width, n)
 
 
 def unpack_positions(plane, groups):
@@ -231,10 +246,11 @@ def read_planes(cursor, bits, sign, elements, positions):
     lows, middle = rest // 8, rest % 8
     check(lows <= 7, "an impossible cut")
     sizes = positions + [elements] * (1 + lows) + ([-(-elements * middle // 8)] if middle else [])
-    planes, escaped = decode_planes(cursor, sizes + ([-(-elements // 8)] if sign else []), 1 << lanes, escapes)
     at = len(positions)
+    sizes += [-(-elements // 8)] if sign else []
+    planes, escaped = decode_planes(cursor, sizes, 1 << lanes, escapes, (at + 1 + lows, elements) if middle else None)
     prefixes = prefixes_of(planes[at], prefix, base, escaped)
-    middles = fields(planes[at + 1 + lows] if middle else b"", middle, elements)
+    middles = middle_fields(planes[at + 1 + lows] if middle else b"", middle, elements)
     signs = fields(planes[-1] if sign else b"", sign, elements)
     out = bytearray()
     for i in range(elements):

@@ -31,8 +31,8 @@ static double normal(void)
     return sum;
 }
 
-typedef enum pattern { NORMAL, SCALED, WIDE, FEW, REPEATED, CONSTANT, NOISE, PATTERNS } pattern;
-static const char *const pattern_names[] = {"normal", "scaled", "wide", "few", "repeated", "constant", "noise"};
+typedef enum pattern { NORMAL, SCALED, WIDE, FEW, REPEATED, ROUNDED, CONSTANT, NOISE, PATTERNS } pattern;
+static const char *const pattern_names[] = {"normal", "scaled", "wide", "few", "repeated", "rounded", "constant", "noise"};
 
 static uint64_t element(const s24_dtype_info *info, pattern what, size_t i, const uint8_t *values)
 {
@@ -43,6 +43,7 @@ static uint64_t element(const s24_dtype_info *info, pattern what, size_t i, cons
     case WIDE: return next() % 150 ? s24_encode(info, x, &overflow) : next();
     case FEW: return s24_encode(info, (double)(next() % 5), &overflow);
     case REPEATED: return i < 300 ? s24_encode(info, x, &overflow) : s24_load(values, info->bytes, i - 300);
+    case ROUNDED: return s24_encode(info, x, &overflow) & ~(UINT64_C(7) << info->mantissa_bits / 2); /* fields alike */
     case CONSTANT: return s24_encode(info, 1.5, &overflow);
     case NOISE: return next();
     default: return info->kind == S24_KIND_INT ? (uint64_t)(int64_t)(20 * x) : s24_encode(info, x, &overflow);

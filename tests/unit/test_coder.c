@@ -74,7 +74,7 @@ static double normal(void)
 }
 
 typedef enum pattern {
-    NORMAL, SCALED, RANDOM, ZERO, CONSTANT, ONE_OFF, FEW, MANY, NOT_FEW, REPEATED, RUNS, SPECIAL, WIDE, SELDOM, NARROW, ASCENDING, PATTERNS
+    NORMAL, SCALED, RANDOM, ZERO, CONSTANT, ONE_OFF, FEW, MANY, NOT_FEW, REPEATED, RUNS, SPECIAL, WIDE, SELDOM, ROUNDED, NARROW, ASCENDING, PATTERNS
 } pattern;
 
 static uint64_t bits_of(const s24_dtype_info *info, double x)
@@ -106,6 +106,7 @@ static uint64_t element(const s24_dtype_info *info, pattern what, size_t i, size
         return below(3) ? bits_of(info, normal()) : (below(2) ? top - 1 - below(3) : below(2)) | (below(2) ? top : 0);
     case WIDE: return bits_of(info, ldexp(normal(), -(int)below(140)));
     case SELDOM: return below(100) ? bits_of(info, normal()) : random_bits(); /* escapes */
+    case ROUNDED: return bits_of(info, normal()) & ~(UINT64_C(7) << info->mantissa_bits / 2); /* fields that are alike */
     case NARROW: return bits_of(info, 1 + normal() * 0.001);
     default: return i;
     }
@@ -494,7 +495,11 @@ START_TEST(one_fault)
         {"no prefix", 0, 16, {1, 0, 0, 0, TWELVE}, false},
         {"a prefix of 9 bits", 0, 16, {1, 0, 9, 0, TWELVE}, false},
         {"method 3", 0, 16, {1, 0, 8, 3, TWELVE}, false},
-        {"an unknown bit", 0, 16, {1, 0, 8, 16, TWELVE}, false},
+        {"an unknown bit", 0, 16, {1, 0, 8, 32, TWELVE}, false},
+        {"fields of what has none", 0, 16, {1, 0, 8, 16, TWELVE}, false},
+        {"a middle", 0, 23, {1, 0, 4, 0, 0, TWELVE, 1, 2, 3, 4, 5, 6}, true},
+        {"fields", 0, 29, {1, 0, 4, 0, 16, TWELVE, TWELVE}, true},
+        {"a field of five bits", 0, 29, {1, 0, 4, 0, 16, TWELVE, 16, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12}, false},
         {"classes without coding", 0, 16, {1, 0, 8, 8, TWELVE}, false},
         {"a byte too many", 0, 17, {1, 0, 8, 0, TWELVE, 0}, false},
         {"constant", 0, 5, {1, 0, 8, 1, 7}, true},
