@@ -1481,6 +1481,9 @@ START_TEST(lying_records)
     expect_verdict("d.s24", records[_i].message, "head");
     ck_assert_int_eq(decompress("d.s24", "d.out", &err), S24_ERR_DATA);
     ck_assert_msg(strstr(err.message, records[_i].message), "%s", err.message);
+    poke("d.s24", 0, (const unsigned char[8]){0}, 8); /* and no header at all where it should be */
+    ck_assert_int_eq(decompress("d.s24", "d.out", &err), S24_ERR_DATA);
+    ck_assert_ptr_nonnull(strstr(err.message, "its header's length, 0, cannot be"));
     memcpy(head, o.file.data + o.plain->header_bytes, 64);
     tail[records[_i].at] = records[_i].byte; /* and the tail alone */
     reseal_record(tail);

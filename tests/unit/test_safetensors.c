@@ -293,6 +293,29 @@ START_TEST(lone_array_gets_a_name)
 }
 END_TEST
 
+/* A length, a brace, and behind blanks what an object may have. */
+START_TEST(found_by_content)
+{
+    static const struct {
+        const char *head;
+        size_t n;
+        bool is;
+    } heads[] = {
+        {"\x40\0\0\0\0\0\0\0{\"", 10, true},
+        {"\x40\0\0\0\0\0\0\0{}", 10, true},
+        {"\x40\0\0\0\0\0\0\0{ \t\n\r\"", 14, true},
+        {"\x40\0\0\0\0\0\0\0{ \t\n", 12, true}, /* no more at hand */
+        {"\x40\0\0\0\0\0\0\0{ 1", 11, false},
+        {"\x40\0\0\0\0\0\0\0{", 9, false},
+        {"\x40\0\0\0\0\0\0\0[]", 10, false},
+        {"\x01\xe1\xf5\x05\0\0\0\0{}", 10, false}, /* 100,000,001 */
+    };
+    for (size_t i = 0; i < sizeof heads / sizeof *heads; i++) {
+        ck_assert_msg(s24_format_safetensors.probe((const unsigned char *)heads[i].head, heads[i].n) == heads[i].is, "%zu", i);
+    }
+}
+END_TEST
+
 START_TEST(many_tensors)
 {
     enum { MANY = 100000 };
@@ -332,6 +355,7 @@ int main(void)
     tcase_add_test(tcase, short_pipe);
     tcase_add_test(tcase, impossible_plans);
     tcase_add_test(tcase, lone_array_gets_a_name);
+    tcase_add_test(tcase, found_by_content);
     tcase_add_test(tcase, many_tensors);
     suite_add_tcase(suite, tcase);
     SRunner *const runner = srunner_create(suite);
