@@ -575,19 +575,24 @@ static s24_status check_seconds(const prune_run *run, s24_error *err)
     return S24_OK;
 }
 
-/* Scales need a .s24: before anything is written. */
+/* Scales need a .s24, and panels that leave them whole: before anything is written. */
 static s24_status check_scales(const prune_run *run, s24_error *err)
 {
     const s24_prune_request *q = run->request;
     const s24_contents *c = &run->source->contents;
-    const bool dense = q->to && strcmp(q->to, "s24") != 0;
-    for (size_t i = 0; i < c->count && dense && q->output; i++) {
-        if (c->entries[i].packed && c->entries[i].scaled) {
-            return s24_fail(err, S24_ERR_USAGE, "%s: a dense file has no place for the scales of %s; write a .s24, and s24 "
-                            "decompress gives it back as floats", run->source->in->name, s24_dtype_name(c->entries[i].stored));
+    const bool dense = q->output && q->to && strcmp(q->to, "s24") != 0;
+    const size_t groups = q->panel_groups ? q->panel_groups : S24_PANEL_GROUPS;
+    s24_status status = S24_OK;
+    for (size_t i = 0; i < c->count && status == S24_OK; i++) {
+        const s24_entry *e = &c->entries[i];
+        if (e->packed && e->scaled) {
+            status = dense ? s24_fail(err, S24_ERR_USAGE, "a dense file has no place for the scales of %s; write a .s24, and s24 "
+                                      "decompress gives it back as floats", s24_dtype_name(e->stored))
+                           : s24_scales_check(&e->pruned->geometry, e->scale_group, groups, err);
+            s24_fail_prefix(err, status, "%s: %s%s", e->in->name, e->name, *e->name ? ": " : "");
         }
     }
-    return S24_OK;
+    return status;
 }
 
 static s24_status find_format(prune_run *run, s24_error *err)
