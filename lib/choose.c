@@ -2,6 +2,8 @@
 
 #include <math.h>
 
+#include "mem.h"
+
 #define THOROUGH_COLUMNS 256 /* up to here all is tried with the solution that will be made */
 #define COARSE_COLUMNS 2048  /* beyond, dampings are tried by factors of ten alone: an inverse each */
 
@@ -10,6 +12,7 @@ typedef struct trial {
     const s24_problem *p;
     s24_sample *sa;
     s24_gram fit, held_out; /* products of the samples that are fitted to, and of those that are not */
+    s24_eliminator chosen;  /* of the damping that was chosen, for all that is compared then */
 } trial;
 
 static s24_status try(trial *t, const s24_recipe *how, double *error, s24_error *err)
@@ -121,11 +124,12 @@ static s24_status choose_damping(trial *t, s24_recipe *how, s24_error *err)
 static s24_status choose_fallback(trial *t, s24_recipe *how, double *error, s24_error *err)
 {
     const s24_solver *obs = s24_solver_find("obs"), *wanda = s24_solver_find("wanda");
-    const double damping = how->damping, shape = how->shape;
-    const s24_recipe others[] = {{.m = obs, .refit = true, .damping = damping, .shape = shape, .quick = true},
-                                 {.m = wanda, .refit = true, .damping = damping, .shape = shape, .quick = true},
-                                 {.m = wanda, .damping = NAN},
-                                 {.m = s24_solver_find("magnitude"), .damping = NAN}};
+    const s24_recipe fitted = {.refit = true, .damping = how->damping, .shape = how->shape, .quick = true,
+                               .eliminator = &t->chosen};
+    s24_recipe others[] = {fitted, fitted, {.m = wanda, .damping = NAN},
+                           {.m = s24_solver_find("magnitude"), .damping = NAN}};
+    others[0].m = obs;
+    others[1].m = wanda;
     s24_status status = S24_OK;
     for (size_t i = 0; i < sizeof others / sizeof *others && status == S24_OK; i++) {
         double e = NAN;
@@ -133,22 +137,49 @@ static s24_status choose_fallback(trial *t, s24_recipe *how, double *error, s24_
         if (status == S24_OK && e < *error) {
             *how = others[i];
             how->quick = false;
+            how->eliminator = NULL;
             *error = e;
         }
     }
     return status;
 }
 
+static s24_status make_chosen(trial *t, const s24_recipe *how, s24_error *err)
+{
+    const s24_problem *p = t->p;
+    const unsigned parts = 1u << S24_FIT;
+    double *damping = s24_calloc(p->k, sizeof *damping, err);
+    if (!damping) {
+        return S24_ERR_SYSTEM;
+    }
+    s24_damping_plane(&p->columns, parts, S24_RULE_OBS, how->damping, how->shape, damping);
+    const s24_status status = s24_eliminator_init(&t->chosen, &p->env, &p->columns, parts, S24_RULE_OBS, damping, err);
+    free(damping);
+    return status;
+}
+
+/* obs, with the damping that was chosen or given, and what it gives way to. */
+static s24_status choose_obs(trial *t, s24_recipe *how, double *error, s24_error *err)
+{
+    s24_recipe searched = *how;
+    s24_status status = make_chosen(t, how, err);
+    searched.eliminator = &t->chosen;
+    status = status == S24_OK ? try(t, &searched, error, err) : status;
+    return status == S24_OK ? choose_fallback(t, how, error, err) : status;
+}
+
 static s24_status choose(trial *t, s24_recipe *how, s24_output_error *errors, s24_error *err)
 {
     const s24_recipe wanda = {.m = s24_solver_find("wanda"), .damping = NAN};
-    const bool obs = how->m && how->m->kind == S24_SOLVER_OBS, automatic = isnan(how->damping);
     s24_status status = try(t, &wanda, &errors->wanda_held_out, err);
-    if (status == S24_OK && how->refit && automatic) {
+    if (status == S24_OK && how->refit && isnan(how->damping)) {
         status = choose_damping(t, how, err);
     }
-    status = status == S24_OK ? try(t, how, &errors->held_out, err) : status;
-    return status == S24_OK && obs ? choose_fallback(t, how, &errors->held_out, err) : status;
+    if (status != S24_OK) {
+        return status;
+    }
+    const bool obs = how->m && how->m->kind == S24_SOLVER_OBS;
+    return obs ? choose_obs(t, how, &errors->held_out, err) : try(t, how, &errors->held_out, err);
 }
 
 s24_status s24_choose_held_out(s24_sample *sa, const s24_problem *p, s24_recipe *how, s24_output_error *errors,
@@ -160,5 +191,6 @@ s24_status s24_choose_held_out(s24_sample *sa, const s24_problem *p, s24_recipe 
     status = status == S24_OK ? choose(&t, how, errors, err) : status;
     s24_gram_free(&t.fit);
     s24_gram_free(&t.held_out);
+    s24_eliminator_free(&t.chosen);
     return status;
 }

@@ -14,6 +14,7 @@ typedef struct s24_recipe {
     bool search;            /* for a better mask, by exchanges or by alternating directions */
     bool quick;             /* a refit of few steps will do, to choose by */
     bool few;               /* the sample's first rows will do, in long rows: its error compares with such alone */
+    const s24_eliminator *eliminator; /* of group-OBS with this damping, borrowed; NULL: to be made */
 } s24_recipe;
 
 /* How rows are solved: with what is made of some of the samples. */
@@ -24,7 +25,8 @@ typedef struct s24_solution {
     bool refit;
     double *damping;        /* [k]: on the diagonal; NULL: none is used */
     s24_scorer scorer;        /* of S24_SOLVER_MASK, unless given */
-    s24_eliminator eliminator;
+    s24_eliminator own;     /* unless the recipe has one */
+    const s24_eliminator *eliminator;
     const s24_gram *gram;   /* of the refit */
     bool quick, few, search;     /* as in recipe */
     s24_exchange exchange;       /* of short rows, unless quick */
