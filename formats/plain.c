@@ -478,7 +478,7 @@ static void write_metadata(const s24_plain *plain, s24_text *text)
     describe_tensors(&plain->contents, &value);
     write_own_pair(text, "s24.tensors", &value);
     describe_needs(&plain->contents, &value);
-    if (value.length) {
+    if (value.length || value.failed) {
         write_own_pair(text, "s24.needs", &value);
     }
     for (size_t i = 0; i < plain->contents.pairs; i++) {

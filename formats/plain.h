@@ -147,8 +147,8 @@ typedef struct s24_checks {
 } s24_checks;
 
 /*
- * Before a tensor's panels are read: its checks and its permutation are loaded; of a stream the whole tensor is held, and the one before it no
- * longer. Entries in order. Damaged checks are an error, or with plain->lenient checks->damaged.
+ * Before a tensor's panels are read: its checks and its permutation are loaded; of a stream the whole tensor is held, and
+ * the one before it no longer. Entries in order. Damaged checks are an error, or with plain->lenient checks->damaged.
  */
 s24_status s24_plain_begin(const s24_entry *entry, s24_checks *checks, s24_error *err);
 void s24_checks_free(s24_checks *checks);

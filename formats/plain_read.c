@@ -17,7 +17,8 @@
 #define DAMAGED "is damaged: "
 #define RECOVER "; s24 decompress --salvage recovers what is whole"
 
-#define STORED_MAX ((S24_PLANES + 2) * (size_t)S24_TENSORS_MAX + 5) /* with permutations, head, metrics, their checks, copy, tail */
+/* With permutations and checks; and head, metrics, their checks, copy, tail. */
+#define STORED_MAX ((S24_PLANES + 2) * (size_t)S24_TENSORS_MAX + 5)
 #define MEMBER_VALUES_MAX 1000 /* in s24.layout, s24.file and each of s24.tensors: far more than they have */
 
 /* ---------------------------------------------------------------- recognising */

@@ -407,8 +407,8 @@ S24_API s24_status s24_prune_transposable(const s24_dense *weights, const s24_pr
 
 /*
  * decompress: writes the dense tensor, C order, as `dtype` (S24_SAME: the stored one) into `dense`, which holds
- * num_elements elements; a permutation is undone. Pruned positions are +0.0. Conversion as s24_dtype_convert; of a scaled tensor q * scale, in f64, is
- * rounded once, and S24_SAME is the source dtype. S24_ERR_DATA: a position or a scale that is none. S24_ERR_USAGE: a dtype of
+ * num_elements elements; a permutation is undone. Pruned positions are +0.0. Conversion as s24_dtype_convert; of a scaled
+ * tensor q * scale, in f64, is rounded once, and S24_SAME is the source dtype. S24_ERR_DATA: a position or a scale that is none. S24_ERR_USAGE: a dtype of
  * 8 bits that is not the source's, and so would need scales.
  */
 S24_API s24_status s24_decompress(const s24_tensor *tensor, s24_dtype dtype, void *dense, s24_error *err);

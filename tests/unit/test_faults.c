@@ -407,6 +407,43 @@ static s24_status prune_from(const char *from, const char *to, s24_report *repor
     return prune_as(from, to, 0, report, err);
 }
 
+/* An order is searched for, twice: few groups, and many; a transposable mask in it; to a file, and back from there. */
+static s24_status do_permuted(s24_error *err)
+{
+    enum { ROW = 12, COLS = 136 };
+    static const size_t shape[2] = {COLS, ROW};
+    static float w[ROW * COLS], dense[ROW * COLS];
+    static int32_t order[COLS];
+    s24_permute_options search = S24_PERMUTE_OPTIONS_INIT;
+    s24_prune_options o = S24_PRUNE_OPTIONS_INIT;
+    s24_prune_metrics metrics;
+    s24_tensor *tensor;
+    s24_array array;
+    for (size_t i = 0; i < ROW * COLS; i++) {
+        w[i] = (float)(i * 7919 % 1009) - 500;
+    }
+    search.moves = 1000;
+    search.threads = io.threads;
+    o.axis = 0;
+    o.threads = io.threads;
+    o.permutation = order;
+    s24_status status = s24_permute_search(w, COLS, ROW, 40, &search, order, NULL, err);
+    status = status == S24_OK ? s24_permute_search(w, COLS, ROW, COLS, &search, order, NULL, err) : status;
+    const s24_dense view = {.data = w, .dtype = S24_F32, .rank = 2, .shape = shape};
+    status = status == S24_OK ? s24_prune_transposable(&view, &o, &tensor, &metrics, err) : status;
+    if (status != S24_OK) {
+        return status;
+    }
+    status = s24_decompress(tensor, S24_F32, dense, err);
+    status = status == S24_OK ? s24_tensor_save("out", NULL, tensor, "magnitude", &metrics, err) : status;
+    s24_tensor_free(tensor);
+    if (status == S24_OK && (status = s24_array_load("out", NULL, &array, err)) == S24_OK) {
+        status = memcmp(array.data, dense, sizeof dense) == 0 ? S24_OK : S24_ERR_CHECK;
+        s24_array_free(&array);
+    }
+    return status;
+}
+
 /* ---------------------------------------------------------------- directories */
 
 /* The files of a checkpoint, and of what becomes of it; "?" is where the suffix goes. */
@@ -595,6 +632,9 @@ static void make_directory(void)
     const s24_decompress_request d = {.input = "scaled.s24", .output = "scaled.safetensors", .dtype = S24_SAME};
     ck_assert_int_eq(s24_decompress_file(&io, &d, &err), S24_OK);
     ck_assert_msg(prune_as("in.safetensors", "z.s24", 5, NULL, &err) == S24_OK, "%s", err.message);
+    ck_assert_msg(do_permuted(&err) == S24_OK && rename("out", "permuted.s24") == 0, "%s", err.message);
+    const s24_decompress_request p = {.input = "permuted.s24", .output = "permuted.raw", .to = "raw", .dtype = S24_SAME};
+    ck_assert_int_eq(s24_decompress_file(&io, &p, &err), S24_OK);
     const s24_stats_request s = {.input = "m.s24"};
     ck_assert_int_eq(s24_stats_file(&io, &s, &figures, &err), S24_OK);
     const s24_stats_request r = {.input = "m.s24", .original = "other.safetensors"};
@@ -1026,6 +1066,12 @@ static s24_status do_unpack_pipe(s24_error *err)
     return repack(path_in, path_out, false, 0, err);
 }
 
+static s24_status do_decompress_permuted(s24_error *err)
+{
+    const s24_decompress_request q = {.input = "permuted.s24", .output = "out", .to = "raw", .dtype = S24_SAME};
+    return s24_decompress_file(&io, &q, err);
+}
+
 typedef struct operation {
     const char *name;
     s24_status (*run)(s24_error *err);
@@ -1050,6 +1096,8 @@ static const operation operations[] = {
     {"scales", do_prune_scaled, "scaled.s24", NULL, true, 2, false, NULL},
     {"decompress scales", do_decompress_scaled, "scaled.safetensors", NULL, true, 0, false, NULL},
     {"load and save scales", do_load_and_save_scaled, NULL, NULL, true, 0, false, NULL},
+    {"decompress permuted", do_decompress_permuted, "permuted.raw", NULL, true, 0, false, NULL},
+    {"permuted", do_permuted, NULL, NULL, true, 1, false, NULL},
     {"verify", do_verify, NULL, NULL, false, 0, false, NULL},
     {"verify dense", do_verify_dense, NULL, NULL, false, 2, false, NULL},
     {"stats", do_stats, NULL, NULL, false, 0, false, NULL},

@@ -464,7 +464,8 @@ START_TEST(salvage_without_a_permutation)
     const size_t n = slurp("w.s24", &bytes);
     bytes[perm + 5] ^= 1;
     spit("cut.s24", bytes, n);
-    ck_assert_int_eq(s24_decompress_file(&io, &(s24_decompress_request){.input = "cut.s24", .output = "out.npy"}, &err), S24_ERR_DATA);
+    const s24_decompress_request whole = {.input = "cut.s24", .output = "out.npy"};
+    ck_assert_int_eq(s24_decompress_file(&io, &whole, &err), S24_ERR_DATA);
     ck_assert_msg(strstr(err.message, "its permutation does not match its check"), "%s", err.message);
     ck_assert_int_eq(access("out.npy", F_OK), -1);
     const s24_decompress_request q = {.input = "cut.s24", .output = "out.npy", .salvage = true, .lost = hear, .user = &h};
