@@ -209,11 +209,11 @@ s24_pruner s24_pruner_of(const s24_method *method, s24_dtype from, s24_dtype to,
                         .largest = scaled ? s24_find_largest_kernel(isa, from) : NULL};
 }
 
-s24_pruner s24_pruner_of_mask(s24_dtype from, s24_dtype to, bool allow_nonfinite)
+void s24_pruner_mask(s24_pruner *pruner, s24_isa isa)
 {
-    const bool scaled = s24_dtype_scaled(from, to);
-    return (s24_pruner){.from = s24_info(from), .to = s24_info(to), .method = &s24_methods[S24_METHOD_MAGNITUDE],
-                        .allow_nonfinite = allow_nonfinite && !scaled, .scaled = scaled, .masked = true};
+    pruner->masked = true;
+    pruner->kernel = NULL;
+    pruner->measure = pruner->from == pruner->to ? s24_find_measure_kernel(isa, pruner->from->id, pruner->to->id) : NULL;
 }
 
 static bool set_fault(s24_fault *fault, s24_fault_kind kind, size_t col, double value)
@@ -431,8 +431,67 @@ static bool prune_and_tell(const s24_pruner *p, s24_prune_kernel *kernel, const 
     return ok;
 }
 
+/* The kept values of a row, those of padding 0; false: positions that are none. */
+static bool pack_row(const void *src, size_t cols, const uint8_t *positions, unsigned bytes, void *values)
+{
+    bool valid = true;
+#define PACK(width) \
+    for (size_t g = 0; g < cols / 4; g++) { \
+        const unsigned nibble = nibble_get(positions, g); \
+        const unsigned char *const four = (const unsigned char *)src + 4 * g * (width); \
+        memcpy((unsigned char *)values + 2 * g * (width), four + (nibble & 3) * (width), width); \
+        memcpy((unsigned char *)values + (2 * g + 1) * (width), four + (nibble >> 2) * (width), width); \
+        valid = valid && nibble_valid(nibble); \
+    } \
+    break
+    switch (bytes) {
+    case 1: PACK(1);
+    case 2: PACK(2);
+    case 4: PACK(4);
+    default: PACK(8);
+    }
+#undef PACK
+    for (size_t g = cols / 4, i = 0; 4 * g < cols && i < 2; i++) {
+        const unsigned nibble = nibble_get(positions, g);
+        const size_t at = 4 * g + (i ? nibble >> 2 : nibble & 3);
+        s24_store(values, bytes, 2 * g + i, at < cols ? s24_load(src, bytes, at) : 0);
+        valid = valid && nibble_valid(nibble);
+    }
+    return valid;
+}
+
+/*
+ * By a mask, values as they are: packed, then measured by a kernel, which gives the sums that pruning would have. False:
+ * there is something to refuse, which the generic code names.
+ */
+static bool prune_by_mask(const s24_pruner *p, const s24_panel *panel, s24_sums *sums)
+{
+    const s24_measurer measurer = {.from = p->from, .to = p->to, .kernel = p->measure, .as_it_is = p->measure};
+    const size_t groups = groups_of(panel->cols), row_positions = (groups + 1) / 2;
+    const unsigned bytes = p->from->bytes;
+    s24_fault fault;
+    bool ok = true;
+    for (size_t r = 0; r < panel->rows && ok; r++) {
+        ok = pack_row(row_of(panel->dense, r, panel->cols, bytes), panel->cols, panel->positions + r * row_positions, bytes,
+                      (unsigned char *)panel->values + r * 2 * groups * bytes);
+    }
+    ok = ok && s24_measure_panel(&measurer, panel, sums, &fault);
+    if (!ok || (!p->allow_nonfinite && sums->nonfinite_kept + sums->nonfinite_pruned)) {
+        return false;
+    }
+    if (panel->tap) {
+        panel->tap->start(panel->tap->ctx);
+        panel->tap->add(panel->tap->ctx, panel->values, panel->rows * 2 * groups * bytes);
+        panel->tap->add(panel->tap->ctx, panel->positions, panel->rows * row_positions);
+    }
+    return true;
+}
+
 bool s24_prune_panel(const s24_pruner *pruner, const s24_panel *panel, s24_sums *sums, s24_fault *fault)
 {
+    if (pruner->measure && prune_by_mask(pruner, panel, sums)) {
+        return true;
+    }
     s24_lanes lanes = {0};
     counts n = {0};
     bool ok = prune_and_tell(pruner, pruner->kernel, panel, &lanes, &n, fault);

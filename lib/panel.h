@@ -148,6 +148,7 @@ typedef struct s24_pruner {
     const s24_method *method;
     bool allow_nonfinite;
     bool masked;              /* nothing is chosen: the positions of every panel are given */
+    s24_measure_kernel *measure; /* then, of values stored as they are; NULL: generic */
     s24_prune_kernel *kernel; /* for magnitude; NULL: generic. With scales it stores the values as they are, to the scratch */
     bool scaled;              /* s24_dtype_scaled(from, to) */
     s24_quantize_kernel *quantize; /* then; NULL: generic */
@@ -158,8 +159,8 @@ typedef struct s24_pruner {
 s24_pruner s24_pruner_of(const s24_method *method, s24_dtype from, s24_dtype to, s24_dtype aux, bool allow_nonfinite,
                          s24_isa isa);
 
-/* Keeps what the positions of its panels say: a mask that was chosen before. */
-s24_pruner s24_pruner_of_mask(s24_dtype from, s24_dtype to, bool allow_nonfinite);
+/* Makes it keep what the positions of its panels say, a mask that was chosen before. Its criterion chooses nothing. */
+void s24_pruner_mask(s24_pruner *pruner, s24_isa isa);
 
 /* Selects and packs; *sums is set. False: *fault says why, the outputs hold nothing of use. */
 bool s24_prune_panel(const s24_pruner *pruner, const s24_panel *panel, s24_sums *sums, s24_fault *fault);

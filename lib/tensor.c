@@ -397,9 +397,11 @@ static s24_status prune(const s24_method *method, choose_mask *choose, const s24
     if (aux) {
         job.aux = row_view_of(aux, job.tensor->axis, job.tensor->permutation);
     }
-    job.pruner = choose ? s24_pruner_of_mask(weights->dtype, to, o->allow_nonfinite)
-                        : s24_pruner_of(method, weights->dtype, to, aux ? aux->dtype : S24_F64, o->allow_nonfinite, o->isa);
+    job.pruner = s24_pruner_of(method, weights->dtype, to, aux ? aux->dtype : S24_F64, o->allow_nonfinite, o->isa);
     job.pruner.scale_group = o->scale_group;
+    if (choose) {
+        s24_pruner_mask(&job.pruner, o->isa);
+    }
     s24_prune_metrics figures;
     status = run_pruning(&job, o, choose, &figures, err);
     if (status != S24_OK) {

@@ -326,6 +326,24 @@ START_TEST(the_transpose_complies)
         if (shapes[s][0] % 4 == 0 && shapes[s][1] % 4 == 0) {
             ck_assert_uint_eq(metrics.pruned_count, n / 2);
         }
+        for (int isa = S24_ISA_BEST; isa < S24_ISAS; isa++) {
+            s24_prune_options o = S24_PRUNE_OPTIONS_INIT;
+            s24_prune_metrics others;
+            o.isa = (s24_isa)isa;
+            s24_tensor *other = prune(&view, &o, &others);
+            ck_assert_mem_eq(&others, &metrics, sizeof metrics);
+            ck_assert(memcmp(other->values, t->values, t->geometry.values_bytes) == 0);
+            s24_tensor_free(other);
+        }
+        /* Narrowed, and with scales: the mask is the same. */
+        for (int to = S24_F16; to <= S24_I8; to++) {
+            s24_prune_options o = S24_PRUNE_OPTIONS_INIT;
+            o.dtype = (s24_dtype)to;
+            s24_tensor *narrow = prune(&view, &o, &metrics);
+            ck_assert_mem_eq(narrow->positions, t->positions, t->geometry.positions_bytes);
+            require_figures(narrow, &view, &metrics);
+            s24_tensor_free(narrow);
+        }
         s24_tensor_free(t);
         free(w);
     }
