@@ -117,7 +117,7 @@ const char *report_status_name(s24_tensor_status status)
 
 void report_stored(char out[TEXT_SIZE], const s24_report_tensor *t)
 {
-    snprintf(out, TEXT_SIZE, t->scale_group ? "%s/%zu" : "%s", s24_dtype_name(t->stored), t->scale_group);
+    snprintf(out, TEXT_SIZE, t->scale_group ? "%s/%u" : "%s", s24_dtype_name(t->stored), t->scale_group);
 }
 
 void report_dtype(char out[TEXT_SIZE], const s24_report_tensor *t)
@@ -225,7 +225,7 @@ void report_json_head(json_object *j, const s24_report_tensor *t, const char *st
 void report_json_scales(json_object *j, const s24_report_tensor *t)
 {
     if (t->scale_group) {
-        json_raw(j, "scales", "%zu", t->scale_group);
+        json_raw(j, "scales", "%u", t->scale_group);
     } else {
         json_text(j, "scales", t->scaled ? "row" : NULL);
     }

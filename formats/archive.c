@@ -181,7 +181,7 @@ size_t s24_archive_parts(const s24_plain *plain, const s24_entry *e, size_t pane
         return 1;
     }
     if (is_permutation(plain, e, panel)) {
-        parts[0] = (s24_archive_part){e->perm, e->pruned->geometry.cols * sizeof(int32_t), S24_I32};
+        parts[0] = (s24_archive_part){s24_plain_offset(e, S24_PLANES), e->pruned->geometry.cols * sizeof(int32_t), S24_I32};
         return 1;
     }
     const s24_panels panels = s24_plain_panels(plain, e);

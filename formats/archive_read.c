@@ -869,7 +869,7 @@ static size_t panel_at(const archive *a, const s24_entry *e, uint64_t offset, s2
 {
     s24_archive_part parts[S24_PARTS_MAX];
     const size_t panels = s24_plain_panel_count(a->map.plain, e);
-    if (e->packed && e->permuted && offset >= e->perm) { /* a panel of its own, behind the others */
+    if (e->packed && e->permuted && offset >= s24_plain_offset(e, S24_PLANES)) { /* a panel of its own, behind the others */
         s24_archive_parts(a->map.plain, e, panels, parts);
         *part = parts[0];
         *before = 0;

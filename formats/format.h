@@ -57,17 +57,15 @@ typedef struct s24_entry {
     /* Pruned tensors: in a .s24, and in the plan of one. */
     bool packed;
     bool elsewhere;         /* of another job's share: not part of this one's report */
-    s24_dtype stored;       /* of the kept values */
-    bool scaled;            /* these have scales: */
-    size_t scale_group;     /* one for so many columns of a row; 0: for a row */
     bool permuted;          /* its columns stand in another order: there is a plane that says in which */
+    bool scaled;            /* the kept values have scales: */
+    uint16_t scale_group;   /* one for so many columns of a row; 0: for a row */
+    s24_dtype stored;       /* of the kept values */
     int axis;
     s24_pruned *pruned;     /* NULL unless s24_entry_pack set it */
     char *method;           /* NULL: carried, not pruned */
     char *reason;           /* why it was not pruned, or how the axis was chosen; NULL: nothing to tell */
-    uint64_t further[S24_PLANES - 1]; /* offsets in a .s24: of the planes behind the values, */
-    uint64_t perm;                    /* of its permutation, */
-    uint64_t checks;                  /* of the checks (also of a carried tensor) */
+    uint64_t checks;        /* in a .s24 where its checks are (also of a carried tensor), behind all planes */
     uint64_t checks_bytes;
     uint64_t coded;         /* bytes that its panels take in an archive, once that is known; otherwise 0 */
     s24_stored_parts *parts; /* what they are; NULL: nobody asked; owned */

@@ -211,7 +211,7 @@ static s24_status plan_tensor(s24_plain *plain, const char *name, const s24_tens
     }
     e->stored = t->dtype;
     e->scaled = t->scales != NULL;
-    e->scale_group = t->scale_group;
+    e->scale_group = (uint16_t)t->scale_group;
     e->permuted = t->permutation != NULL;
     const s24_status status = s24_entry_pack(e, t->axis, err);
     if (status != S24_OK) {

@@ -147,9 +147,20 @@ bool s24_plain_has(const s24_entry *e, int plane)
     return !planes[plane].has || planes[plane].has(e);
 }
 
+static uint64_t plane_bytes(const s24_entry *e, int plane)
+{
+    const s24_geometry *g = &e->pruned->geometry;
+    return !s24_plain_has(e, plane) ? 0
+        : (uint64_t)g->rows * planes[plane].row(e, g->groups) * s24_info(s24_plain_plane_dtype(e, plane))->bytes;
+}
+
 uint64_t s24_plain_offset(const s24_entry *e, int plane)
 {
-    return plane == S24_VALUES ? e->offset : e->further[plane - 1];
+    uint64_t at = e->offset;
+    for (int k = 0; k < plane; k++) {
+        at += plane_bytes(e, k);
+    }
+    return at;
 }
 
 size_t s24_plain_plane_count(const s24_entry *e)
@@ -170,10 +181,7 @@ uint64_t s24_plain_stored_bytes(const s24_entry *e)
 {
     uint64_t bytes = e->packed ? permutation_bytes(e) : e->bytes;
     for (int k = 0; e->packed && k < S24_PLANES; k++) {
-        if (s24_plain_has(e, k)) {
-            const s24_geometry *g = &e->pruned->geometry;
-            bytes += (uint64_t)g->rows * planes[k].row(e, g->groups) * s24_info(s24_plain_plane_dtype(e, k))->bytes;
-        }
+        bytes += plane_bytes(e, k);
     }
     return bytes;
 }
@@ -354,7 +362,7 @@ bool s24_plain_get_metrics(s24_pruned *pruned, const unsigned char slots[8 * S24
 static void describe_scales(const s24_entry *e, s24_text *text)
 {
     if (e->scaled && e->scale_group) {
-        s24_text_printf(text, ",\"scales\":%zu", e->scale_group);
+        s24_text_printf(text, ",\"scales\":%u", e->scale_group);
     } else if (e->scaled) {
         s24_text_printf(text, ",\"scales\":\"row\"");
     }
@@ -559,6 +567,7 @@ static s24_status add_checks(layout *l, const char *name, s24_entry *entry, s24_
 static s24_status add_planes(layout *l, s24_entry *e, s24_error *err)
 {
     const s24_geometry *g = &e->pruned->geometry;
+    uint64_t at; /* of what follows the values: s24_plain_offset says it */
     s24_status status = e->scaled ? s24_scales_check(g, e->scale_group, l->plain->panel_groups, err) : S24_OK;
     status = status == S24_OK && e->permuted ? s24_permutable(g, l->plain->panel_groups, err) : status;
     for (int k = 0; k < S24_PLANES && status == S24_OK; k++) {
@@ -566,11 +575,11 @@ static s24_status add_planes(layout *l, s24_entry *e, s24_error *err)
         const size_t row = planes[k].row(e, g->groups), shape[2] = {one ? g->rows * row : g->rows, row};
         if (s24_plain_has(e, k)) {
             const part p = {e->name, planes[k].suffix, s24_plain_plane_dtype(e, k), one ? 1 : 2, shape};
-            status = add_stored(l, &p, k == S24_VALUES ? &e->offset : &e->further[k - 1], err);
+            status = add_stored(l, &p, k == S24_VALUES ? &e->offset : &at, err);
         }
     }
     return status == S24_OK && e->permuted
-        ? add_stored(l, &(part){e->name, ".s24.perm", S24_I32, 1, &g->cols}, &e->perm, err) : status;
+        ? add_stored(l, &(part){e->name, ".s24.perm", S24_I32, 1, &g->cols}, &at, err) : status;
 }
 
 static s24_status add_tensor(layout *l, s24_entry *e, s24_error *err)

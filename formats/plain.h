@@ -90,7 +90,7 @@ void *s24_plain_plane(const s24_plain_place *p, void *planes, int plane);
 /* Whether a pruned entry has the plane, where it begins in the file, and how many planes it has. */
 bool s24_plain_has(const s24_entry *entry, int plane);
 s24_dtype s24_plain_plane_dtype(const s24_entry *entry, int plane);
-uint64_t s24_plain_offset(const s24_entry *entry, int plane);
+uint64_t s24_plain_offset(const s24_entry *entry, int plane); /* S24_PLANES: of the permutation */
 size_t s24_plain_plane_count(const s24_entry *entry);
 
 /* Words of the checks section that say something: of the panels, then of the permutation. */

@@ -389,9 +389,11 @@ static s24_status parse_calibration(s24_pruned *pruned, const cJSON *object, s24
 static s24_status parse_scales(const cJSON *object, s24_entry *e, s24_error *err)
 {
     const cJSON *item = s24_json_get(object, "scales");
+    size_t group = 0;
     e->scaled = item != NULL;
     if (!item || (cJSON_IsString(item) && strcmp(item->valuestring, "row") == 0) ||
-        (s24_json_size(item, &e->scale_group) && e->scale_group == S24_SCALE_GROUP)) {
+        (s24_json_size(item, &group) && group == S24_SCALE_GROUP)) {
+        e->scale_group = (uint16_t)group;
         return S24_OK;
     }
     return s24_fail_unsupported(err, "a tensor in s24.tensors has scales of a kind that this s24 does not know; use a newer one");
@@ -683,7 +685,7 @@ static s24_status take_permutation(const s24_plain *plain, const s24_entry *entr
 {
     const size_t cols = entry->pruned->geometry.cols, n = cols * sizeof(int32_t);
     int32_t *numbers = (int32_t *)(void *)bytes; /* malloc's alignment */
-    if (s24_plain_check(plain, entry->perm, bytes, n) != checks->of_panel[s24_plain_panel_count(plain, entry)]) {
+    if (s24_plain_check(plain, s24_plain_offset(entry, S24_PLANES), bytes, n) != checks->of_panel[s24_plain_panel_count(plain, entry)]) {
         *lost = "its permutation does not match its check: damaged";
         return S24_OK;
     }
@@ -700,7 +702,7 @@ static s24_status load_permutation(const s24_entry *entry, s24_checks *checks, s
     const s24_plain *plain = s24_plain_of(entry->source);
     const char *lost = "its permutation is cut off";
     char *bytes;
-    s24_status status = s24_input_read_new(entry->source->in, entry->perm, &bytes,
+    s24_status status = s24_input_read_new(entry->source->in, s24_plain_offset(entry, S24_PLANES), &bytes,
                                            entry->pruned->geometry.cols * sizeof(int32_t), err);
     if (status == S24_OK) {
         status = take_permutation(plain, entry, checks, bytes, &lost, err);
@@ -714,7 +716,7 @@ static s24_status load_permutation(const s24_entry *entry, s24_checks *checks, s
     }
     checks->lost = lost;
     return status != S24_OK || plain->lenient ? status
-        : s24_fail_at(err, entry->perm, "%s%s%s" RECOVER, entry->name, *entry->name ? ": " : "", lost);
+        : s24_fail_at(err, s24_plain_offset(entry, S24_PLANES), "%s%s%s" RECOVER, entry->name, *entry->name ? ": " : "", lost);
 }
 
 static s24_status load_checks(const s24_entry *entry, s24_checks *checks, s24_error *err)

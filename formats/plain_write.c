@@ -70,7 +70,8 @@ s24_status s24_plain_writer_begin(s24_plain_writer *w, const s24_entry *entry, s
     free(w->checks);
     w->checks = s24_calloc((size_t)entry->checks_bytes, 1, err);
     s24_status status = w->checks ? S24_OK : S24_ERR_SYSTEM;
-    for (int k = 0; k < S24_PLANES && status == S24_OK; k++) {
+    const int planes = entry->packed ? S24_PLANES : 1; /* what is carried goes where values do */
+    for (int k = 0; k < planes && status == S24_OK; k++) {
         status = s24_appender_move(&w->planes[k], s24_plain_offset(entry, k), err);
     }
     return status;
@@ -165,7 +166,7 @@ static s24_status write_permutation(s24_plain_writer *w, const s24_entry *entry,
     for (size_t i = 0; i < cols; i++) {
         s24_put_u32(bytes + 4 * i, (uint32_t)entry->pruned->permutation[i]);
     }
-    const uint64_t check = s24_plain_check(&w->plain, entry->perm, bytes, n);
+    const uint64_t check = s24_plain_check(&w->plain, s24_plain_offset(entry, S24_PLANES), bytes, n);
     const size_t place = s24_plain_panel_count(&w->plain, entry);
     s24_status status = S24_OK;
     if (w->archive) {
@@ -173,7 +174,7 @@ static s24_status write_permutation(s24_plain_writer *w, const s24_entry *entry,
         status = status == S24_OK ? s24_archive_writer_append(w->archive, entry, place, err) : status;
     } else {
         w->checks[place] = check;
-        status = s24_output_write(w->out, entry->perm, bytes, n, err);
+        status = s24_output_write(w->out, s24_plain_offset(entry, S24_PLANES), bytes, n, err);
     }
     free(bytes);
     return status;

@@ -98,13 +98,13 @@ typedef struct s24_report_tensor {
     char *name;              /* S24_NAMELESS where the format has none */
     s24_dtype dtype, stored;
     int rank;
-    size_t *shape;
     int axis;                /* -1 for a dense one */
     s24_tensor_status status;
+    bool scaled;             /* stored in 8 bits with scales: */
+    uint16_t scale_group;    /* one for so many columns of a row; 0: for a row */
+    size_t *shape;
     char *reason;            /* why dense, or how the axis was chosen; NULL: nothing to tell */
     char *method;            /* NULL for a dense one */
-    bool scaled;             /* stored in 8 bits with scales: */
-    size_t scale_group;      /* one for so many columns of a row; 0: for a row */
     const char *layout;      /* another tool's sparse layout that it is stored in, static; NULL: none */
     char *file;              /* of a checkpoint: the name of the file that it is in; NULL: no checkpoint */
     s24_report_figures *figures; /* NULL: a dense one, or has_metrics is false */

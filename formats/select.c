@@ -70,7 +70,7 @@ static s24_status take(s24_entry *e, int axis, bool given, s24_dtype stored, siz
 {
     e->stored = stored == S24_SAME ? e->dtype : stored;
     e->scaled = s24_dtype_scaled(e->dtype, e->stored);
-    e->scale_group = e->scaled ? scale_group : 0;
+    e->scale_group = (uint16_t)(e->scaled ? scale_group : 0);
     if (!e->scaled && !s24_dtype_convertible(e->dtype, e->stored)) {
         return s24_fail(err, S24_ERR_USAGE, "%s cannot be stored as %s; leave --dtype out or choose a wider one",
                         s24_dtype_name(e->dtype), s24_dtype_name(e->stored));

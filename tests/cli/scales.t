@@ -132,11 +132,11 @@ run prune "$digits/digits.safetensors" --dtype i8 -q -o digits.s24
 run convert digits.s24 --to safetensors -o a.safetensors --json
 expect_status 0
 expect_stdout_has '"name":"fc1.weight","dtype":"f32","stored_dtype":"f32"'
-expect_stdout_has '"bytes_dense":32768,"bytes_stored":32768,"scales":null'
+expect_stdout_has '"bytes_dense":32768,"bytes_stored":32768,"bits_per_element":32,"scales":null'
 run decompress digits.s24 -o b.safetensors
 expect_same a.safetensors b.safetensors
 run convert digits.s24 --to sparse-24-bitmask -o bitmask.safetensors --json
-expect_stdout_has '"bytes_dense":32768,"bytes_stored":17408,"scales":null'
+expect_stdout_has '"bytes_dense":32768,"bytes_stored":17408,"bits_per_element":17,"scales":null'
 expect_status 0
 run convert bitmask.safetensors --to safetensors -o c.safetensors
 expect_status 0

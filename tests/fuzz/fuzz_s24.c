@@ -60,7 +60,7 @@ static void seal_entry(const s24_plain *plain, const s24_entry *e, uint8_t *data
     }
     if (e->packed && e->permuted) {
         s24_put_u64(data + e->checks + 8 * s24_plain_panel_count(plain, e),
-                    s24_plain_check(plain, e->perm, data + e->perm, e->pruned->geometry.cols * sizeof(int32_t)));
+                    s24_plain_check(plain, s24_plain_offset(e, S24_PLANES), data + s24_plain_offset(e, S24_PLANES), e->pruned->geometry.cols * sizeof(int32_t)));
     }
     const size_t n = (size_t)e->checks_bytes - 8;
     s24_put_u64(data + e->checks + n, s24_plain_check(plain, e->checks, data + e->checks, n));

@@ -425,6 +425,12 @@ class Layout:
         return [(range(r, r + 1), range(g, min(g + most, t.groups)))
                 for r in range(t.rows) for g in range(0, t.groups, most)]
 
+    @staticmethod
+    def place_of_scales(t, rows, groups):
+        """Where a panel's scales begin in the file, and how many bytes they are."""
+        begin, end = t.scale_count(groups.start), t.scale_count(groups.stop)
+        return t.scales_at + 4 * (rows.start * t.scale_count(t.groups) + begin), 4 * len(rows) * (end - begin)
+
 
 class File(Layout):
     def __init__(self, data):
@@ -511,12 +517,8 @@ class File(Layout):
 
     def scales_of(self, t, rows, groups):
         """The bytes of a panel's scales."""
-        if not t.scaled:
-            return b""
-        row = t.scale_count(t.groups)
-        begin, end = t.scale_count(groups.start), t.scale_count(groups.stop)
-        at = t.scales_at + 4 * (rows.start * row + begin)
-        return self.data[at:at + 4 * len(rows) * (end - begin)]
+        at, n = self.place_of_scales(t, rows, groups) if t.scaled else (0, 0)
+        return self.data[at:at + n]
 
     def unpack_group(self, t, nibble, values, first, g, scale, dense, start, step, columns):
         width = BITS[t.stored] // 8
@@ -647,6 +649,11 @@ class Frame:
 
 
 class Panel:
+    def __init__(self, pieces):
+        self.pieces, self.bytes = pieces, sum(p.bytes for p in pieces)
+
+
+class Piece:
     """kind: type, and whether there are positions; parts: offset and size in the file of each, in the order of the check."""
 
     def __init__(self, kind, parts, rows=0, groups=0):
@@ -658,15 +665,23 @@ def panels_of_tensor(layout, t):
     if not t.pruned:
         return carried(t.dtype, t.at, t.bytes, layout.panel_bytes)
     width, row_bytes = BITS[t.stored] // 8, -(-t.groups // 2)
-    return [Panel((t.stored, True),
-                  [(t.at + (rows.start * t.groups + groups.start) * 2 * width, len(rows) * len(groups) * 2 * width),
-                   (t.positions_at + rows.start * row_bytes + groups.start // 2, len(rows) * -(-len(groups) // 2))],
-                  len(rows), len(groups)) for rows, groups in layout.panels(t)]
+    out = []
+    for rows, groups in layout.panels(t):
+        pieces = [Piece((t.stored, True),
+                        [(t.at + (rows.start * t.groups + groups.start) * 2 * width, len(rows) * len(groups) * 2 * width),
+                         (t.positions_at + rows.start * row_bytes + groups.start // 2, len(rows) * -(-len(groups) // 2))],
+                        len(rows), len(groups))]
+        if t.scaled:
+            pieces.append(Piece(("f32", False), [layout.place_of_scales(t, rows, groups)]))
+        out.append(Panel(pieces))
+    if t.permuted:
+        out.append(Panel([Piece(("i32", False), [(t.perm_at, 4 * t.cols)])]))
+    return out
 
 
 def carried(dtype, at, n, step):
     kind = ("u8" if BITS[dtype] % 8 else "f32" if dtype == "c64" else dtype, False)
-    return [Panel(kind, [(at + i, min(step, n - i))]) for i in range(0, n, step)]
+    return [Panel([Piece(kind, [(at + i, min(step, n - i))])]) for i in range(0, n, step)]
 
 
 def split(values, nibbles, panels):
@@ -707,6 +722,7 @@ def unpack_frame(frame, panels, plain):
     panels = panels[:frame.panels]
     check(sum(p.bytes for p in panels[:-1]) < FRAME_MAX, "frame %d has too many panels" % frame.number)
     check(sum(p.bytes for p in panels) == frame.raw, "frame %d has another size than its panels" % frame.number)
+    panels = [p for panel in panels for p in panel.pieces]
     kinds = list(dict.fromkeys(p.kind for p in panels))
     check(len(kinds) == frame.units, "frame %d has another number of units" % frame.number)
     for kind, (codec, coded) in zip(kinds, frame.parts):

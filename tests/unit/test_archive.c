@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "archive.h"
+#include "shared.h"
 #include "random.h"
 #include "threads.h"
 
@@ -133,7 +134,7 @@ static void fill_panel(const s24_plain *plain, const s24_entry *e, size_t panel,
     const uint64_t left = e->bytes - (uint64_t)panel * plain->panel_bytes;
     size_t n = left < plain->panel_bytes ? (size_t)left : plain->panel_bytes;
     if (e->packed) {
-        n = s24_plain_panel_place(e, &place).values_bytes;
+        n = s24_plain_panel_place(e, &place).plane[S24_VALUES].bytes;
     }
     for (size_t i = 0; i < n; i++) {
         x = x * 6364136223846793005u + 1442695040888963407u;
@@ -179,7 +180,7 @@ static void plan_model(s24_plain *plain, const model *m)
         if (t->axis >= 0) {
             e->stored = t->stored;
             ck_assert_int_eq(s24_entry_pack(e, t->axis, &err), S24_OK);
-            e->method = strdup("magnitude");
+            e->method = s24_shared_text("magnitude", &err);
             const s24_geometry *const g = &e->pruned->geometry;
             e->pruned->sums = (s24_sums){.total_count = g->num_elements, .kept_abs = (double)i + 0.1,
                                          .pruned_count = g->rows * s24_pruned_per_row(g->cols)};
@@ -280,7 +281,7 @@ static void read_panel(const s24_entry *e, const s24_checks *checks, size_t pane
 {
     static unsigned char planes[65536];
     const s24_plain *const plain = s24_plain_of(e->source);
-    s24_plain_place p = {.values = e->offset + (uint64_t)panel * plain->panel_bytes};
+    s24_plain_place p = {.plane[S24_VALUES].at = e->offset + (uint64_t)panel * plain->panel_bytes};
     bool damaged = false;
     s24_error err;
     s24_status status;
@@ -290,12 +291,14 @@ static void read_panel(const s24_entry *e, const s24_checks *checks, size_t pane
         p = s24_plain_panel_place(e, &place);
         status = s24_plain_read_panel(e, checks, panel, planes, &damaged, &err);
     } else {
-        status = s24_plain_read_carried(e, checks, panel, planes, &p.values_bytes, &damaged, &err);
+        status = s24_plain_read_carried(e, checks, panel, planes, &p.plane[S24_VALUES].bytes, &damaged, &err);
     }
     ck_assert(status == S24_OK || (status == S24_ERR_DATA && err.message[0] && strstr(err.message, "; ")));
     if (status == S24_OK && !damaged) {
-        ck_assert(memcmp(planes, truth.data + p.values, p.values_bytes) == 0);
-        ck_assert(!p.positions_bytes || memcmp(planes + p.values_bytes, truth.data + p.positions, p.positions_bytes) == 0);
+        const unsigned char *at = planes;
+        for (int k = 0; k < S24_PLANES; at += p.plane[k++].bytes) {
+            ck_assert(memcmp(at, truth.data + p.plane[k].at, p.plane[k].bytes) == 0);
+        }
         v->right++;
     } else {
         v->lost++;
@@ -476,11 +479,11 @@ START_TEST(not_canonical)
         const s24_panel_place place = s24_panel_at(&panels, i);
         const s24_plain_place at = s24_plain_panel_place(&e, &place);
         unsigned char planes[1024];
-        ck_assert_uint_le(at.values_bytes + at.positions_bytes, sizeof planes);
-        plain.data[at.positions + (i == 1)] = odd[i];
-        memcpy(planes, plain.data + at.values, at.values_bytes);
-        memcpy(planes + at.values_bytes, plain.data + at.positions, at.positions_bytes);
-        s24_put_u64(plain.data + e.checks + 8 * i, s24_plain_check(p, at.values, planes, at.values_bytes + at.positions_bytes));
+        ck_assert_uint_le(at.bytes, sizeof planes);
+        plain.data[at.plane[S24_POSITIONS].at + (i == 1)] = odd[i];
+        memcpy(planes, plain.data + at.plane[S24_VALUES].at, at.plane[S24_VALUES].bytes);
+        memcpy(planes + at.plane[S24_VALUES].bytes, plain.data + at.plane[S24_POSITIONS].at, at.plane[S24_POSITIONS].bytes);
+        s24_put_u64(plain.data + e.checks + 8 * i, s24_plain_check(p, at.plane[S24_VALUES].at, planes, at.bytes));
     }
     s24_put_u64(plain.data + e.checks + e.checks_bytes - 8,
                 s24_plain_check(p, e.checks, plain.data + e.checks, (size_t)e.checks_bytes - 8));

@@ -328,7 +328,7 @@ START_TEST(through_a_file)
         spit_npy("w.npy", &m);
         ck_assert_msg(s24_stats_file(&io, &(s24_stats_request){.input = "w.s24", .original = "w.npy"}, &report, &err) == S24_OK,
                       "%s", err.message);
-        ck_assert_mem_eq(&report.tensors[0].metrics, &metrics, sizeof metrics);
+        ck_assert_mem_eq(&report.tensors[0].figures->metrics, &metrics, sizeof metrics);
         ck_assert_uint_eq(report.tensors[0].bytes_stored, t->memory_bytes);
         s24_report_free(&report);
         s24_tensor_free(t);
@@ -403,7 +403,7 @@ static s24_tensor *save_small(const int32_t *order, size_t *perm)
     s24_tensor *t = prune(MAGNITUDE, &m, &m, S24_F32, order, &metrics);
     ck_assert_int_eq(s24_tensor_save("w.s24", NULL, t, "magnitude", &metrics, &err), S24_OK);
     ck_assert_int_eq(s24_source_open(&source, &io, "w.s24", NULL, &err), S24_OK);
-    *perm = (size_t)source->contents.entries[0].perm;
+    *perm = (size_t)s24_plain_offset(&source->contents.entries[0], S24_PLANES);
     s24_source_close(source);
     free(m.data);
     return t;
