@@ -164,6 +164,7 @@ void s24_contents_free(s24_contents *contents)
         free_entry(e);
         if (e->pruned && --e->pruned->owners == 0) {
             free(e->pruned->permutation);
+            free(e->pruned->calibration);
             free(e->pruned);
         }
         free(e->parts);

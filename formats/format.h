@@ -32,8 +32,7 @@ typedef struct s24_pruned {
     s24_sums sums;          /* of a .s24 once they are read; of others once it was pruned or measured */
     bool counted;           /* the dense data were read, and have input_zeros elements equal to 0 */
     uint64_t input_zeros;
-    bool calibrated;        /* output_error says what that did, at first only of how many samples */
-    s24_output_error output_error;
+    s24_output_error *calibration; /* what became of the layer's output, at first only of how many samples; NULL: not known; owned */
     int32_t *permutation;   /* [cols], of a plan whose entry is permuted; owned */
     unsigned owners;        /* entries: that of a plan has the source's */
 } s24_pruned;

@@ -302,12 +302,12 @@ bool s24_plain_canonical(const s24_entry *entry, const s24_panel_place *place, c
 void s24_plain_put_metrics(const s24_pruned *pruned, unsigned char slots[8 * S24_METRICS_SLOTS])
 {
     const s24_sums *const s = &pruned->sums;
-    const s24_output_error *const e = &pruned->output_error;
+    const s24_output_error *const e = pruned->calibration;
     const double slot[S24_METRICS_SLOTS] = {
         (double)s->total_count, (double)s->pruned_count, (double)s->zero_count, (double)s->nonfinite_kept,
         (double)s->nonfinite_pruned, (double)s->negative_zero_count, (double)s->broken_groups, s->kept_abs,
         s->pruned_abs, s->kept_sq, s->pruned_sq, s->quant_abs, s->quant_sq, s->max_abs_error,
-        pruned->calibrated ? e->training : 0, pruned->calibrated ? e->held_out : 0,
+        e ? e->training : 0, e ? e->held_out : 0,
     };
     for (int i = 0; i < S24_METRICS_SLOTS; i++) {
         uint64_t bits = UINT64_C(0x7ff8000000000000);
@@ -330,7 +330,7 @@ static double get_slot(const unsigned char *slots, int i)
 static bool get_output_error(const s24_pruned *pruned, const unsigned char *slots, int i, double *error)
 {
     *error = get_slot(slots, i);
-    return pruned->calibrated ? isnan(*error) || *error >= 0 : s24_get_u64(slots + 8 * i) == 0;
+    return pruned->calibration ? isnan(*error) || *error >= 0 : s24_get_u64(slots + 8 * i) == 0;
 }
 
 bool s24_plain_get_metrics(s24_pruned *pruned, const unsigned char slots[8 * S24_METRICS_SLOTS])
@@ -353,8 +353,8 @@ bool s24_plain_get_metrics(s24_pruned *pruned, const unsigned char slots[8 * S24
             return false;
         }
     }
-    return get_output_error(pruned, slots, 14, &pruned->output_error.training) &&
-           get_output_error(pruned, slots, 15, &pruned->output_error.held_out);
+    s24_output_error none, *const e = pruned->calibration ? pruned->calibration : &none;
+    return get_output_error(pruned, slots, 14, &e->training) && get_output_error(pruned, slots, 15, &e->held_out);
 }
 
 /* ---------------------------------------------------------------- header */
@@ -387,10 +387,10 @@ static void describe_tensors(const s24_contents *contents, s24_text *text)
             describe_scales(e, text);
             s24_text_printf(text, "%s", e->permuted ? ",\"permuted\":true" : "");
         }
-        if (e->packed && e->pruned->calibrated) {
+        if (e->packed && e->pruned->calibration) {
             s24_text_printf(text, ",\"calibration\":{\"samples\":%llu,\"held_out\":%llu}",
-                            (unsigned long long)e->pruned->output_error.samples,
-                            (unsigned long long)e->pruned->output_error.held_out_samples);
+                            (unsigned long long)e->pruned->calibration->samples,
+                            (unsigned long long)e->pruned->calibration->held_out_samples);
         }
         if (e->fortran) {
             s24_text_printf(text, ",\"order\":\"F\"");

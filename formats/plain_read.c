@@ -379,9 +379,12 @@ static s24_status parse_calibration(s24_pruned *pruned, const cJSON *object, s24
         !s24_json_size(s24_json_get(calibration, "held_out"), &held_out) || held_out > samples) {
         return bad_header(err, "a tensor's calibration in s24.tensors makes no sense");
     }
-    pruned->calibrated = true;
-    pruned->output_error.samples = samples;
-    pruned->output_error.held_out_samples = held_out;
+    pruned->calibration = s24_calloc(1, sizeof *pruned->calibration, err);
+    if (!pruned->calibration) {
+        return S24_ERR_SYSTEM;
+    }
+    pruned->calibration->samples = samples;
+    pruned->calibration->held_out_samples = held_out;
     return S24_OK;
 }
 

@@ -439,9 +439,12 @@ s24_status s24_prepare_plan(const s24_preparation *how, s24_entry *e, s24_error 
             }
             if (s24_must_prepare(how) && 1u << k & S24_PRODUCTS) {
                 const uint64_t samples = k == S24_ACTIVATIONS ? samples_of(second) : 0;
-                e->pruned->calibrated = true;
-                e->pruned->output_error.samples = samples;
-                e->pruned->output_error.held_out_samples = samples / 4; /* as s24_calibration_new says */
+                e->pruned->calibration = s24_calloc(1, sizeof *e->pruned->calibration, err);
+                if (!e->pruned->calibration) {
+                    return S24_ERR_SYSTEM;
+                }
+                e->pruned->calibration->samples = samples;
+                e->pruned->calibration->held_out_samples = samples / 4; /* as s24_calibration_new says */
             }
         }
     }

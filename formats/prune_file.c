@@ -308,8 +308,8 @@ static s24_status end_tensor(void *ctx, s24_error *err)
     p->sums = job->total;
     p->counted = !job->run->request->output;
     p->input_zeros = job->zeros;
-    if (p->calibrated) {
-        p->output_error = job->prepared.error;
+    if (p->calibration) {
+        *p->calibration = job->prepared.error;
     }
     if (target->writer) {
         status = s24_plain_writer_end(target->writer, job->planned, err);

@@ -57,8 +57,10 @@ static s24_status fill_figures(s24_report_tensor *t, const s24_pruned *pruned, s
         return S24_ERR_SYSTEM;
     }
     f->metrics = s24_metrics_from_sums(sums);
-    f->calibrated = pruned->calibrated;
-    f->output_error = pruned->output_error;
+    f->calibrated = pruned->calibration != NULL;
+    if (pruned->calibration) {
+        f->output_error = *pruned->calibration;
+    }
     f->input_read = pruned->counted;
     f->input_zeros = pruned->input_zeros;
     f->groups = (uint64_t)pruned->geometry.rows * pruned->geometry.groups;

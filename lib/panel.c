@@ -355,10 +355,19 @@ static s24_fault scale_fault(size_t row, const uint8_t *positions, size_t i, dou
                        .col = i / 2 * 4 + (i % 2 ? nibble >> 2 : nibble & 3)};
 }
 
+/* How many of a row's kept values are elements: a mask may keep padding of the last group, in its last slots. */
+static size_t real_values(const uint8_t *positions, size_t cols)
+{
+    const size_t groups = groups_of(cols), left = cols - 4 * (groups - 1);
+    const unsigned nibble = groups ? nibble_get(positions, groups - 1) : 0;
+    return groups == 0 ? 0 : 2 * (groups - 1) + ((nibble & 3) < left) + (nibble >> 2 < left);
+}
+
 /* The kept values of a row are in the scratch as they were: finds their scales and stores them. */
 static bool quantize_row(const s24_pruner *p, const s24_panel *panel, size_t r, s24_lanes *lanes, s24_fault *fault)
 {
-    const size_t count = 2 * groups_of(panel->cols), real = panel->cols - s24_pruned_per_row(panel->cols);
+    const uint8_t *const positions = panel->positions + r * ((groups_of(panel->cols) + 1) / 2);
+    const size_t count = 2 * groups_of(panel->cols), real = real_values(positions, panel->cols);
     const size_t step = p->scale_group ? p->scale_group / 2 : count, in = p->from->bytes, out = p->to->bytes;
     unsigned char *values = (unsigned char *)panel->values + r * count * out, *scales = scales_of(panel, p->scale_group, r);
     for (size_t begin = 0; begin < count; begin += step, scales += sizeof(float)) {
@@ -367,7 +376,7 @@ static bool quantize_row(const s24_pruner *p, const s24_panel *panel, size_t r, 
         size_t at;
         float scale;
         if (!s24_quantize(p, src, n, min_size(n, real - begin), values + begin * out, &scale, lanes, &at)) {
-            *fault = scale_fault(r, panel->positions + r * ((groups_of(panel->cols) + 1) / 2), begin + at,
+            *fault = scale_fault(r, positions, begin + at,
                                  s24_decode(p->from, s24_load(src, p->from->bytes, at)));
             return false;
         }
