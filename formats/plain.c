@@ -353,7 +353,7 @@ bool s24_plain_get_metrics(s24_pruned *pruned, const unsigned char slots[8 * S24
             return false;
         }
     }
-    s24_output_error none, *const e = pruned->calibration ? pruned->calibration : &none;
+    s24_output_error none = {0}, *const e = pruned->calibration ? pruned->calibration : &none;
     return get_output_error(pruned, slots, 14, &e->training) && get_output_error(pruned, slots, 15, &e->held_out);
 }
 

@@ -249,7 +249,7 @@ static void dump(const set *s)
         uint8_t *dense = get(4 * u->u.groups * bytes);
         s24_fault fault;
         const s24_unpacker unpacker = s24_unpacker_of(s->dtype, s->dtype, S24_ISA_BEST);
-        s24_unpack_panel(&unpacker, 1, 4 * u->u.groups, u->values, u->nibbles, dense, &fault);
+        s24_unpack_panel(&unpacker, 1, 4 * u->u.groups, u->values, u->nibbles, NULL, dense, &fault);
         fwrite(dense, bytes, 4 * u->u.groups, f);
         free(dense);
     }

@@ -12,16 +12,24 @@
 
 /* ---------------------------------------------------------------- the layout of a file in memory */
 
-/* NULL: its header says nothing that can be believed. The size need not be what the header says. */
-static s24_source *parse(const uint8_t *data, size_t n)
+/* NULL: its header says nothing that can be believed. Lenient: the size need not be what the header says. */
+static s24_source *parse_as(const uint8_t *data, size_t n, bool lenient)
 {
-    static const s24_read_options lenient = {.salvage = true};
-    s24_source *const source = source_of(&s24_format_s24, &lenient, data, n);
-    if (s24_source_parse(source, NULL) != S24_OK) {
+    static const s24_read_options options[] = {{.salvage = false}, {.salvage = true}};
+    s24_source *const source = source_of(&s24_format_s24, &options[lenient], data, n);
+    s24_error err = {0};
+    const s24_status status = s24_source_parse(source, &err);
+    require_told(status, &err);
+    if (status != S24_OK) {
         s24_source_close(source);
         return NULL;
     }
     return source;
+}
+
+static s24_source *parse(const uint8_t *data, size_t n)
+{
+    return parse_as(data, n, true);
 }
 
 /* All checks of an entry, for the data at hand. */
@@ -29,19 +37,22 @@ static void seal_entry(const s24_plain *plain, const s24_entry *e, uint8_t *data
 {
     static uint8_t planes[MOST];
     for (size_t i = 0; i < s24_plain_panel_count(plain, e); i++) {
-        s24_plain_place p = {.values = e->offset + i * plain->panel_bytes};
+        const uint64_t from = i * plain->panel_bytes, left = e->bytes - from;
+        s24_plain_place p = {.plane[S24_VALUES] = {e->offset + from, left < plain->panel_bytes ? left : plain->panel_bytes}};
+        size_t n = 0;
         if (e->packed) {
             const s24_panels panels = s24_plain_panels(plain, e);
             const s24_panel_place place = s24_panel_at(&panels, i);
             p = s24_plain_panel_place(e, &place);
-        } else {
-            const uint64_t left = e->offset + e->bytes - p.values;
-            p.values_bytes = left < plain->panel_bytes ? (size_t)left : plain->panel_bytes;
         }
-        memcpy(planes, data + p.values, p.values_bytes);
-        memcpy(planes + p.values_bytes, data + p.positions, p.positions_bytes);
-        s24_put_u64(data + e->checks + 8 * i,
-                    s24_plain_check(plain, p.values, planes, p.values_bytes + p.positions_bytes));
+        for (int k = 0; k < S24_PLANES; n += p.plane[k++].bytes) {
+            memcpy(planes + n, data + p.plane[k].at, p.plane[k].bytes);
+        }
+        s24_put_u64(data + e->checks + 8 * i, s24_plain_check(plain, p.plane[S24_VALUES].at, planes, n));
+    }
+    if (e->packed && e->permuted) {
+        s24_put_u64(data + e->checks + 8 * s24_plain_panel_count(plain, e),
+                    s24_plain_check(plain, s24_plain_offset(e, S24_PLANES), data + s24_plain_offset(e, S24_PLANES), e->pruned->geometry.cols * sizeof(int32_t)));
     }
     const size_t n = (size_t)e->checks_bytes - 8;
     s24_put_u64(data + e->checks + n, s24_plain_check(plain, e->checks, data + e->checks, n));
@@ -95,12 +106,17 @@ static void add_entry(s24_contents *contents)
         return;
     }
     e->stored = pick(4) == 0 && s24_dtype_convertible(dtype, other) ? other : dtype;
+    if (pick(4) == 0 && s24_dtype_scaled(dtype, other)) {
+        e->stored = other;
+        e->scaled = true;
+        e->scale_group = pick(2) ? S24_SCALE_GROUP : 0;
+    }
     s24_entry_pack(e, rank ? (int)pick((uint32_t)rank) : 0, NULL);
-    e->method = e->packed ? strdup("magnitude") : NULL;
-    e->reason = pick(2) ? strdup("why") : NULL;
+    e->method = e->packed ? s24_shared_text("magnitude", NULL) : NULL;
+    e->reason = pick(2) ? s24_shared_text("why", NULL) : NULL;
 }
 
-/* Values and positions as they may be: pairs in order, nothing in the padding. */
+/* Planes as they may be: pairs in order, nothing in the padding, scales of 1 and, seldom, of anything. */
 static void fill_entry(const s24_entry *e, uint8_t *data)
 {
     static const uint8_t pairs[] = {0x4, 0x8, 0x9, 0xc, 0xd, 0xe};
@@ -112,10 +128,13 @@ static void fill_entry(const s24_entry *e, uint8_t *data)
     for (size_t i = 0; e->packed && i < g->rows * g->groups; i++) {
         const size_t row = i / g->groups, group = i % g->groups, left = g->cols - 4 * group;
         const unsigned pair = left < 4 ? 0x4 : pairs[pick(COUNT(pairs))];
-        data[e->positions + row * g->row_positions + group / 2] |= (uint8_t)(pair << (group % 2 * 4));
+        data[s24_plain_offset(e, S24_POSITIONS) + row * g->row_positions + group / 2] |= (uint8_t)(pair << (group % 2 * 4));
         for (size_t k = 0; k < (left < 2 ? bytes : 2 * bytes); k++) {
             data[e->offset + 2 * i * bytes + k] = (uint8_t)pick(256);
         }
+    }
+    for (size_t i = 0; e->packed && e->scaled && i < g->rows * s24_row_scales(g->cols, e->scale_group); i++) {
+        s24_put_u32(data + s24_plain_offset(e, S24_SCALES) + 4 * i, pick(64) ? 0x3f800000 : pick(UINT32_MAX));
     }
 }
 
@@ -128,10 +147,8 @@ static void fill_file(s24_plain *plain, uint8_t *data)
         s24_entry *const e = &plain->contents.entries[i];
         fill_entry(e, data);
         if (e->packed) {
-            const s24_sums sums = {.total_count = e->pruned->geometry.num_elements, .kept_abs = 1,
-                                   .pruned_count = pick(4) ? e->pruned->geometry.rows * s24_pruned_per_row(e->pruned->geometry.cols)
-                                                           : pick(2)};
-            s24_plain_put_sums(&sums, data + plain->metrics.offset + 8 * S24_METRICS_SLOTS * slot++);
+            e->pruned->sums = (s24_sums){.total_count = e->pruned->geometry.num_elements, .pruned_count = pick(2), .kept_abs = 1};
+            s24_plain_put_metrics(e->pruned, data + plain->metrics.offset + 8 * S24_METRICS_SLOTS * slot++);
         }
     }
     seal_data(plain, &plain->contents, data);
