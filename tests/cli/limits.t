@@ -91,7 +91,7 @@ expect_error m.s24 "too long names: the header would be beyond safetensors' 100,
 expect_no_file m.s24
 
 command -v python3 >/dev/null || skip 'the rest needs python3'
-! grep -q '__[atm]san_' "$S24" || skip 'the rest is not for sanitizers'
+! grep -q '__[a-z]*san_' "$S24" || skip 'the rest is not for sanitizers'
 
 # as many tensors as there may be: twice the input; 768 bytes more for each that is pruned
 model '{' "$empty" '}' $most
