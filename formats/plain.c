@@ -298,6 +298,8 @@ bool s24_plain_canonical(const s24_entry *entry, const s24_panel_place *place, c
 
 /* ---------------------------------------------------------------- metrics */
 
+#define UNKNOWN UINT64_C(0x7ff8000000000000) /* the NaN of an error that is not known */
+
 /* The slots are f64: counts are exact up to 2^53, which is beyond any file. */
 void s24_plain_put_metrics(const s24_pruned *pruned, unsigned char slots[8 * S24_METRICS_SLOTS])
 {
@@ -310,7 +312,7 @@ void s24_plain_put_metrics(const s24_pruned *pruned, unsigned char slots[8 * S24
         e ? e->training : 0, e ? e->held_out : 0,
     };
     for (int i = 0; i < S24_METRICS_SLOTS; i++) {
-        uint64_t bits = UINT64_C(0x7ff8000000000000);
+        uint64_t bits = UNKNOWN;
         if (!isnan(slot[i])) {
             memcpy(&bits, &slot[i], 8);
         }
@@ -326,11 +328,12 @@ static double get_slot(const unsigned char *slots, int i)
     return x;
 }
 
-/* An error of the output: NaN where it is not known; 0, and no other bits, of what was not calibrated. */
+/* An error of the output: UNKNOWN or not negative, nor -0; 0, and no other bits, of what was not calibrated. */
 static bool get_output_error(const s24_pruned *pruned, const unsigned char *slots, int i, double *error)
 {
     *error = get_slot(slots, i);
-    return pruned->calibration ? isnan(*error) || *error >= 0 : s24_get_u64(slots + 8 * i) == 0;
+    const uint64_t bits = s24_get_u64(slots + 8 * i);
+    return pruned->calibration ? bits == UNKNOWN || (*error >= 0 && !signbit(*error)) : bits == 0;
 }
 
 bool s24_plain_get_metrics(s24_pruned *pruned, const unsigned char slots[8 * S24_METRICS_SLOTS])

@@ -422,6 +422,18 @@ static s24_status check_panels(const s24_plain *plain, const s24_entry *e, s24_e
 }
 
 /* One object of s24.tensors. *at: the stored tensor that it begins with. */
+/* What only a pruned tensor has. */
+static bool is_carried(const cJSON *object)
+{
+    static const char *const keys[] = {"axis", "scales", "permuted", "calibration"};
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
+        if (s24_json_get(object, keys[i])) {
+            return false;
+        }
+    }
+    return true;
+}
+
 static s24_status parse_tensor(s24_plain *plain, const s24_contents *stored, const cJSON *object, size_t *at,
                                s24_error *err)
 {
@@ -456,7 +468,7 @@ static s24_status parse_tensor(s24_plain *plain, const s24_contents *stored, con
     }
     if (!method) {
         *at += 2; /* data, checks */
-        return S24_OK;
+        return is_carried(object) ? S24_OK : bad_header(err, "a tensor in s24.tensors has what only a pruned one has");
     }
     if (!s24_json_size(s24_json_get(object, "axis"), &axis) || axis >= (size_t)(rank ? rank : 1) ||
         !s24_dtype_prunable(dtype)) {

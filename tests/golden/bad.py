@@ -311,6 +311,8 @@ def main(directory):
                                           b'[3,8],\\"axis\\":1,\\"method\\":\\"magn\\",\\"scales\\":\\"row\\"'))
     bad("scales-panels", "scales128", header(b'panel_groups\\":32', b'panel_groups\\":30'))
 
+    bad("carried-axis", "npz", header(b'\\"reason\\":\\"rank 0: no matrix\\"', b'\\"axis\\":0'))
+
     bad("perm-needs", "permuted-scales", header(b"scales perm", b"scales"))
     bad("perm-none", "permuted", header(b',\\"permuted\\":true', b""))
     bad("perm-flag", "permuted", header(b'permuted\\":true', b'permuted\\":1'))

@@ -246,6 +246,13 @@ def count_of(shape):
     return math.prod(shape)
 
 
+UNKNOWN = struct.pack("<Q", 0x7ff8000000000000)  # an error of the output that nobody measured
+
+
+def not_negative(x):
+    return x >= 0 and math.copysign(1, x) > 0
+
+
 # ------------------------------------------------------------------ the file
 
 class Tensor:
@@ -264,15 +271,20 @@ class Tensor:
         check(isinstance(self.shape, list) and len(self.shape) <= 64 and all(is_size(n, 1 << 53) for n in self.shape),
               "s24.tensors: a tensor has no shape")
         self.pruned = self.method is not None
+        check(self.pruned or not {"axis", "scales", "permuted", "calibration"} & set(o),
+              "s24.tensors: what is carried has what only pruned tensors have")
         self.slots = None
         self.scales = o.get("scales")
         check("scales" not in o or self.scales == "row" or is_size(self.scales) and self.scales == 128,
               "s24.tensors: scales are of no known kind")
-        check(self.pruned or "scales" not in o, "s24.tensors: what is carried has scales")
-        self.scaled = self.pruned and "scales" in o
+        self.scaled = "scales" in o
         self.permuted = o.get("permuted", False)
         check(type(self.permuted) is bool, "s24.tensors: permuted is neither true nor false")
-        check(self.pruned or not self.permuted, "s24.tensors: what is carried is permuted")
+        self.calibration = o.get("calibration")
+        if "calibration" in o:
+            c = self.calibration
+            check(isinstance(c, dict) and is_size(c.get("samples")) and is_size(c.get("held_out")) and
+                  c["held_out"] <= c["samples"], "s24.tensors: a calibration makes no sense")
         if self.pruned:
             check(self.dtype in PRUNABLE, "%r: its dtype cannot be pruned" % self.name)
             check(is_size(self.axis, max(len(self.shape) - 1, 0)), "%r: no such axis" % self.name)
@@ -549,8 +561,11 @@ class File(Layout):
         b = self.checked_bytes(self.metrics_at, 128 * len(pruned), self.metrics_checks, ".s24.metrics")
         for i, t in enumerate(pruned):
             t.slots = struct.unpack_from("<16d", b, 128 * i)
-            check(all(x >= 0 and math.copysign(1, x) > 0 for x in t.slots[:14]) and not any(b[128 * i + 112:128 * i + 128]),
-                  "%r: impossible metrics" % t.name)
+            check(all(not_negative(x) for x in t.slots[:14]), "%r: impossible metrics" % t.name)
+            for j in (112, 120):
+                bits = b[128 * i + j:128 * i + j + 8]
+                check(bits == UNKNOWN or not_negative(struct.unpack("<d", bits)[0]) if t.calibration else not any(bits),
+                      "%r: an impossible error of the output" % t.name)
             check(all(x < 2 ** 53 and x == int(x) for x in t.slots[:7]), "%r: a count is no integer" % t.name)
             check(t.slots[0] == count_of(t.shape), "%r: the metrics are those of another tensor" % t.name)
             whole, tail = t.cols // 4 * 2, t.cols % 4

@@ -1337,7 +1337,7 @@ static const struct {
     {"\\\"axis\\\":1", "\\\"axis\\\":0", 0, "w.s24.values is not what"},
     {"\\\"axis\\\":1", "\\\"axis\\\":7", 0, "axis"},
     {"\\\"axis\\\":1", "\\\"oxis\\\":1", 0, "axis"},
-    {"\\\"method\\\"", "\\\"methud\\\"", 0, "is not what"}, /* so it is carried */
+    {"\\\"method\\\"", "\\\"methud\\\"", 0, "what only a pruned one has"},
     {"\\\"magnitude\\\"", "\\\"saintness\\\"", 0, NULL}, /* who chose does not matter to who reads */
     {"\"w.s24.values\":{\"dtype\":\"F16\"", "\"w.s24.values\":{\"dtype\":\"I16\"", 0, "values are not where"},
     {"\"w.s24.values\":{\"dtype\":\"F16\"", "\"w.s24.values\":{\"dtype\":\"U8\" ", 0, "data_offsets"},
