@@ -288,12 +288,12 @@ static void note_negative_zeros(const prune_job *job)
     }
 }
 
-/* Where another way was better on the samples held out. */
+/* Where another way was better on the samples held out; a transposable mask is not compared with others. */
 static void tell_fallback(const prune_job *job)
 {
     const s24_entry *const e = job->entry;
     const s24_output_error *const o = &job->prepared.error;
-    if (o->method && job->run->method->solves && strcmp(o->method, job->run->method->name) != 0) {
+    if (o->method && job->run->method->solves && !job->run->transposable && strcmp(o->method, job->run->method->name) != 0) {
         s24_io_warn(job->run->io, "%s: %s%s%s was worse on the samples held out: it was done by %s%s", e->in->name, e->name,
                     *e->name ? ": " : "", job->run->method->name, o->method, o->refit ? ", and refitted" : "");
     }

@@ -200,8 +200,8 @@ static s24_status misfit(s24_second kind, const s24_entry *s, size_t cols, size_
     if (taps > 1) {
         snprintf(unfolded, sizeof unfolded, ", or unfolded (im2col) of %zu", cols * taps);
     }
-    return s24_fail(err, S24_ERR_DATA, "%s: %s: %s of shape %s do not fit; they must be %s, of K = %zu inputs%s", s->in->name,
-                    s->name, s24_second_name(kind), shape, kinds[kind].shape, cols, unfolded);
+    return s24_fail(err, S24_ERR_DATA, "%s: %s: the shape of the %s, %s, does not fit; it must be %s, of K = %zu inputs%s",
+                    s->in->name, s->name, s24_second_name(kind), shape, kinds[kind].shape, cols, unfolded);
 }
 
 const s24_entry *s24_seconds_find(const s24_seconds *seconds, s24_second kind, const s24_entry *e, size_t *taps,

@@ -43,11 +43,11 @@ expect_usage_error prune '--norms goes with one input'
 echo '[[1,2,3]]' >a3.json
 run prune v.json --activations a3.json -o x.s24
 expect_status 3
-expect_error a3.json 'activations of shape [1, 3]' 'K = 4'
+expect_error a3.json 'shape of the activations, [1, 3], does not fit' 'K = 4'
 echo '[[1,0],[0,1]]' >h2.json
 run prune v.json --hessian h2.json -o x.s24
 expect_status 3
-expect_error h2.json 'hessian of shape [2, 2]' 'K x K'
+expect_error h2.json 'shape of the hessian, [2, 2], does not fit' 'K x K'
 expect_no_file x.s24
 
 # a model must have them all
@@ -108,6 +108,11 @@ run prune "$model" --activations "$x" -o one.s24 -q -T 1
 expect_same obs.s24 one.s24
 run prune - --activations "$x" -o - -q <"$model"
 expect_same .stdout obs.s24
+
+# a transposable mask was wanted: there is nothing to fall back to
+run prune "$model" --transposable --refit --activations "$x" -o transposable.s24
+expect_status 0
+grep -q 'worse' .stderr && fail "expected no word of another method"
 
 # in vain, and not finite
 f32 1 2 nan 4 | npy nan.npy '<f4' '(1, 4)'
