@@ -119,8 +119,10 @@ $(OBJ)/tests/examples/%: tests/examples/%.c $(OBJ)/libs24.a
 	$(call say,CC)
 	$(Q)$(COMPILE) $(INCLUDES) -o $@ $< $(OBJ)/libs24.a $(LDFLAGS) $(LDLIBS) $(S24_LDLIBS)
 
+# Two at a time, each one's words together.
 unit: $(UNIT_BIN)
-	@for t in $(UNIT_BIN); do $$t || exit 1; done
+	@printf '%s\n' $(UNIT_BIN) | xargs -n 1 -P 2 \
+	    sh -c 'told=$$("$$0" 2>&1); failed=$$?; printf "%s\n" "$$told"; exit $$failed'
 
 # CLI_TESTS='prune verify' chooses.
 cli-tests: $(OUT)/s24
