@@ -175,7 +175,7 @@ static reading read_all(const uint8_t *data, size_t n, bool lenient)
         for (size_t i = 0; i < source->contents.count && r.status == S24_OK; i++) {
             read_entry(&source->contents.entries[i], &r);
         }
-        r.status = r.status == S24_OK ? s24_plain_end(source, &err) : r.status;
+        r.status = r.status == S24_OK && !lenient ? s24_plain_end(source, &err) : r.status; /* of a salvage nobody asks it */
     }
     s24_source_close(source);
     return r;
