@@ -94,20 +94,6 @@ static bool applies(const plan_report *r, const error_kind *k)
 
 /* ---------------------------------------------------------------- text */
 
-static void add_figure(table *t, double x)
-{
-    char text[TEXT_SIZE];
-    text_figure(text, x);
-    table_add(t, text);
-}
-
-static void add_bytes(table *t, uint64_t bytes)
-{
-    char text[TEXT_SIZE];
-    text_bytes(text, bytes);
-    table_add(t, text);
-}
-
 static const char *why(const plan_row *row)
 {
     const char *const packed = row->planned->status == S24_TENSOR_PACKED ? "2:4 already" : "";
@@ -122,12 +108,12 @@ static void add_row(table *rows, const plan_report *r, const plan_row *row)
     table_add(rows, shape);
     for (size_t k = 0; k < KINDS; k++) {
         if (applies(r, &kinds[k])) {
-            add_figure(rows, row->eligible ? kinds[k].of(row) : NAN);
+            table_add_figure(rows, row->eligible ? kinds[k].of(row) : NAN);
         }
     }
     table_add(rows, row->prune ? "prune" : "dense");
-    add_bytes(rows, row->planned->bytes_dense);
-    add_bytes(rows, plan_bytes(row));
+    table_add_bytes(rows, row->planned->bytes_dense);
+    table_add_bytes(rows, plan_bytes(row));
     table_add(rows, why(row));
 }
 
@@ -141,8 +127,8 @@ static void add_total(table *rows, const plan_report *r)
         }
     }
     table_add(rows, "");
-    add_bytes(rows, r->bytes_dense);
-    add_bytes(rows, r->bytes_planned);
+    table_add_bytes(rows, r->bytes_dense);
+    table_add_bytes(rows, r->bytes_planned);
     table_add(rows, "");
 }
 

@@ -9,20 +9,6 @@
 
 /* ---------------------------------------------------------------- several tensors */
 
-static void add_figure(table *t, double x)
-{
-    char text[TEXT_SIZE];
-    text_figure(text, x);
-    table_add(t, text);
-}
-
-static void add_bytes(table *t, uint64_t bytes)
-{
-    char text[TEXT_SIZE];
-    text_bytes(text, bytes);
-    table_add(t, text);
-}
-
 static void add_share(table *t, bool defined, uint64_t part, uint64_t whole)
 {
     char text[TEXT_SIZE] = "-";
@@ -57,15 +43,15 @@ static void add_figures(table *rows, const s24_report_tensor *t, bool measured, 
     static const s24_prune_metrics none;
     const s24_prune_metrics *m = t->figures ? &t->figures->metrics : &none;
     if (with->has[OUTPUT_ERROR]) {
-        add_figure(rows, t->figures && t->figures->calibrated ? t->figures->output_error.training : NAN);
+        table_add_figure(rows, t->figures && t->figures->calibrated ? t->figures->output_error.training : NAN);
     }
-    add_figure(rows, measured ? m->relative_error : NAN);
-    add_figure(rows, measured ? m->approximation_error : NAN);
-    add_figure(rows, measured ? m->kept_magnitude_mean : NAN);
-    add_figure(rows, measured ? m->pruned_magnitude_mean : NAN);
+    table_add_figure(rows, measured ? m->relative_error : NAN);
+    table_add_figure(rows, measured ? m->approximation_error : NAN);
+    table_add_figure(rows, measured ? m->kept_magnitude_mean : NAN);
+    table_add_figure(rows, measured ? m->pruned_magnitude_mean : NAN);
     add_share(rows, measured, m->pruned_count, m->total_count);
-    add_bytes(rows, t->bytes_dense);
-    add_bytes(rows, t->bytes_stored);
+    table_add_bytes(rows, t->bytes_dense);
+    table_add_bytes(rows, t->bytes_stored);
 }
 
 #define MOST_COLUMNS 17

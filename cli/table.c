@@ -37,6 +37,20 @@ void table_add(table *t, const char *cell)
     free(copy);
 }
 
+void table_add_figure(table *t, double x)
+{
+    char text[TEXT_SIZE];
+    text_figure(text, x);
+    table_add(t, text);
+}
+
+void table_add_bytes(table *t, uint64_t bytes)
+{
+    char text[TEXT_SIZE];
+    text_bytes(text, bytes);
+    table_add(t, text);
+}
+
 static void print_row(const table *t, size_t columns, const size_t *width, const char *const *cells, FILE *out)
 {
     for (size_t c = 0; c < columns; c++) {

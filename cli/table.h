@@ -4,6 +4,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <stdio.h>
 
 typedef struct table_column {
@@ -20,6 +21,8 @@ typedef struct table {
 } table;
 
 void table_add(table *t, const char *cell); /* copied, control characters escaped */
+void table_add_figure(table *t, double x); /* these as text.h has them */
+void table_add_bytes(table *t, uint64_t bytes);
 
 /* Prints title line and rows, and empties the table. A table without rows prints nothing. */
 void table_print(table *t, FILE *out);
