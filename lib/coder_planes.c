@@ -1,6 +1,6 @@
 /*
- * Elements to planes and back. Generic: 64 values at a time as bytes in small arrays, which are then packed to fields. That
- * is the specification of what kernels do.
+ * Elements to planes and back, 64 values at a time. Generic: in small arrays, by loops of constant length without branches,
+ * which compilers make vectors of. That is the specification of what kernels do.
  */
 #include "coder_parts.h"
 #include "kernels.h"
@@ -21,28 +21,6 @@ bool s24_cut_of(s24_cut *cut, unsigned bytes, bool sign, unsigned prefix)
     return true;
 }
 
-/* ---------------------------------------------------------------- kernels */
-
-typedef struct plane_kernels {
-    s24_split_kernel *split;
-    s24_join_kernel *join;
-} plane_kernels;
-
-#define ROW(ISA, width, split_function, join_function) \
-    if (best == S24_ISA_##ISA && bytes == (width)) { \
-        return (plane_kernels){.split = split_function, .join = join_function}; \
-    }
-
-/* None: the generic code does it all. */
-static plane_kernels find(s24_isa isa, unsigned bytes)
-{
-    const s24_isa best = s24_isa_detect(isa == S24_ISA_BEST || isa > S24_ISA_AVX512 ? S24_ISA_AVX512 : isa);
-    S24_PLANE_KERNELS(ROW)
-    (void)best;
-    (void)bytes;
-    return (plane_kernels){.split = NULL};
-}
-
 /* ---------------------------------------------------------------- fields of bits */
 
 /*
@@ -52,14 +30,14 @@ static plane_kernels find(s24_isa isa, unsigned bytes)
 #define LANES16 UINT64_C(0x0001000100010001)
 #define LANES32 UINT64_C(0x0000000100000001)
 
-static uint64_t pack8(uint64_t x, unsigned width)
+INLINE uint64_t pack8(uint64_t x, unsigned width)
 {
     x = (x & LANES16 * 0xff) | (x >> 8 & LANES16 * 0xff) << width;
     x = (x & LANES32 * 0xffff) | (x >> 16 & LANES32 * 0xffff) << 2 * width;
     return (x & UINT32_MAX) | x >> 32 << 4 * width;
 }
 
-static uint64_t unpack8(uint64_t x, unsigned width)
+INLINE uint64_t unpack8(uint64_t x, unsigned width)
 {
     const uint64_t four = (UINT64_C(1) << 4 * width) - 1, two = LANES32 * ((1u << 2 * width) - 1);
     const uint64_t one = LANES16 * ((1u << width) - 1);
@@ -68,24 +46,24 @@ static uint64_t unpack8(uint64_t x, unsigned width)
     return (x & one) | (x >> width & one) << 8;
 }
 
-/* n fields of `width` bits, with room for RUN, to ceil(n * width / 8) bytes; fields beyond n are 0. */
-static void pack_fields(const uint8_t fields[RUN], size_t n, unsigned width, uint8_t *out)
+/* A run of fields of `width` bits, a byte each, to 8 * width bytes, and back. */
+INLINE void pack_run(const uint8_t fields[RUN], unsigned width, uint8_t *out)
 {
     uint8_t packed[RUN + 8];
-    for (size_t i = 0; i < n; i += 8) {
+    for (unsigned i = 0; i < RUN; i += 8) {
         uint64_t x;
         memcpy(&x, fields + i, 8);
         x = pack8(x, width);
         memcpy(packed + i / 8 * width, &x, 8);
     }
-    memcpy(out, packed, (n * width + 7) / 8);
+    memcpy(out, packed, 8 * width);
 }
 
-static void unpack_fields(const uint8_t *in, size_t n, unsigned width, uint8_t fields[RUN])
+INLINE void unpack_run(const uint8_t *in, unsigned width, uint8_t fields[RUN])
 {
     uint8_t packed[RUN + 8] = {0};
-    memcpy(packed, in, (n * width + 7) / 8);
-    for (size_t i = 0; i < n; i += 8) {
+    memcpy(packed, in, 8 * width);
+    for (unsigned i = 0; i < RUN; i += 8) {
         uint64_t x;
         memcpy(&x, packed + i / 8 * width, 8);
         x = unpack8(x, width);
@@ -93,27 +71,128 @@ static void unpack_fields(const uint8_t *in, size_t n, unsigned width, uint8_t f
     }
 }
 
+static size_t field_bytes(size_t n, unsigned width)
+{
+    return (n * width + 7) / 8;
+}
+
 void s24_pack_fields(const uint8_t *fields, size_t n, unsigned width, uint8_t *out)
 {
     for (size_t i = 0; i < n; i += RUN) {
-        uint8_t run[RUN] = {0};
+        uint8_t run[RUN] = {0}, packed[RUN];
         const size_t some = n - i < RUN ? n - i : RUN;
         memcpy(run, fields + i, some);
-        pack_fields(run, some, width, out + i / 8 * width);
+        pack_run(run, width, packed);
+        memcpy(out + i / 8 * width, packed, field_bytes(some, width));
     }
 }
 
 void s24_unpack_fields(const uint8_t *in, size_t n, unsigned width, uint8_t *fields)
 {
     for (size_t i = 0; i < n; i += RUN) {
-        uint8_t run[RUN];
+        uint8_t run[RUN], packed[RUN] = {0};
         const size_t some = n - i < RUN ? n - i : RUN;
-        unpack_fields(in + i / 8 * width, some, width, run);
+        memcpy(packed, in + i / 8 * width, field_bytes(some, width));
+        unpack_run(packed, width, run);
         memcpy(fields + i, run, some);
     }
 }
 
-/* ---------------------------------------------------------------- splitting */
+/* Of each byte its lowest bit, and back: bit k of a byte stands at 8k, or 0. */
+INLINE void pack_bits(const uint8_t bits[RUN], uint8_t *out)
+{
+    for (unsigned i = 0; i < RUN; i += 8) {
+        uint64_t x;
+        memcpy(&x, bits + i, 8);
+        out[i / 8] = (uint8_t)(x * UINT64_C(0x0102040810204080) >> 56);
+    }
+}
+
+INLINE void unpack_bits(const uint8_t *in, uint8_t bits[RUN])
+{
+    for (unsigned i = 0; i < RUN; i += 8) {
+        const uint64_t each = in[i / 8] * UINT64_C(0x0101010101010101) & UINT64_C(0x8040201008040201);
+        const uint64_t x = (each + UINT64_C(0x7f7f7f7f7f7f7f7f)) >> 7 & UINT64_C(0x0101010101010101);
+        memcpy(bits + i, &x, 8);
+    }
+}
+
+/* ---------------------------------------------------------------- runs */
+
+/* The window is mapped to 1..254, and prefix 0, that of zeros and of what is nearly zero, to 0. */
+INLINE void symbols_of(const s24_cut *cut, const uint16_t prefixes[RUN], uint8_t symbols[RUN])
+{
+    if (cut->prefix <= 8) {
+        for (unsigned i = 0; i < RUN; i++) {
+            symbols[i] = (uint8_t)prefixes[i];
+        }
+        return;
+    }
+    const uint16_t base = (uint16_t)cut->base;
+    for (unsigned i = 0; i < RUN; i++) {
+        const uint16_t in_window = (uint16_t)(prefixes[i] - base);
+        const uint16_t symbol = in_window < S24_CODER_WINDOW ? (uint16_t)(in_window + 1) : S24_CODER_ESCAPE;
+        symbols[i] = (uint8_t)(prefixes[i] ? symbol : 0);
+    }
+}
+
+INLINE void prefixes_of(const s24_cut *cut, const uint8_t symbols[RUN], uint16_t prefixes[RUN])
+{
+    if (cut->prefix <= 8) {
+        const uint16_t mask = (uint16_t)((1u << cut->prefix) - 1);
+        for (unsigned i = 0; i < RUN; i++) {
+            prefixes[i] = symbols[i] & mask;
+        }
+        return;
+    }
+    const uint16_t below = (uint16_t)(cut->base - 1);
+    for (unsigned i = 0; i < RUN; i++) {
+        const uint16_t prefix = (uint16_t)(symbols[i] + below);
+        prefixes[i] = symbols[i] == 0 || symbols[i] == S24_CODER_ESCAPE ? 0 : prefix;
+    }
+}
+
+#define EACH for (unsigned k = 0; k < RUN; k++)
+
+#define ELEMENT uint8_t
+#define SPLIT split_1
+#define JOIN join_1
+#include "coder_runs_template.h"
+#define ELEMENT uint16_t
+#define SPLIT split_2
+#define JOIN join_2
+#include "coder_runs_template.h"
+#define ELEMENT uint32_t
+#define SPLIT split_4
+#define JOIN join_4
+#include "coder_runs_template.h"
+#define ELEMENT uint64_t
+#define SPLIT split_8
+#define JOIN join_8
+#include "coder_runs_template.h"
+
+/* ---------------------------------------------------------------- kernels */
+
+typedef struct plane_kernels {
+    s24_split_kernel *split;
+    s24_join_kernel *join;
+} plane_kernels;
+
+static const plane_kernels generic[] = {[1] = {split_1, join_1}, [2] = {split_2, join_2}, [4] = {split_4, join_4},
+                                        [8] = {split_8, join_8}};
+
+#define ROW(ISA, width, split_function, join_function) \
+    if (best == S24_ISA_##ISA && bytes == (width)) { \
+        return (plane_kernels){.split = split_function, .join = join_function}; \
+    }
+
+static plane_kernels find(s24_isa isa, unsigned bytes)
+{
+    const s24_isa best = s24_isa_detect(isa == S24_ISA_BEST || isa > S24_ISA_AVX512 ? S24_ISA_AVX512 : isa);
+    S24_PLANE_KERNELS(ROW)
+    (void)best;
+    return generic[bytes];
+}
 
 /* Elements of a byte are their symbols. */
 static bool is_symbols(const s24_cut *cut)
@@ -121,45 +200,43 @@ static bool is_symbols(const s24_cut *cut)
     return cut->bytes == 1 && cut->prefix == 8;
 }
 
-INLINE unsigned prefix_in(const s24_cut *cut, uint64_t v)
-{
-    return (unsigned)(v >> 8 * cut->lows >> cut->middle) & ((1u << cut->prefix) - 1);
-}
+/* A last run that is not whole, in planes of its own. */
+typedef struct last_run {
+    s24_value_planes planes;
+    uint8_t symbols[RUN], lows[S24_CODER_LOWS][RUN], middle[RUN], signs[RUN / 8], values[8 * RUN];
+} last_run;
 
-/* The window is mapped to 1..254, and prefix 0, that of zeros and of what is nearly zero, to 0. */
-INLINE uint8_t symbol_of(const s24_cut *cut, unsigned prefix)
+static void lay_last(last_run *r)
 {
-    if (cut->prefix <= 8) {
-        return (uint8_t)prefix;
+    memset(r, 0, sizeof *r);
+    r->planes = (s24_value_planes){.symbols = r->symbols, .middle = r->middle, .signs = r->signs};
+    for (unsigned low = 0; low < S24_CODER_LOWS; low++) {
+        r->planes.lows[low] = r->lows[low];
     }
-    const unsigned in_window = prefix - cut->base;
-    return prefix == 0 ? 0 : in_window < S24_CODER_WINDOW ? (uint8_t)(in_window + 1) : S24_CODER_ESCAPE;
 }
 
-INLINE void split_run(const s24_cut *cut, unsigned bytes, const uint8_t *values, size_t first, size_t n,
-                      const s24_value_planes *planes)
+/* What planes have of n values, to or from values `first` and on. */
+static void copy_planes(const s24_cut *cut, const s24_value_planes *to, size_t to_first, const s24_value_planes *from,
+                        size_t from_first, size_t n)
 {
-    uint8_t middle[RUN] = {0}, signs[RUN] = {0};
-    const unsigned low_bits = 8 * cut->lows, bits = 8 * bytes - cut->sign;
-    for (size_t i = 0; i < n; i++) {
-        const uint64_t v = s24_load(values, bytes, first + i);
-        planes->symbols[first + i] = symbol_of(cut, prefix_in(cut, v));
-        middle[i] = (uint8_t)(v >> low_bits & ((1u << cut->middle) - 1));
-        signs[i] = cut->sign ? (uint8_t)(v >> bits) : 0;
-        for (unsigned low = 0; low < cut->lows; low++) {
-            planes->lows[low][first + i] = (uint8_t)(v >> 8 * low);
-        }
+    memcpy(to->symbols + to_first, from->symbols + from_first, n);
+    for (unsigned low = 0; low < cut->lows; low++) {
+        memcpy(to->lows[low] + to_first, from->lows[low] + from_first, n);
     }
     if (cut->middle) {
-        pack_fields(middle, n, cut->middle, planes->middle + first * cut->middle / 8);
+        memcpy(to->middle + to_first / 8 * cut->middle, from->middle + from_first / 8 * cut->middle,
+               field_bytes(n, cut->middle));
     }
     if (cut->sign) {
-        pack_fields(signs, n, 1, planes->signs + first / 8);
+        memcpy(to->signs + to_first / 8, from->signs + from_first / 8, field_bytes(n, 1));
     }
 }
+
+/* ---------------------------------------------------------------- splitting */
 
 static size_t collect_escapes(const s24_cut *cut, const void *values, size_t n, const uint8_t *symbols, uint16_t *escapes)
 {
+    const unsigned shift = 8 * cut->lows + cut->middle;
     size_t escaped = 0;
     for (size_t i = 0; i < n && cut->prefix > 8; i++) {
         const uint8_t *next = memchr(symbols + i, S24_CODER_ESCAPE, n - i);
@@ -167,7 +244,7 @@ static size_t collect_escapes(const s24_cut *cut, const void *values, size_t n, 
             break;
         }
         i = (size_t)(next - symbols);
-        escapes[escaped++] = (uint16_t)prefix_in(cut, s24_load(values, cut->bytes, i));
+        escapes[escaped++] = (uint16_t)(s24_load(values, cut->bytes, i) >> shift & ((1u << cut->prefix) - 1));
     }
     return escaped;
 }
@@ -179,50 +256,19 @@ size_t s24_split_values(const s24_cut *cut, const void *values, size_t n, const 
         memcpy(planes->symbols, values, n);
         return 0;
     }
-    s24_split_kernel *kernel = find(isa, cut->bytes).split;
-    for (size_t i = kernel ? kernel(cut, values, n, planes) : 0; i < n; i += RUN) {
-        const size_t some = n - i < RUN ? n - i : RUN;
-        switch (cut->bytes) {
-        case 1: split_run(cut, 1, values, i, some, planes); break;
-        case 2: split_run(cut, 2, values, i, some, planes); break;
-        case 4: split_run(cut, 4, values, i, some, planes); break;
-        default: split_run(cut, 8, values, i, some, planes); break;
-        }
+    s24_split_kernel *split = find(isa, cut->bytes).split;
+    const size_t whole = split(cut, values, n, planes);
+    if (whole < n) {
+        last_run r;
+        lay_last(&r);
+        memcpy(r.values, (const uint8_t *)values + whole * cut->bytes, (n - whole) * cut->bytes);
+        split(cut, r.values, RUN, &r.planes);
+        copy_planes(cut, planes, whole, &r.planes, 0, n - whole);
     }
     return collect_escapes(cut, values, n, planes->symbols, escapes);
 }
 
 /* ---------------------------------------------------------------- joining */
-
-INLINE uint64_t prefix_of(const s24_cut *cut, uint8_t symbol)
-{
-    if (cut->prefix <= 8) {
-        return symbol & ((1u << cut->prefix) - 1);
-    }
-    return symbol == 0 || symbol == S24_CODER_ESCAPE ? 0 : cut->base + symbol - 1;
-}
-
-INLINE void join_run(const s24_cut *cut, unsigned bytes, const s24_value_planes *planes, size_t first, size_t n,
-                     uint8_t *values)
-{
-    uint8_t middle[RUN] = {0}, signs[RUN] = {0};
-    const unsigned low_bits = 8 * cut->lows, bits = 8 * bytes - cut->sign;
-    if (cut->middle) {
-        unpack_fields(planes->middle + first * cut->middle / 8, n, cut->middle, middle);
-    }
-    if (cut->sign) {
-        unpack_fields(planes->signs + first / 8, n, 1, signs);
-    }
-    for (size_t i = 0; i < n; i++) {
-        uint64_t v = prefix_of(cut, planes->symbols[first + i]) << low_bits << cut->middle;
-        v |= (uint64_t)middle[i] << low_bits;
-        v |= cut->sign ? (uint64_t)signs[i] << bits : 0;
-        for (unsigned low = 0; low < cut->lows; low++) {
-            v |= (uint64_t)planes->lows[low][first + i] << 8 * low;
-        }
-        s24_store(values, bytes, first + i, v);
-    }
-}
 
 void s24_join_values(const s24_cut *cut, const s24_value_planes *planes, size_t n, void *values, s24_isa isa)
 {
@@ -230,15 +276,14 @@ void s24_join_values(const s24_cut *cut, const s24_value_planes *planes, size_t 
         memcpy(values, planes->symbols, n);
         return;
     }
-    s24_join_kernel *kernel = find(isa, cut->bytes).join;
-    for (size_t i = kernel ? kernel(cut, planes, n, values) : 0; i < n; i += RUN) {
-        const size_t some = n - i < RUN ? n - i : RUN;
-        switch (cut->bytes) {
-        case 1: join_run(cut, 1, planes, i, some, values); break;
-        case 2: join_run(cut, 2, planes, i, some, values); break;
-        case 4: join_run(cut, 4, planes, i, some, values); break;
-        default: join_run(cut, 8, planes, i, some, values); break;
-        }
+    s24_join_kernel *join = find(isa, cut->bytes).join;
+    const size_t whole = join(cut, planes, n, values);
+    if (whole < n) {
+        last_run r;
+        lay_last(&r);
+        copy_planes(cut, &r.planes, 0, planes, whole, n - whole);
+        join(cut, &r.planes, RUN, r.values);
+        memcpy((uint8_t *)values + whole * cut->bytes, r.values, (n - whole) * cut->bytes);
     }
 }
 
