@@ -18,7 +18,7 @@ typedef struct s24_preparation {
     void *user;
 } s24_preparation;
 
-/* Whether tensors must be prepared. */
+/* Whether tensors must be prepared. By factors they need not be. */
 bool s24_must_prepare(const s24_preparation *how);
 
 /*
@@ -48,5 +48,11 @@ s24_status s24_prepare_weights(const s24_entry *entry, s24_dtype dtype, void *we
  * is none.
  */
 s24_status s24_prepare_squares(const s24_preparation *how, const s24_entry *entry, double **squares, s24_error *err);
+
+/*
+ * The factors of a method by them, for the entry, whose axis is chosen: from the norms that were given, and where it takes
+ * sums of the weights from those, which are read once for that (of a stream they are held). The caller frees them.
+ */
+s24_status s24_prepare_factors(const s24_preparation *how, const s24_entry *entry, s24_factors *factors, s24_error *err);
 
 #endif

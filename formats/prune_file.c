@@ -41,6 +41,7 @@ typedef struct prune_job {
     const s24_dtype_info *from; /* the elements' */
     size_t index;              /* in the target */
     s24_entry *planned;        /* there; NULL in a dry run */
+    s24_factors factors;       /* of a method by them, where the run does not prepare */
     s24_prepared prepared;     /* where the run prepares: what is packed in place of the elements, */
     s24_measurer measurer;     /* which it is measured against */
     s24_pruner pruner;
@@ -168,6 +169,7 @@ static s24_status prune_one(prune_job *job, prune_buffers *b, size_t first, size
         .scales = s24_plain_plane(&p, planes, S24_SCALES),
         .scratch = b->kept,
         .tap = writer ? &checker.tap : NULL,
+        .row = place.row, .col = 4 * place.group,
     };
     s24_fault fault;
     panel_result *result = &b->results[slot];
@@ -444,13 +446,19 @@ static s24_status prune_job_init(prune_job *job, prune_run *run, const s24_task 
         job->pruner = s24_pruner_of(run->method, e->dtype, e->stored, job->aux ? job->aux->dtype : S24_F64,
                                     run->request->allow_nonfinite, isa);
     }
+    if (!run->prepares && run->method->factors) {
+        status = s24_prepare_factors(&run->preparation, e, &job->factors, err);
+        s24_pruner_by(&job->pruner, &job->factors, isa);
+    }
     job->pruner.scale_group = e->scale_group;
     job->unpacker = s24_unpacker_of(e->stored, e->stored, isa);
     job->batches = batches_of(run, e, transposed);
     /* NOLINTNEXTLINE(clang-analyzer-core.NullDereference): as for every dtype */
     job->planes_bytes = s24_plain_panel_bytes(e, &job->batches.panels);
     set_pieces(job, transposed);
-    status = run->prepares ? S24_OK : s24_source_hold(e, e->axis, err); /* a prepared one is held already */
+    if (status == S24_OK && !run->prepares) { /* a prepared one is held already */
+        status = s24_source_hold(e, e->axis, err);
+    }
     return status == S24_OK && job->aux ? s24_source_hold(job->aux, e->axis, err) : status;
 }
 
@@ -458,6 +466,7 @@ static void free_job(void *ctx)
 {
     prune_job *const job = ctx;
     s24_prepared_free(&job->prepared);
+    s24_factors_free(&job->factors);
     free(job);
 }
 

@@ -154,6 +154,7 @@ typedef struct kernel_row {
 #define ROW_OF_ONE(isa, dtype, function) ROW(isa, dtype, dtype, function)
 #define END {S24_ISA_GENERIC, S24_F64, S24_F64, NULL}
 static const kernel_row prune_rows[] = {S24_PRUNE_KERNELS(ROW) END};
+static const kernel_row score_rows[] = {S24_SCORE_KERNELS(ROW) END};
 static const kernel_row unpack_rows[] = {S24_UNPACK_KERNELS(ROW) END};
 static const kernel_row zeros_rows[] = {S24_ZEROS_KERNELS(ROW_OF_ONE) END};
 static const kernel_row measure_rows[] = {S24_MEASURE_KERNELS(ROW) END};
@@ -179,6 +180,11 @@ static any_kernel *find(const kernel_row *rows, s24_isa isa, s24_dtype from, s24
 s24_prune_kernel *s24_find_prune_kernel(s24_isa isa, s24_dtype from, s24_dtype to)
 {
     return (s24_prune_kernel *)find(prune_rows, isa, from, to);
+}
+
+s24_score_kernel *s24_find_score_kernel(s24_isa isa, s24_dtype from, s24_dtype to)
+{
+    return (s24_score_kernel *)find(score_rows, isa, from, to);
 }
 
 s24_unpack_kernel *s24_find_unpack_kernel(s24_isa isa, s24_dtype from, s24_dtype to)

@@ -54,6 +54,31 @@ typedef struct s24_lanes {
 typedef size_t s24_prune_kernel(const void *src, size_t groups, void *values, uint8_t *positions, s24_lanes *lanes);
 
 /*
+ * Factors of a row, from the first of the elements at hand on: the score of element j is |w| (a[j] + b c[j]), each operation
+ * rounded, in f64; c NULL: |w| a[j]. They are finite and not negative, and so many more can be read that the elements are a
+ * multiple of 64.
+ *
+ * near_a[j] + near_b near_c[j] is that factor to within 3 roundings to f32, times a power of two; it is 0 where that is,
+ * else at least 1, and below 2^81. So the product with |w| in f32, one rounding more, is 0 where the score is. Of two such
+ * that are S24_SCORES_APART or more representable numbers from one another the greater has the greater score: there is no
+ * need for f64. near_a NULL: there are none.
+ */
+typedef struct s24_row_factors {
+    const double *a, *c;
+    double b;
+    const float *near_a, *near_c;
+    float near_b;
+} s24_row_factors;
+
+#define S24_SCORES_APART 16 /* 4 roundings are up to 4 such steps, of two numbers 8 */
+
+/*
+ * As s24_prune_kernel, but keeps the two of the greatest scores: keys are the bits of the scores.
+ */
+typedef size_t s24_score_kernel(const void *src, size_t groups, const s24_row_factors *factors, void *values,
+                                uint8_t *positions, s24_lanes *lanes);
+
+/*
  * Expands the first groups of a row: 4 elements of `to` a group, pruned positions +0.0; returns how many groups it
  * did, an even number. Stops before a pair of groups with an invalid nibble (the generic code then names it), and
  * before a value that `to` cannot hold.
@@ -145,6 +170,13 @@ static inline bool s24_positions_valid(uint64_t positions, uint64_t groups)
     X(ISA, F8E4M3, F8E4M3, s24_prune_##isa##_f8e4m3) \
     X(ISA, F8E5M2, F8E5M2, s24_prune_##isa##_f8e5m2) \
     X(ISA, I8, I8, s24_prune_##isa##_i8)
+#define S24_SCORE_ROWS(X, ISA, isa) \
+    X(ISA, F64, F64, s24_score_##isa##_f64) \
+    X(ISA, F32, F32, s24_score_##isa##_f32) \
+    X(ISA, F32, F16, s24_score_##isa##_f32_f16) \
+    X(ISA, F32, BF16, s24_score_##isa##_f32_bf16) \
+    X(ISA, F16, F16, s24_score_##isa##_f16) \
+    X(ISA, BF16, BF16, s24_score_##isa##_bf16)
 #define S24_UNPACK_ROWS(X, ISA, isa) \
     X(ISA, F64, F64, s24_unpack_##isa##_f64) \
     X(ISA, F8E4M3, F8E4M3, s24_unpack_##isa##_8) \
@@ -207,11 +239,13 @@ static inline bool s24_positions_valid(uint64_t positions, uint64_t groups)
     X(ISA, BF16, s24_largest_##isa##_f16)
 
 #if S24_X86
+#define S24_SCORE_KERNELS(X) S24_SCORE_ROWS(X, AVX512, avx512) S24_SCORE_ROWS(X, AVX2, avx2)
 #define S24_QUANTIZE_KERNELS(X) S24_QUANTIZE_ROWS(X, AVX512, avx512) S24_QUANTIZE_ROWS(X, AVX2, avx2)
 #define S24_DEQUANTIZE_KERNELS(X) S24_DEQUANTIZE_ROWS(X, AVX512, avx512) S24_DEQUANTIZE_ROWS(X, AVX2, avx2)
 #define S24_LARGEST_KERNELS(X) S24_LARGEST_ROWS(X, AVX512, avx512) S24_LARGEST_ROWS(X, AVX2, avx2)
 #define S24_MISFIT_KERNELS(X) S24_MISFIT_ROWS(X, AVX512, avx512) S24_MISFIT_ROWS(X, AVX2, avx2)
 #else
+#define S24_SCORE_KERNELS(X)
 #define S24_MISFIT_KERNELS(X)
 #define S24_QUANTIZE_KERNELS(X)
 #define S24_DEQUANTIZE_KERNELS(X)
@@ -248,6 +282,7 @@ static inline bool s24_positions_valid(uint64_t positions, uint64_t groups)
 #endif
 
 #define S24_DECLARE_PRUNE(isa, from, to, function) s24_prune_kernel function;
+#define S24_DECLARE_SCORE(isa, from, to, function) s24_score_kernel function;
 #define S24_DECLARE_UNPACK(isa, from, to, function) s24_unpack_kernel function;
 #define S24_DECLARE_ZEROS(isa, dtype, function) s24_zeros_kernel function;
 #define S24_DECLARE_MEASURE(isa, from, to, function) s24_measure_kernel function;
@@ -255,6 +290,7 @@ static inline bool s24_positions_valid(uint64_t positions, uint64_t groups)
 #define S24_DECLARE_COLUMNS(isa, table) extern const s24_columns_kernel table;
 #define S24_DECLARE_BLOCKS(isa, dtype, function) s24_blocks_kernel function;
 S24_PRUNE_KERNELS(S24_DECLARE_PRUNE)
+S24_SCORE_KERNELS(S24_DECLARE_SCORE)
 S24_UNPACK_KERNELS(S24_DECLARE_UNPACK)
 S24_COMPLY_KERNELS(S24_DECLARE_COMPLY)
 S24_ZEROS_KERNELS(S24_DECLARE_ZEROS)
@@ -272,6 +308,7 @@ S24_COLUMNS_KERNELS(S24_DECLARE_COLUMNS)
 
 /* The best kernel for this machine, capped at isa; NULL: there is none, the generic code does it all. */
 s24_prune_kernel *s24_find_prune_kernel(s24_isa isa, s24_dtype from, s24_dtype to);
+s24_score_kernel *s24_find_score_kernel(s24_isa isa, s24_dtype from, s24_dtype to);
 s24_unpack_kernel *s24_find_unpack_kernel(s24_isa isa, s24_dtype from, s24_dtype to);
 s24_comply_kernel *s24_find_comply_kernel(s24_isa isa, s24_dtype dtype);
 s24_zeros_kernel *s24_find_zeros_kernel(s24_isa isa, s24_dtype dtype);

@@ -48,13 +48,13 @@ static bool score_given(const s24_dtype_info *info, const void *weights, const s
 
 #define PRODUCTS (1u << S24_ACTIVATIONS | 1u << S24_HESSIAN)
 
-/* Those without a scorer know the whole tensor: see solve.h. */
+/* Those that solve know the whole tensor: see solve.h. */
 const s24_method s24_methods[S24_METHODS] = {
     [S24_METHOD_MAGNITUDE] = {.name = "magnitude"},
     [S24_METHOD_GRADIENT] = {.name = "gradient", .score = score_gradient, .takes = 1u << S24_GRADIENTS},
     [S24_METHOD_SCORES] = {.name = "scores", .score = score_given, .takes = 1u << S24_SCORES},
-    [S24_METHOD_WANDA] = {.name = "wanda", .takes = PRODUCTS | 1u << S24_NORMS, .solves = true},
-    [S24_METHOD_RIA] = {.name = "ria", .takes = PRODUCTS | 1u << S24_NORMS, .solves = true},
+    [S24_METHOD_WANDA] = {.name = "wanda", .takes = PRODUCTS | 1u << S24_NORMS, .factors = true},
+    [S24_METHOD_RIA] = {.name = "ria", .takes = PRODUCTS | 1u << S24_NORMS, .factors = true},
     [S24_METHOD_SPARSEGPT] = {.name = "sparsegpt", .takes = PRODUCTS, .solves = true},
     [S24_METHOD_OBS] = {.name = "obs", .takes = PRODUCTS, .solves = true},
 };

@@ -202,11 +202,19 @@ s24_pruner s24_pruner_of(const s24_method *method, s24_dtype from, s24_dtype to,
                          s24_isa isa)
 {
     const bool scaled = s24_dtype_scaled(from, to);
-    return (s24_pruner){.from = s24_info(from), .to = s24_info(to), .aux = method->takes ? s24_info(aux) : NULL,
+    return (s24_pruner){.from = s24_info(from), .to = s24_info(to), .aux = method->score ? s24_info(aux) : NULL,
                         .method = method, .allow_nonfinite = allow_nonfinite && !scaled, .scaled = scaled,
-                        .kernel = method->score ? NULL : s24_find_prune_kernel(isa, from, scaled ? from : to),
+                        .kernel = method->score || method->factors ? NULL
+                                                                   : s24_find_prune_kernel(isa, from, scaled ? from : to),
                         .quantize = scaled ? s24_find_quantize_kernel(isa, from, to) : NULL,
                         .largest = scaled ? s24_find_largest_kernel(isa, from) : NULL};
+}
+
+void s24_pruner_by(s24_pruner *pruner, const s24_factors *factors, s24_isa isa)
+{
+    const s24_dtype from = pruner->from->id;
+    pruner->factors = factors;
+    pruner->scored = s24_find_score_kernel(isa, from, pruner->scaled ? from : pruner->to->id);
 }
 
 void s24_pruner_mask(s24_pruner *pruner, s24_isa isa)
@@ -222,8 +230,27 @@ static bool set_fault(s24_fault *fault, s24_fault_kind kind, size_t col, double 
     return false;
 }
 
+/* What a row has besides its elements, from the first of them on. */
+typedef struct beside {
+    const void *aux;
+    s24_row_factors factors;
+} beside;
+
+static void score_by_factors(const s24_pruner *p, const group *q, const s24_row_factors *f, size_t g, uint64_t key[4])
+{
+    for (unsigned i = 0; i < q->count; i++) {
+        const double factor = f->c ? f->a[4 * g + i] + f->b * f->c[4 * g + i] : f->a[4 * g + i];
+        const double score = fabs(s24_decode(p->from, q->bits[i])) * factor;
+        if (key[i] < p->from->nonfinite_key) {
+            memcpy(&key[i], &score, sizeof score);
+        } else {
+            key[i] = UINT64_MAX;
+        }
+    }
+}
+
 /* The keys of group g; false: an element that is refused. */
-static bool group_keys(const s24_pruner *p, const group *q, const void *aux, size_t g, uint64_t key[4],
+static bool group_keys(const s24_pruner *p, const group *q, const beside *row, size_t g, uint64_t key[4],
                        s24_fault *fault)
 {
     for (unsigned i = 0; i < 4; i++) {
@@ -231,6 +258,9 @@ static bool group_keys(const s24_pruner *p, const group *q, const void *aux, siz
         if (key[i] >= p->from->nonfinite_key && !p->allow_nonfinite) {
             return set_fault(fault, S24_FAULT_NONFINITE, 4 * g + i, s24_decode(p->from, q->bits[i]));
         }
+    }
+    if (p->factors) {
+        score_by_factors(p, q, &row->factors, g, key);
     }
     if (!p->method->score) {
         return true;
@@ -241,7 +271,7 @@ static bool group_keys(const s24_pruner *p, const group *q, const void *aux, siz
     for (unsigned i = 0; i < q->count; i++) {
         s24_store(weights, bytes, i, q->bits[i]);
     }
-    const unsigned char *aux_group = (const unsigned char *)aux + 4 * g * p->aux->bytes;
+    const unsigned char *aux_group = (const unsigned char *)row->aux + 4 * g * p->aux->bytes;
     if (!p->method->score(p->from, weights, p->aux, aux_group, q->count, scores, &at)) {
         return set_fault(fault, S24_FAULT_AUX_NONFINITE, 4 * g + at, NAN);
     }
@@ -251,12 +281,12 @@ static bool group_keys(const s24_pruner *p, const group *q, const void *aux, siz
     return true;
 }
 
-static bool prune_group(const s24_pruner *p, const group *q, const void *aux, size_t g, void *values,
+static bool prune_group(const s24_pruner *p, const group *q, const beside *row, size_t g, void *values,
                         uint8_t *positions, s24_lanes *lanes, counts *n, s24_fault *fault)
 {
     uint64_t key[4];
     stored kept = {.unsigned_zero = false};
-    if (!group_keys(p, q, aux, g, key, fault)) {
+    if (!group_keys(p, q, row, g, key, fault)) {
         return false;
     }
     const unsigned nibble = p->masked ? nibble_get(positions, g) : select_two(key);
@@ -305,29 +335,46 @@ static void tell_values(const s24_panel *panel, size_t end, size_t least, size_t
     }
 }
 
-/*
- * One run over all rows. Where a row is a multiple of 16 elements, rows lie behind one another in every plane and all
- * start at lane 0: they are one long row, and a kernel is called once a piece.
- */
-static bool prune_rows(const s24_pruner *p, s24_prune_kernel *kernel, const s24_panel *panel, s24_lanes *lanes,
-                       counts *n, s24_fault *fault)
+/* By a kernel, if there is one: how many of `groups` whole groups, from group g of the row on. */
+static size_t prune_whole(const s24_pruner *p, const unsigned char *src, size_t groups, const beside *row, size_t g,
+                          unsigned char *values, uint8_t *positions, s24_lanes *lanes)
 {
-    const bool joined = panel->cols % 16 == 0;
+    if (!p->scored) {
+        return p->kernel ? p->kernel(src, groups, values, positions, lanes) : 0;
+    }
+    const s24_row_factors *const f = &row->factors;
+    const s24_row_factors from = {.a = f->a + 4 * g, .c = f->c ? f->c + 4 * g : NULL, .b = f->b,
+                                  .near_a = f->near_a ? f->near_a + 4 * g : NULL,
+                                  .near_c = f->near_c ? f->near_c + 4 * g : NULL, .near_b = f->near_b};
+    return p->scored(src, groups, &from, values, positions, lanes);
+}
+
+/*
+ * One run over all rows, by kernels or without. Where a row is a multiple of 16 elements, rows lie behind one another in
+ * every plane and all start at lane 0: they are one long row, and a kernel is called once a piece. Factors begin with each
+ * row anew.
+ */
+static bool prune_rows(const s24_pruner *p, bool kernels, const s24_panel *panel, s24_lanes *lanes, counts *n,
+                       s24_fault *fault)
+{
+    const bool joined = panel->cols % 16 == 0 && !p->factors;
     const size_t rows = joined ? 1 : panel->rows;
     const size_t cols = joined ? panel->rows * panel->cols : panel->cols;
     const size_t groups = groups_of(cols), in = p->from->bytes, out = p->to->bytes;
     size_t told = 0;
     for (size_t r = 0; r < rows; r++) {
         const unsigned char *src = row_of(panel->dense, r, cols, p->from->bytes);
-        const void *aux = p->aux ? row_of(panel->aux, r, cols, p->aux->bytes) : NULL;
+        const beside row = {p->aux ? row_of(panel->aux, r, cols, p->aux->bytes) : NULL,
+                            p->factors ? s24_factors_at(p->factors, panel->row + r, panel->col) : (s24_row_factors){0}};
         unsigned char *values = (unsigned char *)panel->values + r * 2 * groups * out;
         uint8_t *positions = panel->positions + r * ((groups + 1) / 2);
         for (size_t g = 0; g < groups;) {
             const size_t end = min_size(groups, g + PIECE_GROUPS), whole = min_size(end, cols / 4) - g;
-            g += kernel ? kernel(src + 4 * g * in, whole, values + 2 * g * out, positions + g / 2, lanes) : 0;
+            g += kernels ? prune_whole(p, src + 4 * g * in, whole, &row, g, values + 2 * g * out, positions + g / 2, lanes)
+                         : 0;
             for (; g < end; g++) {
                 const group q = load_group(p->from, src, cols, g);
-                if (!prune_group(p, &q, aux, g, values, positions, lanes, n, fault)) {
+                if (!prune_group(p, &q, &row, g, values, positions, lanes, n, fault)) {
                     fault->row = joined ? fault->col / panel->cols : r;
                     fault->col = joined ? fault->col % panel->cols : fault->col;
                     return false;
@@ -389,7 +436,7 @@ static bool quantize_row(const s24_pruner *p, const s24_panel *panel, size_t r, 
  * Row by row: pruned as it is, to the scratch, then quantized from there. What the one adds to the lanes and what the other
  * does are apart, but for the zeros, which are those of the stored values.
  */
-static bool prune_scaled(const s24_pruner *p, s24_prune_kernel *kernel, const s24_panel *panel, s24_lanes *lanes, counts *n,
+static bool prune_scaled(const s24_pruner *p, bool kernels, const s24_panel *panel, s24_lanes *lanes, counts *n,
                          s24_fault *fault)
 {
     const size_t groups = groups_of(panel->cols), row_bytes = 2 * groups * p->to->bytes;
@@ -402,9 +449,10 @@ static bool prune_scaled(const s24_pruner *p, s24_prune_kernel *kernel, const s2
             .dense = row_of(panel->dense, r, panel->cols, p->from->bytes),
             .aux = p->aux ? row_of(panel->aux, r, panel->cols, p->aux->bytes) : NULL,
             .positions = panel->positions + r * ((groups + 1) / 2),
+            .row = panel->row + r, .col = panel->col,
         };
         const uint64_t zeros = lanes->kept_zeros;
-        if (!prune_rows(&as_it_is, kernel, &row, lanes, n, fault)) {
+        if (!prune_rows(&as_it_is, kernels, &row, lanes, n, fault)) {
             fault->row = r;
             fault->kind = fault->kind == S24_FAULT_NONFINITE ? S24_FAULT_UNSCALED : fault->kind;
             return false;
@@ -422,15 +470,15 @@ static bool prune_scaled(const s24_pruner *p, s24_prune_kernel *kernel, const s2
 /* ---------------------------------------------------------------- pruning a panel */
 
 /* The same, and the tap told from the beginning to the end. */
-static bool prune_and_tell(const s24_pruner *p, s24_prune_kernel *kernel, const s24_panel *panel, s24_lanes *lanes,
-                           counts *n, s24_fault *fault)
+static bool prune_and_tell(const s24_pruner *p, bool kernels, const s24_panel *panel, s24_lanes *lanes, counts *n,
+                           s24_fault *fault)
 {
     const s24_tap *tap = panel->tap;
     *fault = (s24_fault){.kind = S24_FAULT_NONE};
     if (tap) {
         tap->start(tap->ctx);
     }
-    const bool ok = (p->scaled ? prune_scaled : prune_rows)(p, kernel, panel, lanes, n, fault);
+    const bool ok = (p->scaled ? prune_scaled : prune_rows)(p, kernels, panel, lanes, n, fault);
     if (ok && tap) {
         tap->add(tap->ctx, panel->positions, panel->rows * ((groups_of(panel->cols) + 1) / 2));
     }
@@ -503,11 +551,11 @@ bool s24_prune_panel(const s24_pruner *pruner, const s24_panel *panel, s24_sums 
     }
     s24_lanes lanes = {0};
     counts n = {0};
-    bool ok = prune_and_tell(pruner, pruner->kernel, panel, &lanes, &n, fault);
+    bool ok = prune_and_tell(pruner, true, panel, &lanes, &n, fault);
     if (lanes.redo) {
         lanes = (s24_lanes){0};
         n = (counts){0};
-        ok = prune_and_tell(pruner, NULL, panel, &lanes, &n, fault);
+        ok = prune_and_tell(pruner, false, panel, &lanes, &n, fault);
     }
     if (ok) {
         *sums = fold_lanes(&lanes, &n, panel->rows, panel->cols);

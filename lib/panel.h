@@ -15,6 +15,7 @@
 #define S24_LIB_PANEL_H
 
 #include "dtype.h"
+#include "factors.h"
 #include "kernels.h"
 
 #define S24_PANEL_GROUPS 65536 /* 1 MiB of f32: fits an L2 cache with its output, 8 bytes of check are nothing */
@@ -83,8 +84,9 @@ typedef bool s24_score_row(const s24_dtype_info *info, const void *weights, cons
 
 typedef struct s24_method {
     const char *name;
-    s24_score_row *score;  /* NULL: the magnitude itself */
+    s24_score_row *score;  /* NULL: the magnitude itself, or by factors */
     unsigned takes;        /* one bit (1 << s24_second) for each second input of which it needs one; 0: none */
+    bool factors;          /* by the magnitude times factors of columns and rows */
     bool solves;           /* not by elements: s24_solve does it to a whole tensor */
 } s24_method;
 
@@ -140,16 +142,19 @@ typedef struct s24_panel {
     void *scales;        /* f32; NULL where nothing is scaled */
     void *scratch;       /* of s24_prune_panel to a scaled dtype: 2 * G elements of the dense dtype, at a multiple of 8 */
     const s24_tap *tap;  /* of s24_prune_panel; NULL: nobody */
+    size_t row, col;     /* of the tensor, its first element's: where the pruner has factors */
 } s24_panel;
 
 /* How to prune: the same for all panels of a tensor, shared between threads. */
 typedef struct s24_pruner {
     const s24_dtype_info *from, *to, *aux;
     const s24_method *method;
+    const s24_factors *factors; /* of a method by them; borrowed */
     bool allow_nonfinite;
     bool masked;              /* nothing is chosen: the positions of every panel are given */
     s24_measure_kernel *measure; /* then, of values stored as they are; NULL: generic */
     s24_prune_kernel *kernel; /* for magnitude; NULL: generic. With scales it stores the values as they are, to the scratch */
+    s24_score_kernel *scored; /* with factors, likewise */
     bool scaled;              /* s24_dtype_scaled(from, to) */
     s24_quantize_kernel *quantize; /* then; NULL: generic */
     s24_largest_kernel *largest;
@@ -158,6 +163,9 @@ typedef struct s24_pruner {
 
 s24_pruner s24_pruner_of(const s24_method *method, s24_dtype from, s24_dtype to, s24_dtype aux, bool allow_nonfinite,
                          s24_isa isa);
+
+/* Gives one of a method by factors those of its tensor. */
+void s24_pruner_by(s24_pruner *pruner, const s24_factors *factors, s24_isa isa);
 
 /* Makes it keep what the positions of its panels say, a mask that was chosen before. Its criterion chooses nothing. */
 void s24_pruner_mask(s24_pruner *pruner, s24_isa isa);

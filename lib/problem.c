@@ -104,14 +104,12 @@ static bool plain(const s24_problem *p)
     return p->dtype == S24_F32 && p->cols == p->run;
 }
 
-/* cols: [k], or NULL. */
-static s24_status survey_row(const s24_problem *p, size_t row, double *cols, double *largest, s24_error *err)
+s24_status s24_problem_survey_row(const s24_problem *p, size_t row, double *cols, double *sum, double *largest,
+                                  s24_error *err)
 {
-    double sum = 0;
-    if (plain(p) && p->kernels->survey((const float *)(const void *)p->weights + row * p->k, p->k, cols, &sum, largest)) {
-        if (p->row_sums) {
-            p->row_sums[row] = sum;
-        }
+    double all = 0;
+    if (plain(p) && p->kernels->survey((const float *)(const void *)p->weights + row * p->k, p->k, cols, &all, largest)) {
+        *sum += cols ? all : 0;
         return S24_OK;
     }
     for (size_t j = 0; j < p->k; j++) {
@@ -121,7 +119,7 @@ static s24_status survey_row(const s24_problem *p, size_t row, double *cols, dou
         }
         *largest = w > *largest ? w : *largest;
         if (cols) {
-            p->row_sums[row] += w;
+            *sum += w;
             cols[j] += w;
         }
     }
@@ -137,7 +135,11 @@ static s24_status survey_tile(void *ctx, unsigned slot, size_t job, s24_error *e
         memset(s->cols + slot * s->p->k, 0, s->p->k * sizeof *s->cols);
     }
     for (size_t r = job * S24_TILE_ROWS; r < s->p->rows && r < (job + 1) * S24_TILE_ROWS && status == S24_OK; r++) {
-        status = survey_row(s->p, r, s->cols ? s->cols + slot * s->p->k : NULL, &s->of_slot[slot], err);
+        double sum = 0;
+        status = s24_problem_survey_row(s->p, r, s->cols ? s->cols + slot * s->p->k : NULL, &sum, &s->of_slot[slot], err);
+        if (s->p->row_sums) {
+            s->p->row_sums[r] = sum;
+        }
     }
     return status;
 }
@@ -283,7 +285,7 @@ static uint8_t drop_least(const double score[4])
     return 0;
 }
 
-void s24_score_row(const s24_problem *p, const s24_scorer *s, size_t row, uint8_t *pairs)
+void s24_problem_score_row(const s24_problem *p, const s24_scorer *s, size_t row, uint8_t *pairs)
 {
     if (plain(p)) {
         const float *w = (const float *)(const void *)p->weights + row * p->k;
@@ -367,11 +369,11 @@ static s24_status mask_tile(void *ctx, unsigned slot, size_t job, s24_error *err
     uint8_t *pairs = m->pairs + slot * (p->k / 4);
     s24_status status = s24_cancelled(&p->env, err);
     for (size_t r = job * S24_TILE_ROWS; r < p->rows && r < (job + 1) * S24_TILE_ROWS && status == S24_OK; r++) {
-        double largest = 0;
-        if (!p->surveyed && (status = survey_row(p, r, NULL, &largest, err)) != S24_OK) {
+        double largest = 0, sum = 0;
+        if (!p->surveyed && (status = s24_problem_survey_row(p, r, NULL, &sum, &largest, err)) != S24_OK) {
             break;
         }
-        s24_score_row(p, m->s, r, pairs);
+        s24_problem_score_row(p, m->s, r, pairs);
         s24_problem_put_positions(p, r, pairs);
         drop_row(p, r, pairs);
     }

@@ -46,6 +46,13 @@ typedef struct s24_problem {
 s24_status s24_problem_init(s24_problem *p, const s24_solver *m, size_t rows, size_t cols, s24_error *err);
 void s24_problem_free(s24_problem *p);
 
+/*
+ * Of a row, from weights, dtype, taps, cols, run, k and kernels: adds |w| to *sum and to cols[k] (NULL: neither), and makes
+ * *largest the largest |w|, if it was less. S24_ERR_DATA: one that is not finite.
+ */
+s24_status s24_problem_survey_row(const s24_problem *p, size_t row, double *cols, double *sum, double *largest,
+                                  s24_error *err);
+
 /* A row's padded columns, scaled. */
 void s24_problem_load_row(const s24_problem *p, size_t row, float *w);
 
@@ -66,7 +73,7 @@ s24_status s24_scorer_init(s24_scorer *s, const s24_problem *p, const s24_solver
 void s24_scorer_free(s24_scorer *s);
 
 /* The two of least score of each group, as pairs [k / 4]: of equal scores the lower index is kept. */
-void s24_score_row(const s24_problem *p, const s24_scorer *s, size_t row, uint8_t *pairs);
+void s24_problem_score_row(const s24_problem *p, const s24_scorer *s, size_t row, uint8_t *pairs);
 
 /* The mask of all rows, and nothing else: positions, and weights in place. */
 s24_status s24_problem_mask(const s24_problem *p, const s24_scorer *s, s24_error *err);

@@ -1,28 +1,32 @@
 /*
- * Magnitude pruning for AVX2 (with FMA, F16C, BMI2: Haswell, Zen and later). Selection as in prune_avx512.c, where it is
- * explained, with three more operations in the place of the ternary one.
+ * Pruning by magnitude and by scores for AVX2 (with FMA, F16C, BMI2: Haswell, Zen and later). Selection as in
+ * prune_avx512.c, where it is explained, with three more operations in the place of the ternary one.
  *
- * A quad is 16 elements, four groups: it has eight kept and eight pruned values, one for each lane of s24_lanes. The
- * keep bits of two groups are a byte, and pick a row of a table of shuffles; two of those are joined.
+ * A quad is 16 elements, four groups: it has eight kept and eight pruned values, one for each lane of s24_lanes. The keep
+ * bits of two groups are a byte, and pick a row of a table of shuffles; two of those are joined.
  *
  *     a  B  C  d | E  f  g  H     i  j  K  L | M  n  O  p      capitals: the two greatest of each group
  *     B  C  E  H   a  d  f  g     K  L  M  O   i  j  n  p      split: keep bits 1001 0110 and 0101 1100, from the right
  *     B  C  E  H   K  L  M  O     a  d  f  g   i  j  n  p      kept, pruned: lanes 0 to 7 of each
  *
- * The work is done in three loops over a block of quads: select, split, sum up. What they hand on is in the L1 cache.
- * So none of them waits for another's results, the 16 registers are enough for what each holds, and
- * converting f32 to f64 on the way from memory saves the shuffle that it takes between registers.
+ * The work is done in three loops over a block of quads: select, split, sum up. What they hand on is in the L1 cache. So
+ * none of them waits for another's results, the 16 registers are enough for what each holds, and converting f32 to f64 on
+ * the way from memory saves the shuffle that it takes between registers.
  *
  * No element here but f64 is wider than f32, so |w| is handed on as f32. Its square is exact in f64, and a fused
  * multiply-add rounds where multiply, then add, does.
  *
- * Zeros have to be counted, and most matrices have next to none. So the loops only keep the least |w| that is pruned,
- * and where that could have become a zero they look again at the block, and count bits. (No kept one is less.)
+ * Zeros have to be counted, and most matrices have next to none. So the loops only keep the least |w| that is pruned, and
+ * where that could have become a zero they look again at the block, and count bits. (No kept one is less.)
  *
  * Non-finite elements need no test of their own. Infinity and NaN turn the f64 sums of |w| into infinity or NaN, which
- * finite elements narrower than f64 cannot, and a value that overflows in narrowing does the same to the sum of
- * |w - v|: one look at the sums at the end tells. (f64 sums can overflow by themselves; then the generic code is asked
- * once more than needed.) f8e4m3, in which NaN looks like any other number, is widened with that in mind.
+ * finite elements narrower than f64 cannot, and a value that overflows in narrowing does the same to the sum of |w - v|: one
+ * look at the sums at the end tells. (f64 sums can overflow by themselves; then the generic code is asked once more than
+ * needed.) f8e4m3, in which NaN looks like any other number, is widened with that in mind.
+ *
+ * Scores decide in f64, which takes eight times the operations that f32 does. So they are taken in f32 first, of factors
+ * that are nearly right; where two of a chunk come too near to one another to be sure of their order it is decided in f64. A
+ * kept element may then be less than a pruned one: zeros and non-finite elements are looked for among both.
  */
 #include "kernels.h"
 
@@ -62,23 +66,49 @@ INLINE unsigned signs_in_order(__m256i a, __m256i b, __m256i c, __m256i d)
     return (unsigned)_mm256_movemask_epi8(_mm256_shuffle_epi8(packed, order));
 }
 
-/*
- * The keep bits of 32 f32, or of one quad. Signs say of a and b that they lose twice, and are not kept; of c and d that
- * they win twice, and are.
- */
-INLINE uint64_t keep_floats(const unsigned char *src, bool half)
+/* How near two keys come to one another; of keys of 0 the lower index wins, which needs no distance. */
+INLINE __m256i distance(__m256i a, __m256i b)
 {
-    const __m256i x0 = load_magnitudes(src, 0, half), x1 = load_magnitudes(src, 1, half);
-    const __m256i x2 = load_magnitudes(src, 2, half), x3 = load_magnitudes(src, 3, half);
+    const __m256i zeros = _mm256_cmpeq_epi32(_mm256_or_si256(a, b), _mm256_setzero_si256());
+    return _mm256_or_si256(_mm256_abs_epi32(_mm256_sub_epi32(a, b)), _mm256_srli_epi32(zeros, 1));
+}
+
+INLINE bool too_near(__m256i a, __m256i b, __m256i c, __m256i d)
+{
+    const __m256i ab_cd = _mm256_min_epu32(distance(a, b), distance(c, d));
+    const __m256i ac_bd = _mm256_min_epu32(distance(a, c), distance(b, d));
+    const __m256i ad_bc = _mm256_min_epu32(distance(a, d), distance(b, c));
+    const __m256i least = _mm256_min_epu32(_mm256_min_epu32(ab_cd, ac_bd), ad_bc);
+    const __m256i apart = _mm256_set1_epi32(S24_SCORES_APART);
+    return _mm256_movemask_epi8(_mm256_cmpeq_epi32(_mm256_max_epu32(least, apart), least)) != -1;
+}
+
+/*
+ * The keep bits of 32 keys of 32 bits, the sign 0: vector i has those of groups i and i + 4. Signs say of a and b that they
+ * lose twice, and are not kept; of c and d that they win twice, and are. *near (NULL: no matter): two of a group are less
+ * than S24_SCORES_APART apart.
+ */
+INLINE uint64_t keep_keys(__m256i x0, __m256i x1, __m256i x2, __m256i x3, bool *near)
+{
     const __m256i ab01 = _mm256_unpacklo_epi32(x0, x1), cd01 = _mm256_unpackhi_epi32(x0, x1);
     const __m256i ab23 = _mm256_unpacklo_epi32(x2, x3), cd23 = _mm256_unpackhi_epi32(x2, x3);
     const __m256i a = _mm256_unpacklo_epi64(ab01, ab23), b = _mm256_unpackhi_epi64(ab01, ab23);
     const __m256i c = _mm256_unpacklo_epi64(cd01, cd23), d = _mm256_unpackhi_epi64(cd01, cd23);
     const __m256i ab = _mm256_sub_epi32(a, b), ac = _mm256_sub_epi32(a, c), ad = _mm256_sub_epi32(a, d);
     const __m256i bc = _mm256_sub_epi32(b, c), bd = _mm256_sub_epi32(b, d), cd = _mm256_sub_epi32(c, d);
+    if (near) {
+        *near = too_near(a, b, c, d);
+    }
     const unsigned bits = signs_in_order(majority(ab, ac, ad), majority_not(ab, bc, bd), majority_not(cd, ac, bc),
                                          majority(ad, bd, cd));
     return bits ^ (uint32_t)EVERY_GROUP(3);
+}
+
+/* Of 32 f32, or of one quad. */
+INLINE uint64_t keep_floats(const unsigned char *src, bool half)
+{
+    return keep_keys(load_magnitudes(src, 0, half), load_magnitudes(src, 1, half), load_magnitudes(src, 2, half),
+                     load_magnitudes(src, 3, half), NULL);
 }
 
 /* What is not kept of one quad of 16-bit lanes is negative. */
@@ -126,16 +156,20 @@ INLINE uint64_t losers_f8(const unsigned char *src, bool quad)
     return (unsigned)_mm256_movemask_epi8(losers_bytes(_mm256_and_si256(x, _mm256_set1_epi8(INT8_MAX))));
 }
 
-/* What is not kept of one group of f64 is negative. */
-INLINE __m256i losers_doubles(const unsigned char *src)
+/* What is not kept of one group of keys of 64 bits, the sign 0, is negative. */
+INLINE __m256i losers_long_keys(__m256i a)
 {
     const __m256i left1 = _mm256_set_epi64x(-1, 0, -1, 0), left2 = _mm256_set_epi64x(-1, -1, 0, 0);
-    const __m256i a = _mm256_and_si256(load32(src), _mm256_set1_epi64x(INT64_MAX));
     const __m256i a1 = _mm256_add_epi64(a, left1), a2 = _mm256_add_epi64(a, left2);
     const __m256i l1 = _mm256_sub_epi64(a1, _mm256_shuffle_epi32(a, 0x4e));
     const __m256i l2 = _mm256_sub_epi64(a2, _mm256_permute4x64_epi64(a, 0x4e));
     const __m256i l3 = _mm256_sub_epi64(a2, _mm256_permute4x64_epi64(a, 0x1b));
     return majority(l1, l2, l3);
+}
+
+INLINE __m256i losers_doubles(const unsigned char *src)
+{
+    return losers_long_keys(_mm256_and_si256(load32(src), _mm256_set1_epi64x(INT64_MAX)));
 }
 
 /* The signs of 32 words as bits. Packing works on halves of vectors; the permutation puts those in order again. */
@@ -144,10 +178,105 @@ INLINE unsigned signs_of_words(__m256i low, __m256i high)
     return (unsigned)_mm256_movemask_epi8(_mm256_permute4x64_epi64(_mm256_packs_epi16(low, high), 0xd8));
 }
 
-/* The keep bits of 1 or 4 quads, one an element, element 0 lowest, then anything. */
-INLINE uint64_t select_keep(s24_dtype from, const unsigned char *src, unsigned quads)
+/* ---------------------------------------------------------------- selection by scores */
+
+/* |w| of a group that is not of f64, as f32. */
+INLINE __m128 four_magnitudes(s24_dtype from, const unsigned char *src)
+{
+    if (from == S24_F32) {
+        return _mm_castsi128_ps(_mm_and_si128(load16(src), _mm_set1_epi32(INT32_MAX)));
+    }
+    const __m128i key = _mm_and_si128(load8(src), _mm_set1_epi16(INT16_MAX));
+    return from == S24_F16 ? _mm_cvtph_ps(key) : _mm_castsi128_ps(_mm_slli_epi32(_mm_cvtepu16_epi32(key), 16));
+}
+
+/* The keep bits of 1 or 4 quads by scores in f64; at: their first element's factors. */
+INLINE uint64_t keep_exactly(s24_dtype from, unsigned in, const unsigned char *src, unsigned quads, const s24_row_factors *f,
+                             size_t at)
 {
     uint64_t losers = 0;
+    for (unsigned i = 0; i < 16 * quads; i += 4) {
+        const __m256d w = from == S24_F64 ? _mm256_andnot_pd(_mm256_set1_pd(-0.0), _mm256_castsi256_pd(load32(src + in * i)))
+                                          : _mm256_cvtps_pd(four_magnitudes(from, src + in * i));
+        __m256d factor = _mm256_loadu_pd(f->a + at + i);
+        if (f->c) {
+            factor = _mm256_add_pd(factor, _mm256_mul_pd(_mm256_set1_pd(f->b), _mm256_loadu_pd(f->c + at + i)));
+        }
+        const __m256i lost = losers_long_keys(_mm256_castpd_si256(_mm256_mul_pd(w, factor)));
+        losers |= (uint64_t)(unsigned)_mm256_movemask_pd(_mm256_castsi256_pd(lost)) << i;
+    }
+    return ~losers;
+}
+
+/* Seldom wanted: out of the way of the loop. */
+static __attribute__((noinline)) uint64_t keep_near(s24_dtype from, const unsigned char *src, unsigned quads,
+                                                    const s24_row_factors *f, size_t at)
+{
+    switch (from) {
+    case S24_F32: return keep_exactly(S24_F32, 4, src, quads, f, at);
+    case S24_F16: return keep_exactly(S24_F16, 2, src, quads, f, at);
+    default: return keep_exactly(S24_BF16, 2, src, quads, f, at);
+    }
+}
+
+/* The scores of a group in f32, nearly. */
+INLINE __m128 near_scores(s24_dtype from, const unsigned char *src, const s24_row_factors *f, size_t at)
+{
+    __m128 factor = _mm_loadu_ps(f->near_a + at);
+    if (f->near_c) {
+        factor = _mm_fmadd_ps(_mm_set1_ps(f->near_b), _mm_loadu_ps(f->near_c + at), factor);
+    }
+    return _mm_mul_ps(four_magnitudes(from, src), factor);
+}
+
+/* Of groups i and i + 4 of eight; or of group i, and zeros. */
+INLINE __m256i near_keys(s24_dtype from, unsigned in, const unsigned char *src, unsigned i, bool half,
+                         const s24_row_factors *f, size_t at)
+{
+    const __m128 low = near_scores(from, src + 4 * in * i, f, at + 4 * i);
+    const __m128 high = half ? _mm_setzero_ps() : near_scores(from, src + 4 * in * i + 16 * in, f, at + 4 * i + 16);
+    return _mm256_castps_si256(_mm256_set_m128(high, low));
+}
+
+INLINE uint64_t keep_nearly(s24_dtype from, unsigned in, const unsigned char *src, bool half, const s24_row_factors *f,
+                            size_t at, bool *near)
+{
+    bool here;
+    const __m256i x0 = near_keys(from, in, src, 0, half, f, at), x1 = near_keys(from, in, src, 1, half, f, at);
+    const __m256i x2 = near_keys(from, in, src, 2, half, f, at), x3 = near_keys(from, in, src, 3, half, f, at);
+    const uint64_t keep = keep_keys(x0, x1, x2, x3, &here);
+    *near |= here;
+    return keep;
+}
+
+INLINE uint64_t keep_scored(s24_dtype from, unsigned in, const unsigned char *src, unsigned quads, const s24_row_factors *f,
+                            size_t at)
+{
+    if (from == S24_F64) {
+        return keep_exactly(from, in, src, quads, f, at);
+    }
+    bool near = !f->near_a;
+    uint64_t keep = 0;
+    if (f->near_a) {
+        keep = keep_nearly(from, in, src, quads == 1, f, at, &near);
+        keep |= quads == 1 ? 0 : keep_nearly(from, in, src + 32 * in, false, f, at + 32, &near) << 32;
+    }
+    return near ? keep_near(from, src, quads, f, at) : keep;
+}
+
+/* ---------------------------------------------------------------- selection of quads */
+
+/*
+ * The keep bits of 1 or 4 quads, one an element, element 0 lowest, then anything. in: bytes of an element; scored: by
+ * factors f, of which their own begin at `at`.
+ */
+INLINE uint64_t select_keep(s24_dtype from, unsigned in, const unsigned char *src, unsigned quads, bool scored,
+                            const s24_row_factors *f, size_t at)
+{
+    uint64_t losers = 0;
+    if (scored) {
+        return keep_scored(from, in, src, quads, f, at);
+    }
     if (from == S24_F32) {
         return quads == 4 ? keep_floats(src, false) | keep_floats(src + 128, false) << 32 : keep_floats(src, true);
     }
@@ -235,15 +364,16 @@ INLINE __m256 store_narrowed(s24_dtype to, __m256 kept, unsigned char *values)
 }
 
 /* Hands on |w| of a quad. */
-INLINE void split_done(__m256 kept, __m256 pruned, block *b, size_t quad, extremes *e)
+INLINE void split_done(bool scored, __m256 kept, __m256 pruned, block *b, size_t quad, extremes *e)
 {
     _mm256_storeu_ps(b->f32.kept[quad], kept);
     _mm256_storeu_ps(b->f32.pruned[quad], pruned);
-    e->min = _mm256_min_ps(e->min, pruned);
+    e->min = _mm256_min_ps(e->min, scored ? _mm256_min_ps(kept, pruned) : pruned);
     e->max = _mm256_max_ps(e->max, pruned);
 }
 
-INLINE void split_32(s24_dtype to, const unsigned char *src, unsigned char *values, block *b, size_t quad, extremes *e)
+INLINE void split_32(s24_dtype to, bool scored, const unsigned char *src, unsigned char *values, block *b, size_t quad,
+                     extremes *e)
 {
     const __m256 left = split_pair(src, b->keep[quad][0]), right = split_pair(src + 32, b->keep[quad][1]);
     const __m256 kept = _mm256_permute2f128_ps(left, right, 0x20), pruned = _mm256_permute2f128_ps(left, right, 0x31);
@@ -254,7 +384,7 @@ INLINE void split_32(s24_dtype to, const unsigned char *src, unsigned char *valu
         _mm256_storeu_ps(b->f32.error[quad], error);
         e->max = _mm256_max_ps(e->max, error);
     }
-    split_done(without_sign(kept), without_sign(pruned), b, quad, e);
+    split_done(scored, without_sign(kept), without_sign(pruned), b, quad, e);
 }
 
 /* Eight f16 or bf16 as f32, without signs. */
@@ -265,14 +395,14 @@ INLINE __m256 widen_words(s24_dtype from, __m128i x)
                            : _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(key), 16));
 }
 
-INLINE void split_16(s24_dtype from, const unsigned char *src, unsigned char *values, block *b, size_t quad,
+INLINE void split_16(s24_dtype from, bool scored, const unsigned char *src, unsigned char *values, block *b, size_t quad,
                      extremes *e)
 {
     const __m128i left = split_eight_words(src, b->keep[quad][0]);
     const __m128i right = split_eight_words(src + 16, b->keep[quad][1]);
     const __m128i kept = _mm_unpacklo_epi64(left, right), pruned = _mm_unpackhi_epi64(left, right);
     _mm_storeu_si128((__m128i *)(void *)values, kept);
-    split_done(widen_words(from, kept), widen_words(from, pruned), b, quad, e);
+    split_done(scored, widen_words(from, kept), widen_words(from, pruned), b, quad, e);
 }
 
 /*
@@ -300,34 +430,34 @@ INLINE void split_8(s24_dtype from, const unsigned char *src, unsigned char *val
     const __m128i right = split_eight_bytes(src + 8, b->keep[quad][1]);
     const __m128i kept = _mm_unpacklo_epi32(left, right), pruned = _mm_unpackhi_epi64(kept, kept);
     _mm_storel_epi64((__m128i *)(void *)values, kept);
-    split_done(widen_bytes(from, kept), widen_bytes(from, pruned), b, quad, e);
+    split_done(false, widen_bytes(from, kept), widen_bytes(from, pruned), b, quad, e);
 }
 
 /* Two groups: half a quad, which starts at lane `lane`. */
-INLINE void split_64(const unsigned char *src, unsigned keep, unsigned char *values, block *b, size_t quad,
+INLINE void split_64(bool scored, const unsigned char *src, unsigned keep, unsigned char *values, block *b, size_t quad,
                      unsigned lane, extremes *e)
 {
     const __m256d left = split_group(src, keep & 15), right = split_group(src + 32, keep >> 4);
     const __m256d kept = _mm256_permute2f128_pd(left, right, 0x20), pruned = _mm256_permute2f128_pd(left, right, 0x31);
-    const __m256d magnitude = _mm256_andnot_pd(_mm256_set1_pd(-0.0), pruned);
+    const __m256d sign = _mm256_set1_pd(-0.0), lost = _mm256_andnot_pd(sign, pruned), held = _mm256_andnot_pd(sign, kept);
     _mm256_storeu_pd((double *)(void *)values, kept);
-    _mm256_storeu_pd(b->f64.kept[quad] + lane, _mm256_andnot_pd(_mm256_set1_pd(-0.0), kept));
-    _mm256_storeu_pd(b->f64.pruned[quad] + lane, magnitude);
-    e->min_f64 = _mm256_min_pd(e->min_f64, magnitude);
-    e->max_f64 = _mm256_max_pd(e->max_f64, magnitude);
+    _mm256_storeu_pd(b->f64.kept[quad] + lane, held);
+    _mm256_storeu_pd(b->f64.pruned[quad] + lane, lost);
+    e->min_f64 = _mm256_min_pd(e->min_f64, scored ? _mm256_min_pd(held, lost) : lost);
+    e->max_f64 = _mm256_max_pd(e->max_f64, lost);
 }
 
-INLINE void split_quad(s24_dtype from, s24_dtype to, const unsigned char *src, unsigned char *values, block *b,
-                       size_t quad, extremes *e)
+INLINE void split_quad(s24_dtype from, s24_dtype to, bool scored, const unsigned char *src, unsigned char *values,
+                       block *b, size_t quad, extremes *e)
 {
     switch (from) {
     case S24_F64:
-        split_64(src, b->keep[quad][0], values, b, quad, 0, e);
-        split_64(src + 64, b->keep[quad][1], values + 32, b, quad, 4, e);
+        split_64(scored, src, b->keep[quad][0], values, b, quad, 0, e);
+        split_64(scored, src + 64, b->keep[quad][1], values + 32, b, quad, 4, e);
         break;
-    case S24_F32: split_32(to, src, values, b, quad, e); break;
+    case S24_F32: split_32(to, scored, src, values, b, quad, e); break;
     case S24_F16:
-    case S24_BF16: split_16(from, src, values, b, quad, e); break;
+    case S24_BF16: split_16(from, scored, src, values, b, quad, e); break;
     default: split_8(from, src, values, b, quad, e); break;
     }
 }
@@ -543,20 +673,21 @@ INLINE void count_block(s24_lanes *lanes, s24_dtype from, unsigned in, s24_dtype
 /* ---------------------------------------------------------------- the loops */
 
 /* Keep bits into the block, and position nibbles. in: bytes of an element. */
-INLINE void select_block(s24_dtype from, unsigned in, unsigned out, const unsigned char *src, unsigned char *values,
-                         uint8_t *positions, size_t quads, block *b)
+INLINE void select_block(s24_dtype from, unsigned in, unsigned out, const unsigned char *src, bool scored,
+                         const s24_row_factors *f, size_t at, unsigned char *values, uint8_t *positions, size_t quads,
+                         block *b)
 {
     size_t i = 0;
     for (; quads - i >= 4; i += 4) {
         prefetch_pages(src + 16 * in * i, 64 * in);
         prefetch_written(values + 8 * out * i, 32 * out);
-        const uint64_t keep = select_keep(from, src + 16 * in * i, 4);
+        const uint64_t keep = select_keep(from, in, src + 16 * in * i, 4, scored, f, at + 16 * i);
         const uint64_t nibbles = positions_of(keep);
         memcpy(b->keep[i], &keep, 8);
         memcpy(positions + 2 * i, &nibbles, 8);
     }
     for (; i < quads; i++) {
-        const uint64_t keep = select_keep(from, src + 16 * in * i, 1);
+        const uint64_t keep = select_keep(from, in, src + 16 * in * i, 1, scored, f, at + 16 * i);
         const uint64_t nibbles = positions_of(keep);
         memcpy(b->keep[i], &keep, 2);
         memcpy(positions + 2 * i, &nibbles, 2);
@@ -565,14 +696,15 @@ INLINE void select_block(s24_dtype from, unsigned in, unsigned out, const unsign
 
 /* in, out: bytes of an element. */
 INLINE void prune_block(s24_dtype from, unsigned in, s24_dtype to, unsigned out, const unsigned char *src, size_t quads,
-                        unsigned char *values, uint8_t *positions, extremes *e, s24_lanes *lanes)
+                        bool scored, const s24_row_factors *f, size_t at, unsigned char *values, uint8_t *positions,
+                        extremes *e, s24_lanes *lanes)
 {
     block b;
-    select_block(from, in, out, src, values, positions, quads, &b);
+    select_block(from, in, out, src, scored, f, at, values, positions, quads, &b);
     e->min = _mm256_set1_ps(FLT_MAX);
     e->min_f64 = _mm256_set1_pd(DBL_MAX);
     for (size_t i = 0; i < quads; i++) {
-        split_quad(from, to, src + 16 * in * i, values + 8 * out * i, &b, i, e);
+        split_quad(from, to, scored, src + 16 * in * i, values + 8 * out * i, &b, i, e);
     }
     if (from == S24_F64 ? any_zero_f64(e->min_f64) : any_at_most(e->min, stored_as_zero(from, to))) {
         count_block(lanes, from, in, to, src, values, &b, quads);
@@ -590,20 +722,21 @@ INLINE void prune_block(s24_dtype from, unsigned in, s24_dtype to, unsigned out,
 
 /* One to three groups at the end of a row: a quad with zeros behind them, of which only zeros are counted, and taken back. */
 INLINE void prune_rest(s24_dtype from, unsigned in, s24_dtype to, unsigned out, const unsigned char *src, size_t groups,
-                       unsigned char *values, uint8_t *positions, extremes *e, s24_lanes *lanes)
+                       bool scored, const s24_row_factors *f, size_t at, unsigned char *values, uint8_t *positions,
+                       extremes *e, s24_lanes *lanes)
 {
     unsigned char padded[16 * 8] = {0}, stored[8 * 8];
     uint8_t nibbles[2];
     memcpy(padded, src, 4 * groups * in);
-    prune_block(from, in, to, out, padded, 1, stored, nibbles, e, lanes);
+    prune_block(from, in, to, out, padded, 1, scored, f, at, stored, nibbles, e, lanes);
     lanes->kept_zeros -= 2 * (4 - groups);
     memcpy(values, stored, 2 * groups * out);
     nibbles[groups / 2] &= 15; /* of an odd number the pad nibble is 0; of two, this is not copied */
     memcpy(positions, nibbles, (groups + 1) / 2);
 }
 
-/* What is left to do at the end of a call. Non-finite elements are kept before others, so that this sum has them. */
-INLINE void lanes_end(s24_lanes *lanes, const extremes *e)
+/* What is left to do at the end of a call. By magnitude non-finite elements are kept before others: that sum has them. */
+INLINE void lanes_end(s24_lanes *lanes, bool scored, const extremes *e)
 {
     float max[8];
     double max_f64[4];
@@ -612,12 +745,12 @@ INLINE void lanes_end(s24_lanes *lanes, const extremes *e)
     for (unsigned i = 0; i < S24_LANES; i++) {
         const double greatest = max_f64[i % 4] > max[i] ? max_f64[i % 4] : (double)max[i];
         lanes->max_abs_error = greatest > lanes->max_abs_error ? greatest : lanes->max_abs_error;
-        lanes->redo |= !(lanes->kept_abs[i] + lanes->quant_abs[i] <= DBL_MAX);
+        lanes->redo |= !(lanes->kept_abs[i] + lanes->quant_abs[i] + (scored ? lanes->pruned_abs[i] : 0) <= DBL_MAX);
     }
 }
 
 INLINE size_t prune(s24_dtype from, unsigned in, s24_dtype to, unsigned out, const void *dense, size_t groups,
-                    void *kept, uint8_t *positions, s24_lanes *lanes)
+                    bool scored, const s24_row_factors *f, void *kept, uint8_t *positions, s24_lanes *lanes)
 {
     const unsigned char *src = dense;
     unsigned char *values = kept;
@@ -625,20 +758,27 @@ INLINE size_t prune(s24_dtype from, unsigned in, s24_dtype to, unsigned out, con
     extremes e = {.max = _mm256_setzero_ps(), .max_f64 = _mm256_setzero_pd()};
     for (size_t i = 0; i < quads; i += BLOCK_QUADS) {
         const size_t n = quads - i < BLOCK_QUADS ? quads - i : BLOCK_QUADS;
-        prune_block(from, in, to, out, src + 16 * in * i, n, values + 8 * out * i, positions + 2 * i, &e, lanes);
+        prune_block(from, in, to, out, src + 16 * in * i, n, scored, f, 16 * i, values + 8 * out * i, positions + 2 * i, &e,
+                    lanes);
     }
     if (groups % 4) {
-        prune_rest(from, in, to, out, src + 16 * in * quads, groups % 4, values + 8 * out * quads, positions + 2 * quads,
-                   &e, lanes);
+        prune_rest(from, in, to, out, src + 16 * in * quads, groups % 4, scored, f, 16 * quads, values + 8 * out * quads,
+                   positions + 2 * quads, &e, lanes);
     }
-    lanes_end(lanes, &e);
+    lanes_end(lanes, scored, &e);
     return groups;
 }
 
 #define PRUNE_KERNEL(name, from, in, to, out) \
     size_t name(const void *src, size_t groups, void *values, uint8_t *positions, s24_lanes *lanes) \
     { \
-        return prune(S24_##from, in, S24_##to, out, src, groups, values, positions, lanes); \
+        return prune(S24_##from, in, S24_##to, out, src, groups, false, NULL, values, positions, lanes); \
+    }
+#define SCORE_KERNEL(name, from, in, to, out) \
+    size_t name(const void *src, size_t groups, const s24_row_factors *factors, void *values, uint8_t *positions, \
+                s24_lanes *lanes) \
+    { \
+        return prune(S24_##from, in, S24_##to, out, src, groups, true, factors, values, positions, lanes); \
     }
 
 PRUNE_KERNEL(s24_prune_avx2_f64, F64, 8, F64, 8)
@@ -649,6 +789,13 @@ PRUNE_KERNEL(s24_prune_avx2_f16, F16, 2, F16, 2)
 PRUNE_KERNEL(s24_prune_avx2_bf16, BF16, 2, BF16, 2)
 PRUNE_KERNEL(s24_prune_avx2_f8e4m3, F8E4M3, 1, F8E4M3, 1)
 PRUNE_KERNEL(s24_prune_avx2_f8e5m2, F8E5M2, 1, F8E5M2, 1)
+
+SCORE_KERNEL(s24_score_avx2_f64, F64, 8, F64, 8)
+SCORE_KERNEL(s24_score_avx2_f32, F32, 4, F32, 4)
+SCORE_KERNEL(s24_score_avx2_f32_f16, F32, 4, F16, 2)
+SCORE_KERNEL(s24_score_avx2_f32_bf16, F32, 4, BF16, 2)
+SCORE_KERNEL(s24_score_avx2_f16, F16, 2, F16, 2)
+SCORE_KERNEL(s24_score_avx2_bf16, BF16, 2, BF16, 2)
 
 /* ---------------------------------------------------------------- i8 */
 

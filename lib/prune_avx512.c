@@ -1,8 +1,8 @@
 /*
- * Magnitude pruning for AVX-512 (F, BW, DQ, VL, VBMI, VBMI2: Ice Lake, Zen 4 and later). Who is kept is found without a
- * compare and without a branch. A negative difference of two keys is a lost comparison; keys have a bit less than a lane, so no difference
- * overflows. Who loses at most once is kept: "not the majority of three sign bits" is one ternary logic operation. Of
- * equal keys the lower index wins.
+ * Pruning by magnitude and by scores for AVX-512 (F, BW, DQ, VL, VBMI, VBMI2: Ice Lake, Zen 4 and later). Who is kept is
+ * found without a compare and without a branch. A negative difference of two keys is a lost comparison; keys have a bit less
+ * than a lane, so no difference overflows. Who loses at most once is kept: "not the majority of three sign bits" is one
+ * ternary logic operation. Of equal keys the lower index wins.
  *
  * f32 is transposed, 64 keys at a time; a quarter of each vector here. Then each difference is taken only once:
  *
@@ -19,15 +19,15 @@
  *
  * Against a partner on the left a lane has 1 less, and so loses where they are equal.
  *
- * Positions, two bits a value, then are the indices of shuffles that put 16 kept, and 16 pruned, elements of 32 behind
- * one another: the lanes of s24_lanes, twice. (vpcompress takes two operations for each vector, and leaves half a one.)
+ * Positions, two bits a value, then are the indices of shuffles that put 16 kept, and 16 pruned, elements of 32 behind one
+ * another: the lanes of s24_lanes, twice. (vpcompress takes two operations for each vector, and leaves half a one.)
  *
- * A chunk of 64 elements is selected, split, widened and summed up in rounds of one loop, each step a round after the
- * one before, handing on through the L1 cache: from there to f64 takes two operations for any eight f32, and from the
- * upper half of a register three. In each round the loop so reads as much as in any other, and computes while it waits
- * for memory. (Three loops over blocks read and prefetch in bursts: 0.85 of that from memory.)
+ * A chunk of 64 elements is selected, split, widened and summed up in rounds of one loop, each step a round after the one
+ * before, handing on through the L1 cache: from there to f64 takes two operations for any eight f32, and from the upper half
+ * of a register three. In each round the loop so reads as much as in any other, and computes while it waits for memory.
+ * (Three loops over blocks read and prefetch in bursts: 0.85 of that from memory.)
  *
- * What prune_avx2.c says about exact sums, zeros and non-finite elements holds here, too.
+ * What prune_avx2.c says about exact sums, zeros, non-finite elements and scores holds here, too.
  */
 #include "kernels.h"
 
@@ -43,6 +43,8 @@ VECTOR_BEGIN(VECTOR_AVX512)
 #define NOT_MAJORITY_A 0x71
 #define NOT_MAJORITY_AB 0xd4
 #define NOT_MAJORITY_ABC 0xe8
+
+#define CHUNK 64 /* elements: what is selected together, 16 groups */
 
 /* ---------------------------------------------------------------- selection */
 
@@ -65,20 +67,44 @@ INLINE __m512i load_magnitudes(const unsigned char *src)
     return _mm512_and_si512(_mm512_loadu_si512(src), _mm512_set1_epi32(INT32_MAX));
 }
 
-INLINE uint64_t keep_floats(const unsigned char *src)
+/* How near two of a chunk's keys come to one another; keys of 0 may do so, since the lower index then wins. */
+INLINE __m512i distance(__m512i a, __m512i b)
 {
-    const __m512i x0 = load_magnitudes(src), x1 = load_magnitudes(src + 64);
-    const __m512i x2 = load_magnitudes(src + 128), x3 = load_magnitudes(src + 192);
+    return _mm512_mask_abs_epi32(_mm512_set1_epi32(INT32_MAX), _mm512_test_epi32_mask(a, a) | _mm512_test_epi32_mask(b, b),
+                                 _mm512_sub_epi32(a, b));
+}
+
+INLINE bool too_near(__m512i a, __m512i b, __m512i c, __m512i d)
+{
+    const __m512i ab_cd = _mm512_min_epu32(distance(a, b), distance(c, d));
+    const __m512i ac_bd = _mm512_min_epu32(distance(a, c), distance(b, d));
+    const __m512i ad_bc = _mm512_min_epu32(distance(a, d), distance(b, c));
+    const __m512i least = _mm512_min_epu32(_mm512_min_epu32(ab_cd, ac_bd), ad_bc);
+    return _mm512_cmplt_epu32_mask(least, _mm512_set1_epi32(S24_SCORES_APART)) != 0;
+}
+
+/* 64 keys of 32 bits, the sign 0. *near (NULL: no matter): two of a group are less than S24_SCORES_APART apart. */
+INLINE uint64_t keep_keys(__m512i x0, __m512i x1, __m512i x2, __m512i x3, bool *near)
+{
     const __m512i ab01 = _mm512_unpacklo_epi32(x0, x1), cd01 = _mm512_unpackhi_epi32(x0, x1);
     const __m512i ab23 = _mm512_unpacklo_epi32(x2, x3), cd23 = _mm512_unpackhi_epi32(x2, x3);
     const __m512i a = _mm512_unpacklo_epi64(ab01, ab23), b = _mm512_unpackhi_epi64(ab01, ab23);
     const __m512i c = _mm512_unpacklo_epi64(cd01, cd23), d = _mm512_unpackhi_epi64(cd01, cd23);
     const __m512i ab = _mm512_sub_epi32(a, b), ac = _mm512_sub_epi32(a, c), ad = _mm512_sub_epi32(a, d);
     const __m512i bc = _mm512_sub_epi32(b, c), bd = _mm512_sub_epi32(b, d), cd = _mm512_sub_epi32(c, d);
+    if (near) {
+        *near = too_near(a, b, c, d);
+    }
     return signs_in_order(_mm512_ternarylogic_epi32(ab, ac, ad, NOT_MAJORITY),
                           _mm512_ternarylogic_epi32(ab, bc, bd, NOT_MAJORITY_A),
                           _mm512_ternarylogic_epi32(ac, bc, cd, NOT_MAJORITY_AB),
                           _mm512_ternarylogic_epi32(ad, bd, cd, NOT_MAJORITY_ABC));
+}
+
+INLINE uint64_t keep_floats(const unsigned char *src)
+{
+    return keep_keys(load_magnitudes(src), load_magnitudes(src + 64), load_magnitudes(src + 128), load_magnitudes(src + 192),
+                     NULL);
 }
 
 /*
@@ -132,11 +158,10 @@ INLINE uint64_t keep_bytes(s24_dtype from, const unsigned char *src)
     return _mm512_movepi8_mask(_mm512_ternarylogic_epi32(l1, l2, l3, NOT_MAJORITY));
 }
 
-/* Eight elements. */
-INLINE uint64_t keep_doubles(const unsigned char *src)
+/* Eight keys of 64 bits, the sign 0. */
+INLINE uint64_t keep_long_keys(__m512i a)
 {
     const __m512i left1 = _mm512_set4_epi64(-1, 0, -1, 0), left2 = _mm512_set4_epi64(-1, -1, 0, 0);
-    const __m512i a = _mm512_and_si512(_mm512_loadu_si512(src), _mm512_set1_epi64(INT64_MAX));
     const __m512i a1 = _mm512_add_epi64(a, left1), a2 = _mm512_add_epi64(a, left2);
     const __m512i l1 = _mm512_sub_epi64(a1, _mm512_shuffle_epi32(a, _MM_PERM_BADC));
     const __m512i l2 = _mm512_sub_epi64(a2, _mm512_permutex_epi64(a, 0x4e));
@@ -144,10 +169,98 @@ INLINE uint64_t keep_doubles(const unsigned char *src)
     return _mm512_movepi64_mask(_mm512_ternarylogic_epi64(l1, l2, l3, NOT_MAJORITY));
 }
 
-/* The keep bits of a chunk, element 0 lowest. in: bytes of an element. */
-INLINE uint64_t select_keep(s24_dtype from, unsigned in, const unsigned char *src)
+INLINE uint64_t keep_doubles(const unsigned char *src)
+{
+    return keep_long_keys(_mm512_and_si512(_mm512_loadu_si512(src), _mm512_set1_epi64(INT64_MAX)));
+}
+
+/* ---------------------------------------------------------------- selection by scores */
+
+/* |w| of sixteen elements that are no f64, as f32. */
+INLINE __m512 sixteen_magnitudes(s24_dtype from, const unsigned char *src)
+{
+    if (from == S24_F32) {
+        return _mm512_castsi512_ps(load_magnitudes(src));
+    }
+    const __m256i key = _mm256_and_si256(load32(src), _mm256_set1_epi16(INT16_MAX));
+    return from == S24_F16 ? _mm512_cvtph_ps(key)
+                           : _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(key), 16));
+}
+
+/* Of eight elements, as f64. */
+INLINE __m512d eight_magnitudes(s24_dtype from, const unsigned char *src)
+{
+    const __m128i magnitude = _mm_set1_epi16(INT16_MAX);
+    switch (from) {
+    case S24_F64: return _mm512_andnot_pd(_mm512_set1_pd(-0.0), _mm512_loadu_pd(src));
+    case S24_F32: return _mm512_cvtps_pd(_mm256_andnot_ps(_mm256_set1_ps(-0.0f), _mm256_castsi256_ps(load32(src))));
+    case S24_F16: return _mm512_cvtps_pd(_mm256_cvtph_ps(_mm_and_si128(load16(src), magnitude)));
+    default: return _mm512_cvtps_pd(_mm256_castsi256_ps(
+        _mm256_slli_epi32(_mm256_cvtepu16_epi32(_mm_and_si128(load16(src), magnitude)), 16)));
+    }
+}
+
+/* The keep bits of a chunk by scores in f64; at: its first element's factors. */
+INLINE uint64_t keep_exactly(s24_dtype from, unsigned in, const unsigned char *src, const s24_row_factors *f, size_t at)
 {
     uint64_t keep = 0;
+    for (unsigned i = 0; i < CHUNK; i += 8) {
+        __m512d factor = _mm512_loadu_pd(f->a + at + i);
+        if (f->c) {
+            factor = _mm512_add_pd(factor, _mm512_mul_pd(_mm512_set1_pd(f->b), _mm512_loadu_pd(f->c + at + i)));
+        }
+        const __m512d score = _mm512_mul_pd(eight_magnitudes(from, src + in * i), factor);
+        keep |= keep_long_keys(_mm512_castpd_si512(score)) << i;
+    }
+    return keep;
+}
+
+/* Seldom wanted: out of the way of the loop. */
+static __attribute__((noinline)) uint64_t keep_near(s24_dtype from, const unsigned char *src, const s24_row_factors *f,
+                                                    size_t at)
+{
+    switch (from) {
+    case S24_F32: return keep_exactly(S24_F32, 4, src, f, at);
+    case S24_F16: return keep_exactly(S24_F16, 2, src, f, at);
+    default: return keep_exactly(S24_BF16, 2, src, f, at);
+    }
+}
+
+/* Sixteen scores in f32, nearly. */
+INLINE __m512i near_scores(s24_dtype from, const unsigned char *src, const s24_row_factors *f, size_t at)
+{
+    __m512 factor = _mm512_loadu_ps(f->near_a + at);
+    if (f->near_c) {
+        factor = _mm512_fmadd_ps(_mm512_set1_ps(f->near_b), _mm512_loadu_ps(f->near_c + at), factor);
+    }
+    return _mm512_castps_si512(_mm512_mul_ps(sixteen_magnitudes(from, src), factor));
+}
+
+INLINE uint64_t keep_scored(s24_dtype from, unsigned in, const unsigned char *src, const s24_row_factors *f, size_t at)
+{
+    if (from == S24_F64) {
+        return keep_exactly(from, in, src, f, at);
+    }
+    bool near = true;
+    uint64_t keep = 0;
+    if (f->near_a) {
+        keep = keep_keys(near_scores(from, src, f, at), near_scores(from, src + 16 * in, f, at + 16),
+                         near_scores(from, src + 32 * in, f, at + 32), near_scores(from, src + 48 * in, f, at + 48), &near);
+    }
+    return near ? keep_near(from, src, f, at) : keep;
+}
+
+/* ---------------------------------------------------------------- selection of a chunk */
+
+/* The keep bits of a chunk, element 0 lowest. in: bytes of an element; scored: by factors f, of which its own begin
+ * at `at`. */
+INLINE uint64_t select_keep(s24_dtype from, unsigned in, const unsigned char *src, bool scored, const s24_row_factors *f,
+                            size_t at)
+{
+    uint64_t keep = 0;
+    if (scored) {
+        return keep_scored(from, in, src, f, at);
+    }
     if (from == S24_F32) {
         return keep_floats(src);
     }
@@ -162,7 +275,6 @@ INLINE uint64_t select_keep(s24_dtype from, unsigned in, const unsigned char *sr
 
 /* ---------------------------------------------------------------- what the loops hand on */
 
-#define CHUNK 64        /* elements: what is selected together, 16 groups */
 #define HALF 32         /* what is split together: as many as give 16 kept and 16 pruned */
 #define BLOCK_CHUNKS 64 /* what is looked at again together where there are zeros */
 
@@ -259,7 +371,7 @@ INLINE __m512 store_narrowed(s24_dtype to, __m512 kept, unsigned char *values)
     return without_sign(_mm512_sub_ps(kept, v));
 }
 
-INLINE void split_floats(s24_dtype to, const unsigned char *src, unsigned char *values, const uint64_t *places,
+INLINE void split_floats(s24_dtype to, bool scored, const unsigned char *src, unsigned char *values, const uint64_t *places,
                          block *b, size_t half, sums *s)
 {
     const uint32_t *order = (const uint32_t *)(const void *)places;
@@ -274,9 +386,10 @@ INLINE void split_floats(s24_dtype to, const unsigned char *src, unsigned char *
         _mm512_storeu_ps(b->error[half], error);
         max = _mm512_max_ps(max, error);
     }
-    _mm512_storeu_ps(b->kept[half], without_sign(kept));
+    const __m512 magnitude = without_sign(kept), least = scored ? _mm512_min_ps(magnitude, pruned) : pruned;
+    _mm512_storeu_ps(b->kept[half], magnitude);
     _mm512_storeu_ps(b->pruned[half], pruned);
-    s->min = _mm512_castps_si512(_mm512_min_ps(_mm512_castsi512_ps(s->min), pruned));
+    s->min = _mm512_castps_si512(_mm512_min_ps(_mm512_castsi512_ps(s->min), least));
     s->max = _mm512_castps_si512(_mm512_max_ps(max, pruned));
 }
 
@@ -374,7 +487,7 @@ INLINE __m512i indices_of_doubles(uint32_t positions)
 }
 
 /* Half of a half: f64 need no widening, and are added at once. Squares are rounded first, as the generic code does it. */
-INLINE void split_doubles(const unsigned char *src, unsigned char *values, uint64_t order, sums *s)
+INLINE void split_doubles(bool scored, const unsigned char *src, unsigned char *values, uint64_t order, sums *s)
 {
     const __m512d x0 = _mm512_loadu_pd(src), x1 = _mm512_loadu_pd(src + 64);
     const __m512d sign = _mm512_set1_pd(-0.0);
@@ -386,18 +499,19 @@ INLINE void split_doubles(const unsigned char *src, unsigned char *values, uint6
     s->kept_sq = _mm512_add_pd(s->kept_sq, _mm512_mul_pd(kept, kept));
     s->pruned_abs = _mm512_add_pd(s->pruned_abs, pruned);
     s->pruned_sq = _mm512_add_pd(s->pruned_sq, _mm512_mul_pd(pruned, pruned));
-    s->min = _mm512_castpd_si512(_mm512_min_pd(_mm512_castsi512_pd(s->min), pruned));
+    const __m512d least = scored ? _mm512_min_pd(kept, pruned) : pruned;
+    s->min = _mm512_castpd_si512(_mm512_min_pd(_mm512_castsi512_pd(s->min), least));
     s->max = _mm512_castpd_si512(_mm512_max_pd(_mm512_castsi512_pd(s->max), pruned));
 }
 
-INLINE void split_half(s24_dtype from, s24_dtype to, const unsigned char *src, unsigned char *values,
+INLINE void split_half(s24_dtype from, s24_dtype to, bool scored, const unsigned char *src, unsigned char *values,
                        const uint64_t *order, block *b, size_t half, sums *s)
 {
     if (from == S24_F64) {
-        split_doubles(src, values, *order, s);
-        split_doubles(src + 128, values + 64, *order >> 16, s);
+        split_doubles(scored, src, values, *order, s);
+        split_doubles(scored, src + 128, values + 64, *order >> 16, s);
     } else if (from == S24_F32) {
-        split_floats(to, src, values, order, b, half, s);
+        split_floats(to, scored, src, values, order, b, half, s);
     } else {
         split_words(from, src, values, order, b, half, s);
     }
@@ -481,7 +595,8 @@ INLINE const uint64_t *order_of(const block *b, size_t chunk)
  * before that. `groups` of the chunks are real; others are padding, zeros, of which nothing is counted.
  */
 INLINE void prune_block(s24_dtype from, unsigned in, s24_dtype to, unsigned out, const unsigned char *src, size_t groups,
-                        unsigned char *values, uint8_t *positions, sums *s, s24_lanes *lanes)
+                        bool scored, const s24_row_factors *f, size_t at, unsigned char *values, uint8_t *positions,
+                        sums *s, s24_lanes *lanes)
 {
     block b;
     const size_t chunks = (groups + 15) / 16;
@@ -490,7 +605,7 @@ INLINE void prune_block(s24_dtype from, unsigned in, s24_dtype to, unsigned out,
         if (i < chunks) {
             prefetch_pages(src + CHUNK * in * i, CHUNK * in);
             prefetch_written(values + CHUNK / 2 * out * i, CHUNK / 2 * out);
-            b.keep[i] = select_keep(from, in, src + CHUNK * in * i);
+            b.keep[i] = select_keep(from, in, src + CHUNK * in * i, scored, f, at + CHUNK * i);
         }
         if (i % BATCH == BATCH - 1 && i - (BATCH - 1) < chunks) {
             const size_t first = i - (BATCH - 1), left = chunks - first;
@@ -501,8 +616,8 @@ INLINE void prune_block(s24_dtype from, unsigned in, s24_dtype to, unsigned out,
             const unsigned char *from_ = src + CHUNK * in * split;
             unsigned char *to_ = values + CHUNK / 2 * out * split;
             const uint64_t *order = order_of(&b, split);
-            split_half(from, to, from_, to_, order, &b, 2 * split % RING, s);
-            split_half(from, to, from_ + HALF * in, to_ + HALF / 2 * out, order + 1, &b, 2 * split % RING + 1, s);
+            split_half(from, to, scored, from_, to_, order, &b, 2 * split % RING, s);
+            split_half(from, to, scored, from_ + HALF * in, to_ + HALF / 2 * out, order + 1, &b, 2 * split % RING + 1, s);
         }
         if (widen < chunks) {
             widen_half(from, &b, 2 * widen % RING);
@@ -535,12 +650,13 @@ INLINE void copy_padded(unsigned char *dst, const unsigned char *src, size_t n, 
 
 /* The last chunk of a row that has less than 16 groups: of zeros where it has none. */
 INLINE void prune_rest(s24_dtype from, unsigned in, s24_dtype to, unsigned out, const unsigned char *src, size_t groups,
-                       unsigned char *values, uint8_t *positions, sums *s, s24_lanes *lanes)
+                       bool scored, const s24_row_factors *f, size_t at, unsigned char *values, uint8_t *positions,
+                       sums *s, s24_lanes *lanes)
 {
     unsigned char padded[CHUNK * 8], stored[CHUNK / 2 * 8];
     uint64_t nibbles;
     copy_padded(padded, src, 4 * groups * in, CHUNK * in);
-    prune_block(from, in, to, out, padded, groups, stored, (uint8_t *)&nibbles, s, lanes);
+    prune_block(from, in, to, out, padded, groups, scored, f, at, stored, (uint8_t *)&nibbles, s, lanes);
     memcpy(values, stored, 2 * groups * out);
     nibbles &= UINT64_MAX >> (64 - 4 * groups);
     memcpy(positions, &nibbles, (groups + 1) / 2);
@@ -573,8 +689,8 @@ INLINE sums sums_begin(const s24_lanes *lanes)
                   .quant_abs = _mm512_loadu_pd(lanes->quant_abs), .quant_sq = _mm512_loadu_pd(lanes->quant_sq)};
 }
 
-/* Non-finite elements are kept before others, so that the sum of those has them. */
-INLINE void sums_end(s24_dtype from, const sums *s, s24_lanes *lanes)
+/* By magnitude non-finite elements are kept before others, so that the sum of those has them. */
+INLINE void sums_end(s24_dtype from, bool scored, const sums *s, s24_lanes *lanes)
 {
     _mm512_storeu_pd(lanes->kept_abs, s->kept_abs);
     _mm512_storeu_pd(lanes->kept_sq, s->kept_sq);
@@ -584,7 +700,8 @@ INLINE void sums_end(s24_dtype from, const sums *s, s24_lanes *lanes)
     _mm512_storeu_pd(lanes->quant_sq, s->quant_sq);
     const double greatest = greatest_of(from, s->max);
     lanes->max_abs_error = greatest > lanes->max_abs_error ? greatest : lanes->max_abs_error;
-    const __m512d all = _mm512_add_pd(s->kept_abs, s->quant_abs);
+    __m512d all = _mm512_add_pd(s->kept_abs, s->quant_abs);
+    all = scored ? _mm512_add_pd(all, s->pruned_abs) : all;
     lanes->redo |= _mm512_cmp_pd_mask(all, _mm512_set1_pd(DBL_MAX), _CMP_NLE_UQ) != 0;
     if (from == S24_F8E4M3) { /* NaN is the greatest key, and looks like any other number */
         lanes->redo |= _mm512_cmpeq_epi16_mask(s->max, _mm512_set1_epi16(INT8_MAX)) != 0;
@@ -592,7 +709,7 @@ INLINE void sums_end(s24_dtype from, const sums *s, s24_lanes *lanes)
 }
 
 INLINE size_t prune(s24_dtype from, unsigned in, s24_dtype to, unsigned out, const void *dense, size_t groups,
-                    void *kept, uint8_t *positions, s24_lanes *lanes)
+                    bool scored, const s24_row_factors *f, void *kept, uint8_t *positions, s24_lanes *lanes)
 {
     const unsigned char *src = dense;
     unsigned char *values = kept;
@@ -601,20 +718,27 @@ INLINE size_t prune(s24_dtype from, unsigned in, s24_dtype to, unsigned out, con
     const size_t whole = groups / 16 * 16, step = 16 * BLOCK_CHUNKS;
     for (size_t g = 0; g < whole; g += step) {
         const size_t n = whole - g < step ? whole - g : step;
-        prune_block(from, in, to, out, src + 4 * in * g, n, values + 2 * out * g, positions + g / 2, &s, lanes);
+        prune_block(from, in, to, out, src + 4 * in * g, n, scored, f, 4 * g, values + 2 * out * g, positions + g / 2, &s,
+                    lanes);
     }
     if (groups > whole) {
-        prune_rest(from, in, to, out, src + 4 * in * whole, groups - whole, values + 2 * out * whole,
+        prune_rest(from, in, to, out, src + 4 * in * whole, groups - whole, scored, f, 4 * whole, values + 2 * out * whole,
                    positions + whole / 2, &s, lanes);
     }
-    sums_end(from, &s, lanes);
+    sums_end(from, scored, &s, lanes);
     return groups;
 }
 
 #define PRUNE_KERNEL(name, from, in, to, out) \
     size_t name(const void *src, size_t groups, void *values, uint8_t *positions, s24_lanes *lanes) \
     { \
-        return prune(S24_##from, in, S24_##to, out, src, groups, values, positions, lanes); \
+        return prune(S24_##from, in, S24_##to, out, src, groups, false, NULL, values, positions, lanes); \
+    }
+#define SCORE_KERNEL(name, from, in, to, out) \
+    size_t name(const void *src, size_t groups, const s24_row_factors *factors, void *values, uint8_t *positions, \
+                s24_lanes *lanes) \
+    { \
+        return prune(S24_##from, in, S24_##to, out, src, groups, true, factors, values, positions, lanes); \
     }
 
 PRUNE_KERNEL(s24_prune_avx512_f64, F64, 8, F64, 8)
@@ -625,6 +749,13 @@ PRUNE_KERNEL(s24_prune_avx512_f16, F16, 2, F16, 2)
 PRUNE_KERNEL(s24_prune_avx512_bf16, BF16, 2, BF16, 2)
 PRUNE_KERNEL(s24_prune_avx512_f8e4m3, F8E4M3, 1, F8E4M3, 1)
 PRUNE_KERNEL(s24_prune_avx512_f8e5m2, F8E5M2, 1, F8E5M2, 1)
+
+SCORE_KERNEL(s24_score_avx512_f64, F64, 8, F64, 8)
+SCORE_KERNEL(s24_score_avx512_f32, F32, 4, F32, 4)
+SCORE_KERNEL(s24_score_avx512_f32_f16, F32, 4, F16, 2)
+SCORE_KERNEL(s24_score_avx512_f32_bf16, F32, 4, BF16, 2)
+SCORE_KERNEL(s24_score_avx512_f16, F16, 2, F16, 2)
+SCORE_KERNEL(s24_score_avx512_bf16, BF16, 2, BF16, 2)
 
 /* ---------------------------------------------------------------- i8 */
 

@@ -130,7 +130,7 @@ s24_status s24_solve_rows(const s24_solution *s, const size_t *row_at, size_t co
             return s24_fail(err, S24_ERR_DATA, "row %zu: positions of the mask are not two ascending indices", row_at[r]);
         }
         if (s->kind == S24_SOLVER_MASK && !s->given) {
-            s24_score_row(p, &s->scorer, row_at[r], pairs);
+            s24_problem_score_row(p, &s->scorer, row_at[r], pairs);
         }
     }
     memcpy(ws->v, ws->w, count * k * sizeof *ws->v);

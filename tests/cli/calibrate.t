@@ -23,6 +23,19 @@ expect_stdout '[[1,0,0,4]]'
 run prune v.json --norms n.json -o w.s24
 expect_stderr_has 'by wanda'
 
+# from a pipe, in either order of storage, with sums of the weights, too
+echo '[[1,2,3,4],[4,1,1,5],[1,1,6,1]]' >r.json
+for method in wanda ria; do
+    run prune r.json --norms n.json --method $method -o r.s24 -f -q
+    run prune - --from json --norms n.json --method $method -o - -q <r.json
+    expect_same .stdout r.s24
+done
+run prune r.json --norms n.json --method ria --to json -o - -q
+expect_stdout '[[1,0,0,4],[4,0,0,5],[1,0,6,0]]'
+run prune r.json --norms n.json --method ria --axis 0 -n
+expect_status 3
+expect_error n.json 'it must be K, of K = 3 inputs'
+
 # a second input alone chooses its method; what is in vain is refused
 run prune v.json --norms n.json --method magnitude
 expect_usage_error prune '--norms'
@@ -114,11 +127,21 @@ run prune "$model" --transposable --refit --activations "$x" -o transposable.s24
 expect_status 0
 grep -q 'worse' .stderr && fail "expected no word of another method"
 
-# in vain, and not finite
+# not finite: what is only scored is refused unless it is wanted; sums of it are nothing
 f32 1 2 nan 4 | npy nan.npy '<f4' '(1, 4)'
-run prune nan.npy --norms n.json --allow-nonfinite -o x.s24
+run prune nan.npy --norms n.json -o x.s24
+expect_status 3
+expect_error nan.npy '[0, 2] is nan' '--allow-nonfinite'
+run prune nan.npy --norms n.json --allow-nonfinite -n --json
+expect_status 0
+expect_stdout_has '"nonfinite_count":1'
+run prune nan.npy --norms n.json --method ria --allow-nonfinite -o x.s24
 expect_status 3
 expect_error nan.npy 'not finite'
+echo '[1,1,-1,1]' >negative.json
+run prune v.json --norms negative.json -o x.s24
+expect_status 3
+expect_error negative.json 'the norm of input 2 is -1'
 run prune v.json --activations nan.npy -o x.s24
 expect_status 3
 expect_error nan.npy 'not finite'

@@ -91,6 +91,14 @@ static const largest_case largest_cases[] = {S24_LARGEST_KERNELS(CASE_OF_ONE){.n
 #define QUANTIZE_CASES ((int)(sizeof quantize_cases / sizeof *quantize_cases) - 1)
 #define DEQUANTIZE_CASES ((int)(sizeof dequantize_cases / sizeof *dequantize_cases) - 1)
 #define LARGEST_CASES ((int)(sizeof largest_cases / sizeof *largest_cases) - 1)
+typedef struct score_case {
+    s24_isa isa;
+    s24_dtype from, to;
+    s24_score_kernel *function;
+    const char *name;
+} score_case;
+static const score_case score_cases[] = {S24_SCORE_KERNELS(CASE){.name = NULL}};
+#define SCORE_CASES ((int)(sizeof score_cases / sizeof *score_cases) - 1)
 #define ZEROS_CASES ((int)(sizeof zeros_cases / sizeof *zeros_cases) - 1)
 #define PRUNE_CASES ((int)(sizeof prune_cases / sizeof *prune_cases) - 1)
 #define UNPACK_CASES ((int)(sizeof unpack_cases / sizeof *unpack_cases) - 1)
@@ -333,8 +341,8 @@ static void assert_told(const buffer *values, const buffer *positions, const cha
                   "%s: the tap was told something else", what);
 }
 
-/* The panel in src_buffer by the kernel and by the generic code, into pairs of buffers. Whether it was accepted. */
-static bool prune_both(const prune_case *c, size_t rows, size_t cols, bool allow_nonfinite, const char *what)
+/* The panel in src_buffer by two pruners, with kernels and without, into pairs of buffers. Whether it was accepted. */
+static bool prune_by_both(const s24_pruner pruners[2], size_t rows, size_t cols, size_t row, size_t col, const char *what)
 {
     const size_t groups = (cols + 3) / 4;
     s24_sums sums[2];
@@ -342,8 +350,9 @@ static bool prune_both(const prune_case *c, size_t rows, size_t cols, bool allow
     bool ok[2];
     memset(sums, 0, sizeof sums);
     for (int generic = 0; generic < 2; generic++) {
-        const s24_pruner p = pruner_of(c, allow_nonfinite, generic);
+        const s24_pruner p = pruners[generic];
         const s24_panel panel = {
+            .row = row, .col = col,
             .rows = rows, .cols = cols, .dense = src_buffer.data,
             .values = buffer_place(&out_buffer[generic], rows * groups * 2 * p.to->bytes, random_gap()),
             .positions = buffer_place(&positions_buffer[generic], rows * ((groups + 1) / 2), random_gap()),
@@ -366,6 +375,12 @@ static bool prune_both(const prune_case *c, size_t rows, size_t cols, bool allow
     ck_assert_msg(memcmp(out_buffer[0].data, out_buffer[1].data, out_buffer[0].size) == 0, "%s: values differ", what);
     ck_assert_msg(memcmp(&sums[0], &sums[1], sizeof sums[0]) == 0, "%s: sums differ", what);
     return true;
+}
+
+static bool prune_both(const prune_case *c, size_t rows, size_t cols, bool allow_nonfinite, const char *what)
+{
+    const s24_pruner pruners[2] = {pruner_of(c, allow_nonfinite, false), pruner_of(c, allow_nonfinite, true)};
+    return prune_by_both(pruners, rows, cols, 0, 0, what);
 }
 
 static void place_input(const prune_case *c, input kind, size_t rows, size_t cols)
@@ -905,6 +920,125 @@ START_TEST(properties)
 }
 END_TEST
 
+/* ---------------------------------------------------------------- scores */
+
+typedef enum factor_kind {
+    FACTORS_ANY,    /* around 1 */
+    FACTORS_EQUAL,  /* ties where magnitudes tie */
+    FACTORS_DEAD,   /* most are 0 */
+    FACTORS_NEAR,   /* a few roundings apart, by which f64 decides */
+    FACTORS_TINY,   /* of exponents far below those of f32 */
+    FACTORS_WIDE,   /* of all exponents: nothing near them is in f32 */
+    FACTOR_KINDS
+} factor_kind;
+
+static double factor(factor_kind kind)
+{
+    const double x = ldexp(1 + (double)random_bits() * 0x1p-64, (int)below(8) - 4);
+    switch (kind) {
+    case FACTORS_EQUAL: return 3;
+    case FACTORS_DEAD: return one_in(3) ? x : 0;
+    case FACTORS_NEAR: return 1 + (double)below(64) * 0x1p-26 + (one_in(2) ? 0x1p-50 : 0);
+    case FACTORS_TINY: return ldexp(x, -700);
+    case FACTORS_WIDE: return ldexp(x, (int)below(1600) - 800);
+    default: return x;
+    }
+}
+
+static void place_factors(s24_factors *f, factor_kind kind, size_t rows, size_t cols, size_t taps, bool sums)
+{
+    s24_error err;
+    ck_assert_int_eq(s24_factors_init(f, rows, cols, taps, sums, &err), S24_OK);
+    for (size_t t = 0; t < taps; t++) {
+        for (size_t j = 0; j < cols; j++) {
+            f->a[t * f->stride + j] = factor(kind);
+            if (sums) {
+                f->c[t * f->stride + j] = f->a[t * f->stride + j] != 0 ? factor(kind) : 0;
+            }
+        }
+    }
+    for (size_t i = 0; sums && i < rows / taps; i++) {
+        f->b[i] = one_in(8) ? 0 : factor(FACTORS_ANY);
+    }
+    s24_factors_approach(f);
+    ck_assert_msg(f->near_a || kind == FACTORS_WIDE, "there are no factors near those of kind %d", kind);
+}
+
+/* A panel that lies somewhere in its tensor. */
+static void score_both(const score_case *c, input kind, factor_kind factors, size_t rows, size_t cols)
+{
+    const s24_method *const wanda = &s24_methods[S24_METHOD_WANDA];
+    const size_t taps = 1 + below(3), row = below(4), col = 4 * below(3);
+    const prune_case place = {c->isa, c->from, c->to, NULL, c->name};
+    s24_pruner p[2];
+    s24_factors f;
+    char what[200];
+    snprintf(what, sizeof what, "%s, %zu x %zu, input %d, factors %d", c->name, rows, cols, kind, factors);
+    place_factors(&f, factors, (row + rows + taps) / taps * taps, col + cols, taps, one_in(2));
+    for (int generic = 0; generic < 2; generic++) {
+        p[generic] = s24_pruner_of(wanda, c->from, c->to, S24_F64, one_in(2) && generic == 0, c->isa);
+        p[generic].allow_nonfinite = p[0].allow_nonfinite;
+        s24_pruner_by(&p[generic], &f, c->isa);
+    }
+    ck_assert_msg(p[0].scored == c->function, "%s is not what dispatch finds", c->name);
+    p[1].scored = NULL;
+    place_input(&place, kind, rows, cols);
+    prune_by_both(p, rows, cols, row, col, what);
+    s24_factors_free(&f);
+}
+
+START_TEST(score_kernels)
+{
+    const score_case *c = &score_cases[_i];
+    if (!have(c->isa)) {
+        return;
+    }
+    for (size_t cols = 1; cols <= 130; cols++) {
+        for (int kind = 0; kind < INPUTS; kind++) {
+            score_both(c, (input)kind, (factor_kind)(((size_t)kind + cols) % FACTOR_KINDS), 1 + below(4), cols);
+        }
+    }
+    for (int kind = 0; kind < INPUTS * FACTOR_KINDS; kind++) {
+        score_both(c, (input)(kind / FACTOR_KINDS), (factor_kind)(kind % FACTOR_KINDS), 2, 1000 + below(500));
+    }
+    score_both(c, IN_ORDINARY, FACTORS_ANY, 2, 33000 + below(64));
+}
+END_TEST
+
+/* The kernel itself does all groups, and a chunk that needs no f64 as one that does. */
+START_TEST(score_reach)
+{
+    const score_case *c = &score_cases[_i];
+    if (!have(c->isa)) {
+        return;
+    }
+    const s24_dtype_info *from = s24_info(c->from), *to = s24_info(c->to);
+    for (size_t groups = 1; groups < 70; groups++) {
+        s24_factors f;
+        s24_lanes lanes = {.redo = false};
+        place_factors(&f, FACTORS_ANY, 1, 4 * groups, 1, false);
+        const s24_row_factors row = s24_factors_at(&f, 0, 0);
+        unsigned char *src = buffer_place(&src_buffer, 4 * groups * from->bytes, 0);
+        fill(IN_ORDINARY, from, to, 1, 4 * groups, src);
+        buffer_place(&out_buffer[0], 2 * groups * to->bytes, 0);
+        buffer_place(&positions_buffer[0], (groups + 1) / 2, 0);
+        ck_assert_uint_eq(c->function(src, groups, &row, out_buffer[0].data, positions_buffer[0].data, &lanes), groups);
+        ck_assert(!lanes.redo);
+        for (size_t i = 0; i < 4 * groups; i++) {
+            const uint64_t ordinary = s24_load(src, from->bytes, i);
+            s24_store(src, from->bytes, i, (one_in(2) ? from->nonfinite_key : from->magnitude_mask) | sign_bit(from));
+            f.a[i] = one_in(2) ? 0 : f.a[i];
+            f.near_a[i] = f.a[i] > 0 ? f.near_a[i] : 0;
+            lanes = (s24_lanes){.redo = false};
+            c->function(src, groups, &row, out_buffer[0].data, positions_buffer[0].data, &lanes);
+            ck_assert_msg(lanes.redo, "%s: element %zu of %zu is let pass", c->name, i, 4 * groups);
+            s24_store(src, from->bytes, i, ordinary);
+        }
+        s24_factors_free(&f);
+    }
+}
+END_TEST
+
 /* ---------------------------------------------------------------- scales */
 
 /* A number times 2^exponent: one of the 8-bit type, halfway between two of them, next to such a place, or any. */
@@ -1141,6 +1275,8 @@ int main(void)
     tcase_set_timeout(prune, 300);
     tcase_set_timeout(unpack, 300);
     tcase_add_loop_test(prune, prune_random, 0, PRUNE_CASES);
+    tcase_add_loop_test(prune, score_kernels, 0, SCORE_CASES);
+    tcase_add_loop_test(prune, score_reach, 0, SCORE_CASES);
     tcase_add_loop_test(prune, prune_ties, 0, PRUNE_CASES);
     tcase_add_loop_test(prune, prune_every_rounding, 0, PRUNE_CASES);
     tcase_add_loop_test(prune, prune_underflow, 0, PRUNE_CASES);
