@@ -8,15 +8,32 @@
 static const float penalty[S24_PENALTIES] = {0.06f, 0.18f, 0.54f};
 #define RELAXATION 1.6f
 
-static void fill(const s24_gram *gram, const float *scale, float rho, float *a)
+typedef struct scaled {
+    const s24_gram *gram;
+    const float *unscale; /* [k] */
+    float rho, *a;
+} scaled;
+
+static void fill_scaled(void *ctx, size_t i0, size_t m, size_t j0, size_t n)
+{
+    const scaled *s = ctx;
+    const size_t k = s->gram->k;
+    for (size_t i = i0; i < i0 + m; i++) {
+        for (size_t j = j0; j < j0 + n && j <= i; j++) {
+            s->a[i * k + j] = i == j ? 1 + s->rho : s->gram->h[i * k + j] * s->unscale[i] * s->unscale[j];
+        }
+    }
+}
+
+static s24_status init_penalty(s24_alternation *a, int i, const s24_compute_env *env, const s24_gram *gram,
+                               const float *unscale, s24_error *err)
 {
     const size_t k = gram->k;
-    for (size_t i = 0; i < k; i++) {
-        for (size_t j = 0; j < i; j++) {
-            a[i * k + j] = gram->h[i * k + j] / (scale[i] * scale[j]);
-        }
-        a[i * k + i] = 1 + rho;
-    }
+    a->factor[i] = s24_alloc(k * k * sizeof(float), err);
+    a->inverses[i] = s24_alloc(k * S24_TILE * sizeof(float), err);
+    scaled s = {gram, unscale, penalty[i], a->factor[i]};
+    s24_status status = s.a && a->inverses[i] ? s24_fill_triangle(env, k, fill_scaled, &s, err) : S24_ERR_SYSTEM;
+    return status == S24_OK ? s24_factor_f32(env, s.a, k, a->inverses[i], err) : status;
 }
 
 s24_status s24_alternation_init(s24_alternation *a, const s24_compute_env *env, const s24_gram *gram, const double *damping,
@@ -24,47 +41,41 @@ s24_status s24_alternation_init(s24_alternation *a, const s24_compute_env *env, 
 {
     const size_t k = gram->k;
     *a = (s24_alternation){.k = k, .scale = s24_alloc(k * sizeof(float), err)};
-    float *factor = s24_alloc(k * k * sizeof *factor, err);
-    s24_status status = a->scale && factor ? S24_OK : S24_ERR_SYSTEM;
+    float *unscale = s24_alloc(k * sizeof *unscale, err);
+    s24_status status = a->scale && unscale ? S24_OK : S24_ERR_SYSTEM;
     for (size_t j = 0; status == S24_OK && j < k; j++) {
-        a->scale[j] = (float)sqrt((double)gram->h[j * k + j] + damping[j]);
+        const double scale = sqrt((double)gram->h[j * k + j] + damping[j]);
+        a->scale[j] = (float)scale;
+        unscale[j] = (float)(1 / scale);
     }
     for (int i = 0; i < S24_PENALTIES && status == S24_OK; i++) {
-        a->inverse[i] = s24_alloc(k * k * sizeof *factor, err);
-        if (!a->inverse[i]) {
-            status = S24_ERR_SYSTEM;
-            break;
-        }
-        fill(gram, a->scale, penalty[i], factor);
-        status = s24_cholesky_f32(env, factor, k, err);
-        status = status == S24_OK ? s24_invert_lower_f32(env, factor, k, err) : status;
-        status = status == S24_OK ? s24_square_lower_f32(env, factor, k, a->inverse[i], err) : status;
+        status = init_penalty(a, i, env, gram, unscale, err);
     }
-    free(factor);
+    free(unscale);
     return status;
 }
 
 void s24_alternation_free(s24_alternation *a)
 {
     for (int i = 0; i < S24_PENALTIES; i++) {
-        free(a->inverse[i]);
+        free(a->factor[i]);
+        free(a->inverses[i]);
     }
     free(a->scale);
     *a = (s24_alternation){.k = 0};
 }
 
 static void round_of(const s24_alternation *a, const s24_solve_kernels *kernels, const s24_blas *blas, int stage,
-                     const float *w, float *v, size_t rows, uint8_t *pairs, float *y, float *toward, float *delta)
+                     const float *w, float *v, size_t rows, uint8_t *pairs, float *y, float *delta, float *scratch)
 {
     const size_t k = a->k;
     const float rho = penalty[stage];
     for (size_t i = 0; i < rows * k; i += k) {
         for (size_t j = 0; j < k; j++) {
-            toward[i + j] = rho * (v[i + j] - w[i + j] * a->scale[j]) - y[i + j];
+            delta[i + j] = rho * (v[i + j] - w[i + j] * a->scale[j]) - y[i + j];
         }
     }
-    blas->sgemm(S24_ROW_MAJOR, S24_PLAIN, S24_PLAIN, (int)rows, (int)k, (int)k, 1, toward, (int)k, a->inverse[stage],
-                (int)k, 0, delta, (int)k);
+    s24_solve_factored(blas, a->factor[stage], a->inverses[stage], k, delta, rows, scratch);
     for (size_t i = 0; i < rows * k; i += k) {
         kernels->relax(w + i, a->scale, delta + i, rho, RELAXATION, k / 4, v + i, y + i, pairs + i / 4);
     }

@@ -18,7 +18,7 @@
 /*
  * Three penalties, four rounds each, u over-relaxed by 1.6. Of schedules of 9 to 120 rounds this one brought four
  * fifths or more of the best one's gain (6 of 7% of the error, geometric mean over six kinds of layers) at a product a
- * round and one inverse a penalty.
+ * round, by the two halves of a factorization, of which there is one a penalty.
  */
 #define S24_PENALTIES 3
 #define S24_ROUNDS 4
@@ -26,7 +26,8 @@
 typedef struct s24_alternation {
     size_t k;
     float *scale;                   /* [k]: sqrt(H_jj) */
-    float *inverse[S24_PENALTIES];  /* [k, k], symmetric: of the scaled H + rho I */
+    float *factor[S24_PENALTIES];   /* [k, k], lower: of the scaled H + rho I, as s24_factor_f32 has it */
+    float *inverses[S24_PENALTIES]; /* [k, S24_TILE], and its tiles */
 } s24_alternation;
 
 /* The planes are the caller's to free with s24_alternation_free, also after an error. */
@@ -35,8 +36,8 @@ s24_status s24_alternation_init(s24_alternation *a, const s24_compute_env *env, 
 void s24_alternation_free(s24_alternation *a);
 
 /*
- * v [rows, k] and pairs [rows, k / 4] are a solution for w, and become another one, to be refitted. scratch: 3 rows k
- * floats. S24_ERR_STOPPED between two rounds.
+ * v [rows, k] and pairs [rows, k / 4] are a solution for w, and become another one, to be refitted. scratch:
+ * rows (2 k + S24_TILE) floats. S24_ERR_STOPPED between two rounds.
  */
 s24_status s24_alternate(const s24_alternation *a, const s24_solve_kernels *kernels, const s24_compute_env *env, const float *w, float *v, size_t rows,
                          uint8_t *pairs, float *scratch, s24_error *err);

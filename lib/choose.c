@@ -153,7 +153,8 @@ static s24_status make_chosen(trial *t, const s24_recipe *how, s24_error *err)
         return S24_ERR_SYSTEM;
     }
     s24_damping_plane(&p->columns, parts, S24_RULE_OBS, how->damping, how->shape, damping);
-    const s24_status status = s24_eliminator_init(&t->chosen, &p->env, &p->columns, parts, S24_RULE_OBS, damping, err);
+    const s24_status status = s24_eliminator_init(&t->chosen, &p->env, &p->columns, parts, S24_RULE_OBS, damping, false,
+                                                  err);
     free(damping);
     return status;
 }

@@ -56,31 +56,84 @@ void s24_damping_plane(const s24_columns *c, unsigned parts, s24_rule rule, doub
     }
 }
 
-/* H with its columns from last to first, the lower triangle: its factor is then U's inverse, from last to first. */
-typedef struct reversed {
+/* H's lower triangle, in f64 or in f32. */
+typedef struct damped {
     const s24_columns *columns;
     unsigned parts;
     const double *damping;
     double factor, *a;
-} reversed;
+    float *rough; /* instead of a; or NULL */
+} damped;
 
-static void fill_reversed(void *ctx, size_t i0, size_t m, size_t j0, size_t n)
+static void fill_damped(void *ctx, size_t i0, size_t m, size_t j0, size_t n)
 {
-    const reversed *r = ctx;
-    const size_t k = r->columns->k;
+    const damped *d = ctx;
+    const size_t k = d->columns->k;
     for (size_t i = i0; i < i0 + m; i++) {
-        const size_t from = k - 1 - i;
         for (size_t j = j0; j < j0 + n && j <= i; j++) {
-            r->a[i * k + j] = r->factor * s24_columns_product(r->columns, r->parts, k - 1 - j, from) +
-                              (i == j ? r->damping[from] : 0);
+            const double h = d->factor * s24_columns_product(d->columns, d->parts, i, j) + (i == j ? d->damping[i] : 0);
+            if (d->rough) {
+                d->rough[i * k + j] = (float)h;
+            } else {
+                d->a[i * k + j] = h;
+            }
         }
     }
 }
 
-/* Row group * 4 + i of U, column group * 4 + j, of the reversed inverse factor. */
-static double block_at(const double *inverse, size_t k, size_t group, unsigned i, unsigned j)
+/* f64 to f32 in place, and what is then too much given back; NULL: no memory, and a is freed. */
+static float *narrow(double *a, size_t n, s24_error *err)
 {
-    return i <= j ? inverse[(k - 1 - 4 * group - i) * k + (k - 1 - 4 * group - j)] : 0;
+    unsigned char *bytes = (unsigned char *)a;
+    for (size_t i = 0; i < n; i++) {
+        const float x = (float)a[i];
+        memcpy(bytes + i * sizeof x, &x, sizeof x);
+    }
+    float *l = realloc(a, n * sizeof *l);
+    if (!l) {
+        s24_fail_memory(err, n * sizeof *l);
+        free(a);
+    }
+    return l;
+}
+
+static s24_status factor_roughly(s24_eliminator *e, const s24_compute_env *env, damped *d, s24_error *err)
+{
+    e->l = d->rough = s24_alloc(e->k * e->k * sizeof *e->l, err);
+    s24_status status = e->l ? s24_fill_triangle(env, e->k, fill_damped, d, err) : S24_ERR_SYSTEM;
+    status = status == S24_OK ? s24_factor_f32(env, e->l, e->k, e->u, err) : status;
+    if (status != S24_OK) {
+        free(e->l);
+        e->l = d->rough = NULL;
+    }
+    return status;
+}
+
+static s24_status factor(s24_eliminator *e, const s24_compute_env *env, damped *d, s24_error *err)
+{
+    const size_t n = e->k * e->k;
+    d->a = s24_alloc(n * sizeof *d->a, err);
+    s24_status status = d->a ? s24_fill_triangle(env, e->k, fill_damped, d, err) : S24_ERR_SYSTEM;
+    status = status == S24_OK ? s24_factor(env, d->a, e->k, e->u, err) : status;
+    if (status != S24_OK) {
+        free(d->a);
+        return status;
+    }
+    e->l = narrow(d->a, n, err);
+    return e->l ? S24_OK : S24_ERR_SYSTEM;
+}
+
+/* Tiles of inverse(L) become those of U, which are their transposes. */
+static void transpose_tiles(float *u, size_t k)
+{
+    for (size_t row = 0; row < k; row++) {
+        float *tile = u + row / S24_TILE * S24_TILE * S24_TILE;
+        const size_t i = row % S24_TILE;
+        for (size_t j = 0; j < i; j++) {
+            tile[j * S24_TILE + i] = tile[i * S24_TILE + j];
+            tile[i * S24_TILE + j] = 0;
+        }
+    }
 }
 
 /* e = T_:S inverse(M_SS) w_S, M = T'T. */
@@ -111,12 +164,13 @@ static s24_pair_cost sparsegpt_cost(double t[4][4], unsigned p, unsigned q)
     return cost;
 }
 
-static void set_costs(s24_eliminator *e, const double *inverse, s24_rule rule)
+static void set_costs(s24_eliminator *e, s24_rule rule)
 {
     for (size_t g = 0; g < e->k / 4; g++) {
+        const float *block = e->u + 4 * g * S24_TILE + 4 * g % S24_TILE;
         double t[4][4];
         for (unsigned i = 0; i < 16; i++) {
-            t[i / 4][i % 4] = block_at(inverse, e->k, g, i / 4, i % 4);
+            t[i / 4][i % 4] = (double)block[i / 4 * S24_TILE + i % 4];
         }
         for (unsigned s = 0; s < S24_PAIRS; s++) {
             const unsigned p = s24_pair_dropped[s][0], q = s24_pair_dropped[s][1];
@@ -125,54 +179,37 @@ static void set_costs(s24_eliminator *e, const double *inverse, s24_rule rule)
     }
 }
 
-static void set_factor(s24_eliminator *e, const double *inverse)
-{
-    const size_t k = e->k;
-    for (size_t i = 0; i < k; i++) {
-        memset(e->u + i * k, 0, i * sizeof *e->u);
-        for (size_t j = i; j < k; j++) {
-            e->u[i * k + j] = (float)inverse[(k - 1 - i) * k + (k - 1 - j)];
-        }
-    }
-}
-
 s24_status s24_eliminator_init(s24_eliminator *e, const s24_compute_env *env, const s24_columns *columns, unsigned parts,
-                               s24_rule rule, const double *damping, s24_error *err)
+                               s24_rule rule, const double *damping, bool rough, s24_error *err)
 {
     const size_t k = columns->k;
-    *e = (s24_eliminator){.k = k};
-    double *a = s24_alloc(k * k * sizeof *a, err);
-    s24_status status = a ? S24_OK : S24_ERR_SYSTEM;
-    if (status == S24_OK) {
-        reversed r = {columns, parts, damping, 1 / power_mean(columns->cal, parts, 1), a};
-        status = s24_fill_triangle(env, k, fill_reversed, &r, err);
-    }
-    if (status == S24_OK) {
-        status = s24_cholesky(env, a, k, err);
-    }
-    status = status == S24_OK ? s24_invert_lower(env, a, k, err) : status;
-    if (status == S24_OK) {
-        e->u = s24_alloc(k * k * sizeof *e->u, err);
-        e->costs = s24_alloc(k / 4 * sizeof *e->costs, err);
-        status = e->u && e->costs ? S24_OK : S24_ERR_SYSTEM;
-    }
+    damped d = {columns, parts, damping, 1 / power_mean(columns->cal, parts, 1), NULL, NULL};
+    *e = (s24_eliminator){.k = k, .u = s24_alloc(k * S24_TILE * sizeof *e->u, err)};
+    e->costs = s24_alloc(k / 4 * sizeof *e->costs, err);
+    s24_status status = e->u && e->costs ? S24_OK : S24_ERR_SYSTEM;
     if (status == S24_OK && rule == S24_RULE_SPARSEGPT) {
         e->drop = s24_calloc(k, sizeof *e->drop, err);
         status = e->drop ? S24_OK : S24_ERR_SYSTEM;
     }
-    if (status == S24_OK) {
-        set_costs(e, a, rule);
-        set_factor(e, a);
+    if (status == S24_OK && rough) {
+        status = factor_roughly(e, env, &d, err);
     }
-    for (size_t j = 0; e->drop && j < k; j++) {
+    if (status == S24_ERR_DATA || (status == S24_OK && !rough)) {
+        status = factor(e, env, &d, err);
+    }
+    if (status == S24_OK) {
+        transpose_tiles(e->u, k);
+        set_costs(e, rule);
+    }
+    for (size_t j = 0; status == S24_OK && e->drop && j < k; j++) {
         e->drop[j] = !(s24_columns_product(columns, parts, j, j) > 0);
     }
-    free(a);
     return status;
 }
 
 void s24_eliminator_free(s24_eliminator *e)
 {
+    free(e->l);
     free(e->u);
     free(e->costs);
     free(e->drop);
@@ -181,22 +218,43 @@ void s24_eliminator_free(s24_eliminator *e)
 
 /* ---------------------------------------------------------------- rows */
 
+size_t s24_eliminate_scratch(const s24_eliminator *e, size_t rows)
+{
+    return rows * (e->k + S24_ELIMINATE_BLOCK);
+}
+
+/* by = what columns [begin, begin + cols) of w have changed by since `by` was a copy of them; or that copy. */
+static void take_block(const float *w, size_t k, size_t rows, size_t cols, bool copy, float *by)
+{
+    for (size_t r = 0; r < rows; r++, w += k, by += S24_ELIMINATE_BLOCK) {
+        for (size_t c = 0; c < cols; c++) {
+            by[c] = copy ? w[c] : w[c] - by[c];
+        }
+    }
+}
+
 void s24_eliminate(const s24_eliminator *el, const s24_solve_kernels *kernels, const s24_blas *blas, float *w, size_t rows,
                    uint8_t *pairs, bool fixed, float *scratch)
 {
     const size_t k = el->k, block = S24_ELIMINATE_BLOCK, lanes = S24_ELIMINATE_LANES;
+    float *sums = scratch, *changes = scratch + rows * k; /* of changes times L'; the block's */
     for (size_t i = 0; el->drop && i < rows * k; i++) {
         w[i] = el->drop[i % k] ? 0 : w[i];
     }
     for (size_t begin = 0; begin < k; begin += block) {
         const size_t cols = k - begin < block ? k - begin : block, end = begin + cols;
+        take_block(w + begin, k, rows, cols, true, changes);
+        if (begin > 0) {
+            blas->sgemm(S24_ROW_MAJOR, S24_PLAIN, S24_PLAIN, (int)rows, (int)cols, (int)cols, -1, sums + begin, (int)k,
+                        el->u + begin * block, (int)block, 1, w + begin, (int)k);
+        }
         for (size_t r = 0; r < rows; r += lanes) {
-            kernels->eliminate(el, begin, cols, w + r * k, rows - r < lanes ? rows - r : lanes, pairs + r * (k / 4), fixed,
-                               scratch + r * block);
+            kernels->eliminate(el, begin, cols, w + r * k, rows - r < lanes ? rows - r : lanes, pairs + r * (k / 4), fixed);
         }
         if (end < k) {
-            blas->sgemm(S24_ROW_MAJOR, S24_PLAIN, S24_PLAIN, (int)rows, (int)(k - end), (int)cols, -1, scratch, (int)block,
-                        el->u + begin * k + end, (int)k, 1, w + end, (int)k);
+            take_block(w + begin, k, rows, cols, false, changes);
+            blas->sgemm(S24_ROW_MAJOR, S24_PLAIN, S24_TRANSPOSED, (int)rows, (int)(k - end), (int)cols, 1, changes, (int)block,
+                        el->l + end * k + begin, (int)k, begin > 0, sums + end, (int)k);
         }
     }
 }

@@ -3,10 +3,14 @@
  * and group-OBS, which is the same walk with the exact cost of each of the six pairs of a group (optimal brain surgeon,
  * Hassibi and Stork 1993).
  *
- * U is the upper triangular factor of the inverse Hessian, inverse(H) = U'U. Of the columns from j on, once those
+ * H = L'L, L lower (s24_factor), and U the inverse of L', so that inverse(H) = U'U. Of the columns from j on, once those
  * before are settled, the inverse Hessian is U_jj' U_jj of the trailing rows and columns of U: what is needed of the
  * group at j is its 4 x 4 block T, M = T'T. To drop the pair S costs w_S' inverse(M_SS) w_S and changes the columns
  * from j on by -e' U_j: with e = T_:S inverse(M_SS) w_S, of four elements.
+ *
+ * U itself is needed within blocks of columns alone. All changes d so far are -E U, so that d L' = -E, and a block J to
+ * which no errors belong yet has changed by d_J = -(sum over I < J of d_I L_JI') U_JJ: products with L do, and to invert
+ * it as a whole is spared.
  */
 #ifndef S24_LIB_ELIMINATE_H
 #define S24_LIB_ELIMINATE_H
@@ -28,7 +32,8 @@ typedef struct s24_pair_cost {
 
 typedef struct s24_eliminator {
     size_t k;                           /* columns, padded to a multiple of 4 */
-    float *u;                           /* [k, k], upper triangular */
+    float *l;                           /* [k, k], lower triangular */
+    float *u;                           /* [k, S24_ELIMINATE_BLOCK]: U's blocks on the diagonal, one below the other */
     s24_pair_cost (*costs)[S24_PAIRS];  /* [k / 4] */
     bool *drop;                         /* [k]: columns whose weights are 0 from the beginning; NULL: none */
 } s24_eliminator;
@@ -48,21 +53,23 @@ typedef enum s24_rule { S24_RULE_SPARSEGPT, S24_RULE_OBS } s24_rule;
 void s24_damping_plane(const s24_columns *columns, unsigned parts, s24_rule rule, double amount, double shape, double *plane);
 
 /*
- * From X'X of `parts`. damping: s24_damping_plane of the same rule. The eliminator's planes are the caller's to free
- * with s24_eliminator_free, also after an error.
+ * From X'X of `parts`. damping: s24_damping_plane of the same rule. In f64, or, to try things with, in f32 where that is
+ * positive definite. The eliminator's planes are the caller's to free with s24_eliminator_free, also after an error.
  */
 s24_status s24_eliminator_init(s24_eliminator *e, const s24_compute_env *env, const s24_columns *columns, unsigned parts,
-                               s24_rule rule, const double *damping, s24_error *err);
+                               s24_rule rule, const double *damping, bool rough, s24_error *err);
 void s24_eliminator_free(s24_eliminator *e);
 
-#define S24_ELIMINATE_BLOCK 128 /* columns between two products: SparseGPT's lazy blocks */
+#define S24_ELIMINATE_BLOCK S24_TILE /* columns between two products: SparseGPT's lazy blocks */
 #define S24_ELIMINATE_LANES 16  /* rows side by side: a vector of AVX-512 */
 
 struct s24_solve_kernels;
 
+size_t s24_eliminate_scratch(const s24_eliminator *e, size_t rows);
+
 /*
  * Rows w [rows, k] become their sparse solution; pairs [rows, k / 4] are what was dropped, by its number. fixed: pairs
- * are read instead, and only the values are found. scratch: [rows, S24_ELIMINATE_BLOCK].
+ * are read instead, and only the values are found. scratch: s24_eliminate_scratch floats.
  */
 void s24_eliminate(const s24_eliminator *e, const struct s24_solve_kernels *kernels, const s24_blas *blas, float *w,
                    size_t rows, uint8_t *pairs, bool fixed, float *scratch);

@@ -37,7 +37,7 @@ static s24_status eliminator_init(s24_solution *s, const s24_recipe *how, unsign
     s->eliminator = how->eliminator ? how->eliminator : &s->own;
     s24_status status = S24_OK;
     if (!how->eliminator) {
-        status = s24_eliminator_init(&s->own, &p->env, &p->columns, parts, rule, s->damping, err);
+        status = s24_eliminator_init(&s->own, &p->env, &p->columns, parts, rule, s->damping, how->quick, err);
     }
     s24_damping_plane(&p->columns, parts, S24_RULE_OBS, how->damping, how->shape, s->damping);
     return status;
@@ -85,7 +85,8 @@ static size_t scratch_of(const s24_problem *p, size_t rows)
 {
     const s24_gram gram = {.k = p->k};
     const size_t exchange = 2 * s24_exchange_scratch(p->k < S24_EXCHANGE_COLUMNS ? p->k : S24_EXCHANGE_COLUMNS);
-    return larger(larger(s24_refit_scratch(&gram, rows), exchange), rows * S24_ELIMINATE_BLOCK);
+    const s24_eliminator eliminator = {.k = p->k};
+    return larger(larger(s24_refit_scratch(&gram, rows), exchange), s24_eliminate_scratch(&eliminator, rows));
 }
 
 s24_status s24_tile_space_init(s24_tile_space *ws, const s24_problem *p, s24_error *err)

@@ -12,7 +12,7 @@ typedef struct s24_recipe {
     bool refit;
     double damping, shape;  /* of s24_damping_plane; NaN: none is used */
     bool search;            /* for a better mask, by exchanges or by alternating directions */
-    bool quick;             /* a refit of few steps will do, to choose by */
+    bool quick;             /* a refit of few steps will do, and a rough factorization, to choose by */
     bool few;               /* the sample's first rows will do, in long rows: its error compares with such alone */
     const s24_eliminator *eliminator; /* of group-OBS with this damping, borrowed; NULL: to be made */
 } s24_recipe;

@@ -11,10 +11,9 @@
 typedef struct s24_solve_kernels {
     /*
      * Columns [begin, begin + cols) of up to S24_ELIMINATE_LANES rows w [rows, k], as s24_eliminate: cols at most
-     * S24_ELIMINATE_BLOCK; the errors go to e [rows, S24_ELIMINATE_BLOCK].
+     * S24_ELIMINATE_BLOCK.
      */
-    void (*eliminate)(const s24_eliminator *el, size_t begin, size_t cols, float *w, size_t rows, uint8_t *pairs, bool fixed,
-                      float *e);
+    void (*eliminate)(const s24_eliminator *el, size_t begin, size_t cols, float *w, size_t rows, uint8_t *pairs, bool fixed);
     /*
      * t [ld, ld], the lower triangle of a symmetric matrix, y [ld]: column c swept in, or out again. column [ld] is
      * scratch; ld is a multiple of 8. What is above the diagonal is overwritten up to the next multiple of 8.

@@ -18,12 +18,6 @@ typedef float lane __attribute__((vector_size(4 * LANES)));
 typedef int32_t lane_mask __attribute__((vector_size(4 * LANES)));
 typedef double eight __attribute__((vector_size(64), aligned(8), may_alias));
 
-/* A block's rows and their errors, a column a vector. */
-typedef struct lanes {
-    lane w[BLOCK];
-    lane e[BLOCK];
-} lanes;
-
 INLINE void choose_pairs(const s24_pair_cost costs[S24_PAIRS], const lane *w, lane_mask *pair)
 {
     lane best = {0};
@@ -75,21 +69,20 @@ INLINE void zero_pairs(const lane_mask *pair, lane *w)
     }
 }
 
-static void eliminate(const s24_eliminator *el, size_t begin, size_t cols, float *w, size_t rows, uint8_t *pairs, bool fixed,
-                      float *e)
+static void eliminate(const s24_eliminator *el, size_t begin, size_t cols, float *w, size_t rows, uint8_t *pairs, bool fixed)
 {
     const size_t k = el->k, groups = k / 4;
-    lanes l;
+    lane columns[BLOCK], errors[4];
     for (size_t c = 0; c < cols; c++) {
         for (size_t r = 0; r < LANES; r++) {
-            l.w[c][r] = r < rows ? w[r * k + begin + c] : 0;
+            columns[c][r] = r < rows ? w[r * k + begin + c] : 0;
         }
     }
     for (size_t c = 0; c < cols; c += 4) {
         const size_t group = (begin + c) / 4;
         lane_mask pair = {0};
         if (!fixed) {
-            choose_pairs(el->costs[group], l.w + c, &pair);
+            choose_pairs(el->costs[group], columns + c, &pair);
         }
         for (size_t r = 0; r < rows; r++) {
             if (fixed) {
@@ -98,14 +91,13 @@ static void eliminate(const s24_eliminator *el, size_t begin, size_t cols, float
                 pairs[r * groups + group] = (uint8_t)pair[r];
             }
         }
-        set_errors(el->costs[group], l.w + c, &pair, l.e + c);
-        spread_errors(el->u + (begin + c) * k + begin + c, k, cols - c, l.e + c, l.w + c);
-        zero_pairs(&pair, l.w + c);
+        set_errors(el->costs[group], columns + c, &pair, errors);
+        spread_errors(el->u + (begin + c) * BLOCK + c, BLOCK, cols - c, errors, columns + c);
+        zero_pairs(&pair, columns + c);
     }
     for (size_t r = 0; r < rows; r++) {
         for (size_t c = 0; c < cols; c++) {
-            w[r * k + begin + c] = l.w[c][r];
-            e[r * BLOCK + c] = l.e[c][r];
+            w[r * k + begin + c] = columns[c][r];
         }
     }
 }

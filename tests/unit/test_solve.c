@@ -287,12 +287,32 @@ static void solved_free(solved *s)
 
 /* ---------------------------------------------------------------- factorizations */
 
+/* L'L is A, with 1e-12 or 1e-5; inverses are those of L's tiles. */
+static void require_factor(const double *a, const double *l, const float *inverses, size_t n, double tolerance)
+{
+    for (size_t t = 0; t < 200; t++) {
+        const size_t i = below(n), j = below(i + 1), in = i % S24_TILE, first = i - in, out = below(in + 1);
+        double sum = 0, unit = 0;
+        for (size_t c = i; c < n; c++) {
+            sum += l[c * n + i] * l[c * n + j];
+        }
+        ck_assert_double_eq_tol(sum, a[i * n + j], tolerance);
+        for (size_t c = out; c <= in; c++) {
+            unit += l[i * n + first + c] * (double)inverses[(first + c) * S24_TILE + out];
+        }
+        ck_assert_double_eq_tol(unit, out == in, 1e-5);
+        ck_assert(in + 1 == S24_TILE || inverses[i * S24_TILE + in + 1] == 0);
+    }
+}
+
 static void require_factors(size_t n, unsigned threads)
 {
+    enum { ROWS = 3 };
     const s24_compute_env env = {.blas = &plain, .threads = threads};
     s24_error err;
-    double *x = malloc(n * n * sizeof *x), *a = malloc(n * n * sizeof *a), *l = malloc(n * n * sizeof *l);
-    float *a32 = malloc(n * n * sizeof *a32), *inverse = malloc(n * n * sizeof *inverse), *inverse32 = malloc(n * n * sizeof *inverse);
+    double *x = calloc(n * n, sizeof *x), *a = malloc(n * n * sizeof *a), *l = malloc(n * n * sizeof *l);
+    float *l32 = malloc(n * n * sizeof *l32), *inverses = malloc(n * S24_TILE * sizeof *inverses);
+    float *y = random_weights(ROWS, n), *b = copy_of(y, ROWS * n), scratch[ROWS * S24_TILE];
     for (size_t i = 0; i < n * n; i++) {
         x[i] = normal() / sqrt((double)n);
     }
@@ -302,38 +322,30 @@ static void require_factors(size_t n, unsigned threads)
     }
     for (size_t i = 0; i < n * n; i++) {
         l[i] = i % n <= i / n ? a[i] : NAN; /* what is above is not read */
-        a32[i] = (float)l[i];
+        l32[i] = (float)l[i];
     }
-    require_ok(s24_cholesky(&env, l, n, &err), &err);
-    for (size_t t = 0; t < 200; t++) {
-        const size_t i = below(n), j = below(i + 1);
+    require_ok(s24_factor(&env, l, n, inverses, &err), &err);
+    require_factor(a, l, inverses, n, 1e-12);
+    require_ok(s24_factor_f32(&env, l32, n, inverses, &err), &err);
+    for (size_t i = 0; i < n * n; i++) {
+        l[i] = (double)l32[i];
+    }
+    require_factor(a, l, inverses, n, 1e-5);
+    s24_solve_factored(&plain, l32, inverses, n, y, ROWS, scratch);
+    for (size_t i = 0; i < ROWS * n; i++) {
         double sum = 0;
-        for (size_t c = 0; c <= j; c++) {
-            sum += l[i * n + c] * l[j * n + c];
-        }
-        ck_assert_double_eq_tol(sum, a[i * n + j], 1e-12);
-    }
-    require_ok(s24_invert_lower(&env, l, n, &err), &err);
-    require_ok(s24_square_lower(&env, l, n, inverse, &err), &err);
-    require_ok(s24_cholesky_f32(&env, a32, n, &err), &err);
-    require_ok(s24_invert_lower_f32(&env, a32, n, &err), &err);
-    require_ok(s24_square_lower_f32(&env, a32, n, inverse32, &err), &err);
-    for (size_t t = 0; t < 400; t++) {
-        const size_t i = below(n), j = below(n);
-        double sum = 0, sum32 = 0;
         for (size_t c = 0; c < n; c++) {
-            sum += a[i * n + c] * (double)inverse[c * n + j];
-            sum32 += a[i * n + c] * (double)inverse32[c * n + j];
+            sum += (double)y[i / n * n + c] * a[c * n + i % n];
         }
-        ck_assert_double_eq_tol(sum, i == j, 1e-5);
-        ck_assert_double_eq_tol(sum32, i == j, 1e-3);
+        ck_assert_double_eq_tol(sum, (double)b[i], 1e-3);
     }
     free(x);
     free(a);
     free(l);
-    free(a32);
-    free(inverse);
-    free(inverse32);
+    free(l32);
+    free(inverses);
+    free(y);
+    free(b);
 }
 
 START_TEST(factors_of_every_size)
@@ -350,7 +362,8 @@ START_TEST(what_is_not_positive_definite)
     const s24_compute_env env = {.blas = &plain, .threads = 1};
     double a[9] = {1, 0, 0, 2, 1, 0, 0, 0, 1};
     s24_error err;
-    ck_assert_int_eq(s24_cholesky(&env, a, 3, &err), S24_ERR_DATA);
+    float inverses[3 * S24_TILE];
+    ck_assert_int_eq(s24_factor(&env, a, 3, inverses, &err), S24_ERR_DATA);
     ck_assert_ptr_nonnull(strstr(err.message, "not positive definite"));
 }
 END_TEST
@@ -553,7 +566,7 @@ START_TEST(pair_costs_are_exact)
         s24_error err;
         double damping[12];
         s24_damping_plane(&columns, 3, S24_RULE_OBS, 0.01, 0, damping);
-        require_ok(s24_eliminator_init(&e, &env, &columns, 3, S24_RULE_OBS, damping, &err), &err);
+        require_ok(s24_eliminator_init(&e, &env, &columns, 3, S24_RULE_OBS, damping, false, &err), &err);
         for (unsigned s = 0; s < S24_PAIRS; s++) {
             const unsigned p = s24_pair_dropped[s][0], q = s24_pair_dropped[s][1];
             const s24_pair_cost *c = &e.costs[0][s];
@@ -570,7 +583,7 @@ START_TEST(pair_costs_are_exact)
                 double moved = (double)w[j];
                 for (unsigned i = 0; i < 4; i++) {
                     const double error = (double)c->e[i][0] * wp + (double)c->e[i][1] * wq;
-                    moved -= error * (double)e.u[i * k + j];
+                    moved -= error * (double)e.u[i * S24_ELIMINATE_BLOCK + j];
                 }
                 ck_assert_double_eq_tol(moved, v[j], 1e-3);
             }
@@ -583,6 +596,18 @@ START_TEST(pair_costs_are_exact)
     }
 }
 END_TEST
+
+/* A = L L', in place. */
+static void cholesky(double *a, size_t n)
+{
+    for (size_t i = 0; i < n * n; i++) {
+        const size_t row = i / n, col = i % n;
+        for (size_t c = 0; c < col && col <= row; c++) {
+            a[i] -= a[row * n + c] * a[col * n + c];
+        }
+        a[i] = col < row ? a[i] / a[col * n + col] : col == row ? sqrt(a[i]) : a[i];
+    }
+}
 
 /* SparseGPT as its paper writes it: columns one by one, with the inverse Hessian's Cholesky factor. */
 static void sparsegpt(const float *x, size_t n, size_t k, const float *w0, double *v)
@@ -611,7 +636,7 @@ static void sparsegpt(const float *x, size_t n, size_t k, const float *w0, doubl
         }
         free(a);
     }
-    ck_assert(s24_small_cholesky(inverse, k, k)); /* L L'; U = L' */
+    cholesky(inverse, k); /* U is its transpose */
     bool drop[64] = {false};
     for (size_t j = 0; j < k; j++) {
         for (size_t i = j; j % 4 == 0 && i < j + 4; i++) {
@@ -779,10 +804,10 @@ START_TEST(alternation_finds_better_masks)
     s24_alternation a;
     s24_error err;
     s24_damping_plane(&columns, 3, S24_RULE_OBS, 0.01, 0, damping);
-    require_ok(s24_eliminator_init(&e, &env, &columns, 3, S24_RULE_OBS, damping, &err), &err);
+    require_ok(s24_eliminator_init(&e, &env, &columns, 3, S24_RULE_OBS, damping, false, &err), &err);
     require_ok(s24_gram_init(&gram, &env, &columns, 3, &err), &err);
     require_ok(s24_alternation_init(&a, &env, &gram, damping, &err), &err);
-    float *v = copy_of(w, rows * k), *scratch = malloc((s24_refit_scratch(&gram, rows) + rows * S24_ELIMINATE_BLOCK) * sizeof *scratch);
+    float *v = copy_of(w, rows * k), *scratch = malloc((s24_refit_scratch(&gram, rows) + s24_eliminate_scratch(&e, rows)) * sizeof *scratch);
     uint8_t *pairs = malloc(rows * k / 4);
     s24_eliminate(&e, kernels, &plain, v, rows, pairs, false, scratch);
     for (size_t r = 0; r < rows; r++) {
