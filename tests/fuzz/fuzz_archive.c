@@ -1,7 +1,7 @@
 /*
- * Any bytes as an archive, and what fuzz_s24 asks of any .s24 file; and one that is whole gives a plain file which becomes an
- * archive that gives the same one. The mutator makes archives from nothing, changes frames, moves them, and sets their
- * checks right again.
+ * Any bytes as an archive, and what answers.h asks of any .s24 file; and one in many that are whole gives a plain file
+ * which becomes an archive that gives the same one. The mutator makes archives from nothing, changes frames, moves them, and
+ * sets their checks right again.
  */
 #define _GNU_SOURCE /* memfd_create */
 #include "answers.h"
@@ -36,6 +36,14 @@ static uint64_t header_hash(const uint8_t *data, size_t n)
     const uint64_t hash = s24_source_parse(source, NULL) == S24_OK ? s24_plain_of(source)->hash : 0;
     s24_source_close(source);
     return hash;
+}
+
+/* The same as the tail has it. */
+static uint64_t tail_hash(const uint8_t *data, size_t n)
+{
+    s24_archive_tail tail;
+    return n >= S24_ARCHIVE_TAIL_BYTES && s24_archive_tail_get(&tail, data + n - S24_ARCHIVE_TAIL_BYTES, NULL) == S24_OK
+        ? tail.hash : 0;
 }
 
 /* Both checks of a frame. */
@@ -81,12 +89,12 @@ static size_t change_frame(uint8_t *data, size_t n)
     const size_t from = pick((uint32_t)(pick(2) || room < 120 ? room : 120)); /* half of them in head and table */
     const size_t some = room - from < 8 ? room - from : 1 + pick(8);
     LLVMFuzzerMutate(data + at[k] + from, some, some);
-    size_t again[FRAMES_MOST + 1];
-    if (list_frames(data, n, again) > k && again[k + 1] <= n) {
-        const uint64_t hash = header_hash(data, n);
-        seal_frame(data + at[k], hash);
-        for (size_t i = 0; k == 0 && i < count; i++) { /* another header: all others hang on it */
-            seal_frame(data + at[i], header_hash(data, n));
+    const size_t still = list_frames(data, n, at);
+    if (still > k) {
+        seal_frame(data + at[k], tail_hash(data, n));
+        const uint64_t hash = k == 0 ? header_hash(data, n) : 0;
+        for (size_t i = 0; k == 0 && i < still; i++) { /* another header: all others hang on it */
+            seal_frame(data + at[i], hash);
         }
     }
     return n;
@@ -129,15 +137,13 @@ size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t n, size_t most, unsigned se
 {
     state = seed * UINT64_C(0x9e3779b97f4a7c15) + 1;
     size_t changed = 0;
-    switch (pick(8)) {
-    case 0: changed = make_archive(data, most); break;
-    case 1: changed = move_frame(data, n, most); break;
-    case 2:
-    case 3:
-    case 4:
-    case 5:
-    case 6: changed = change_frame(data, n); break;
-    default: break;
+    const uint32_t way = pick(64);
+    if (way == 0) {
+        changed = make_archive(data, most);
+    } else if (way < 10) {
+        changed = move_frame(data, n, most);
+    } else if (way < 56) {
+        changed = change_frame(data, n);
     }
     if (changed == 0) {
         changed = n < 256 ? make_archive(data, most) : 0;
@@ -171,7 +177,8 @@ static size_t convert(const uint8_t *data, size_t n, int level, uint8_t *to)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 {
     static uint8_t plain[4 * DENSE_MOST], archive[4 * DENSE_MOST], again[4 * DENSE_MOST];
-    if (n > MOST || !ask(data, n) || memcmp(data, S24_ARCHIVE_MAGIC, S24_ARCHIVE_MAGIC_BYTES) != 0) {
+    if (n > MOST || !ask(data, n) || memcmp(data, S24_ARCHIVE_MAGIC, S24_ARCHIVE_MAGIC_BYTES) != 0 ||
+        !is_chosen(data, n, 64)) {
         return 0;
     }
     const size_t plain_bytes = convert(data, n, 0, plain);
