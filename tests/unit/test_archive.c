@@ -578,6 +578,22 @@ START_TEST(every_cut)
 }
 END_TEST
 
+/* Nothing at the beginning shows what it is: the end does. Of a pipe that is not seen. */
+START_TEST(beginning_gone)
+{
+    unsigned char kept[16];
+    memcpy(kept, whole.data, sizeof kept);
+    memset(whole.data, 0, sizeof kept);
+    ck_assert(!read_all(whole, &strict, false, truth).fine);
+    ck_assert(!read_all(whole, &strict, true, truth).fine);
+    ck_assert_uint_eq(read_all(whole, &lenient, false, truth).right, panel_count);
+    whole.data[whole.n - S24_ARCHIVE_TAIL_BYTES] ^= 1;
+    ck_assert_uint_eq(read_all(whole, &lenient, false, truth).right, 0);
+    whole.data[whole.n - S24_ARCHIVE_TAIL_BYTES] ^= 1;
+    memcpy(whole.data, kept, sizeof kept);
+}
+END_TEST
+
 static void append(bytes *b, const unsigned char *data, size_t n)
 {
     b->data = realloc(b->data, b->n + n + 1);
@@ -775,6 +791,7 @@ int main(void)
     tcase_set_timeout(damage, 300);
     tcase_add_loop_test(damage, every_flip, 0, 8);
     tcase_add_test(damage, every_cut);
+    tcase_add_test(damage, beginning_gone);
     tcase_add_test(damage, frames_moved);
     tcase_add_test(damage, bytes_moved);
     tcase_add_test(damage, foreign_frame);
