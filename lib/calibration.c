@@ -247,6 +247,19 @@ s24_status s24_calibration_complete(const s24_calibration *cal, s24_error *err)
     return S24_OK;
 }
 
+void s24_columns_products(const s24_columns *c, unsigned parts, size_t i, size_t j, size_t n, double *products)
+{
+    const double *fit = c->cal->products[S24_FIT], *held_out = c->cal->products[S24_HELD_OUT];
+    const bool has_fit = parts & 1u << S24_FIT, has_held_out = parts & 1u << S24_HELD_OUT && held_out;
+    const size_t at = i * c->k + j;
+    for (size_t m = 0; m < n && !c->in_order; m++) {
+        products[m] = s24_columns_product(c, parts, i, j + m);
+    }
+    for (size_t m = 0; m < n && c->in_order; m++) {
+        products[m] = (has_fit ? fit[at + m] : 0) + (has_held_out ? held_out[at + m] : 0);
+    }
+}
+
 typedef struct filling {
     s24_fill_block *fill;
     void *ctx;

@@ -41,6 +41,7 @@ typedef struct s24_columns {
     const s24_calibration *cal;
     size_t k;       /* a multiple of 4 */
     int32_t *input; /* [k]; -1: padding */
+    bool in_order;  /* column j takes input j */
 } s24_columns;
 
 static inline double s24_columns_product(const s24_columns *c, unsigned parts, size_t i, size_t j)
@@ -48,6 +49,9 @@ static inline double s24_columns_product(const s24_columns *c, unsigned parts, s
     const int32_t a = c->input[i], b = c->input[j];
     return a < 0 || b < 0 ? 0 : s24_calibration_product(c->cal, parts, (size_t)a, (size_t)b);
 }
+
+/* Elements (i, j) .. (i, j + n - 1) of X'X over parts, as s24_columns_product has them; j + n - 1 <= i. */
+void s24_columns_products(const s24_columns *c, unsigned parts, size_t i, size_t j, size_t n, double *products);
 
 /*
  * Visits the lower triangle of a [k, k] in blocks that fit the caches, by threads: each block (rows [i, i + m), columns

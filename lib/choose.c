@@ -120,9 +120,25 @@ static s24_status choose_damping(trial *t, s24_recipe *how, s24_error *err)
     return status;
 }
 
+/*
+ * Whether a recipe may be better than what a few rows' error is of: by 3% worse on these it is not worth while to ask the
+ * others, whose errors relative to one another vary by less.
+ */
+#define WORTH_ALL 1.03
+
+static s24_status worth_trying(trial *t, s24_recipe how, double of_few, bool *worth, s24_error *err)
+{
+    double e = NAN;
+    how.few = true;
+    const s24_status status = try(t, &how, &e, err);
+    *worth = status == S24_OK && e < WORTH_ALL * of_few;
+    return status;
+}
+
 /* What obs gives way to where that does better on held-out samples. */
 static s24_status choose_fallback(trial *t, s24_recipe *how, double *error, s24_error *err)
 {
+    const double of_few = t->sa->error_of_few;
     const s24_solver *obs = s24_solver_find("obs"), *wanda = s24_solver_find("wanda");
     const s24_recipe fitted = {.refit = true, .damping = how->damping, .shape = how->shape, .quick = true,
                                .eliminator = &t->chosen};
@@ -133,7 +149,11 @@ static s24_status choose_fallback(trial *t, s24_recipe *how, double *error, s24_
     s24_status status = S24_OK;
     for (size_t i = 0; i < sizeof others / sizeof *others && status == S24_OK; i++) {
         double e = NAN;
-        status = try(t, &others[i], &e, err);
+        bool worth = true;
+        if (others[i].refit && t->p->k > THOROUGH_COLUMNS) {
+            status = worth_trying(t, others[i], of_few, &worth, err);
+        }
+        status = status == S24_OK && worth ? try(t, &others[i], &e, err) : status;
         if (status == S24_OK && e < *error) {
             *how = others[i];
             how->quick = false;

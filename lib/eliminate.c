@@ -69,14 +69,19 @@ static void fill_damped(void *ctx, size_t i0, size_t m, size_t j0, size_t n)
 {
     const damped *d = ctx;
     const size_t k = d->columns->k;
+    double row[S24_FILL_BLOCK];
     for (size_t i = i0; i < i0 + m; i++) {
-        for (size_t j = j0; j < j0 + n && j <= i; j++) {
-            const double h = d->factor * s24_columns_product(d->columns, d->parts, i, j) + (i == j ? d->damping[i] : 0);
-            if (d->rough) {
-                d->rough[i * k + j] = (float)h;
-            } else {
-                d->a[i * k + j] = h;
-            }
+        const size_t count = i - j0 + 1 < n ? i - j0 + 1 : n;
+        s24_columns_products(d->columns, d->parts, i, j0, count, row);
+        for (size_t j = 0; j < count; j++) {
+            row[j] *= d->factor;
+        }
+        row[count - 1] += i == j0 + count - 1 ? d->damping[i] : 0;
+        for (size_t j = 0; j < count && d->rough; j++) {
+            d->rough[i * k + j0 + j] = (float)row[j];
+        }
+        if (!d->rough) {
+            memcpy(d->a + i * k + j0, row, count * sizeof *row);
         }
     }
 }

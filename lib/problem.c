@@ -202,7 +202,8 @@ static s24_status shape_problem(s24_problem *p, size_t rows, size_t cols, s24_er
     if (!s24_mul(p->taps, p->run, &p->k) || (p->cal && p->k > INT_MAX)) {
         return s24_fail(err, S24_ERR_USAGE, "rows of %zu elements are beyond what a BLAS takes", cols);
     }
-    p->columns = (s24_columns){.cal = p->cal, .k = p->k, .input = s24_calloc(p->k, sizeof(int32_t), err)};
+    p->columns = (s24_columns){.cal = p->cal, .k = p->k, .input = s24_calloc(p->k, sizeof(int32_t), err),
+                               .in_order = p->taps == 1 && cols == p->run};
     if (!p->columns.input) {
         return S24_ERR_SYSTEM;
     }

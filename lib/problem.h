@@ -36,7 +36,7 @@ typedef struct s24_problem {
     double *row_sums, *col_sums; /* of |w|, for ria; or NULL */
 } s24_problem;
 
-/* Rows of one job: what a product of them by K x K reads of K x K is little beside its work. */
+/* Rows of one job, where they are looked at one by one. */
 #define S24_TILE_ROWS 256
 
 /*

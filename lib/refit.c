@@ -30,9 +30,12 @@ static void fill_scaled(void *ctx, size_t i0, size_t m, size_t j0, size_t n)
 {
     const scaled *s = ctx;
     const size_t k = s->columns->k;
+    double row[S24_FILL_BLOCK];
     for (size_t i = i0; i < i0 + m; i++) {
-        for (size_t j = j0; j < j0 + n && j <= i; j++) {
-            s->h[i * k + j] = s->h[j * k + i] = (float)(s->factor * s24_columns_product(s->columns, s->parts, i, j));
+        const size_t count = i - j0 + 1 < n ? i - j0 + 1 : n;
+        s24_columns_products(s->columns, s->parts, i, j0, count, row);
+        for (size_t j = 0; j < count; j++) {
+            s->h[i * k + j0 + j] = s->h[(j0 + j) * k + i] = (float)(s->factor * row[j]);
         }
     }
 }

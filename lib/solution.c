@@ -89,12 +89,18 @@ static size_t scratch_of(const s24_problem *p, size_t rows)
     return larger(larger(s24_refit_scratch(&gram, rows), exchange), s24_eliminate_scratch(&eliminator, rows));
 }
 
-s24_status s24_tile_space_init(s24_tile_space *ws, const s24_problem *p, s24_error *err)
+size_t s24_solve_job_rows(const s24_problem *p)
 {
-    *ws = (s24_tile_space){.w = s24_alloc(S24_TILE_ROWS * p->k * sizeof(float), err),
-                           .v = s24_alloc(S24_TILE_ROWS * p->k * sizeof(float), err),
-                           .pairs = s24_alloc(S24_TILE_ROWS * (p->k / 4), err),
-                           .scratch = s24_alloc(scratch_of(p, S24_TILE_ROWS) * sizeof(float), err)};
+    const size_t rows = (p->rows / 8 + 15) / 16 * 16;
+    return rows < S24_SOLVE_ROWS_LEAST ? S24_SOLVE_ROWS_LEAST : rows > S24_SOLVE_ROWS_MOST ? S24_SOLVE_ROWS_MOST : rows;
+}
+
+s24_status s24_tile_space_init(s24_tile_space *ws, const s24_problem *p, size_t rows, s24_error *err)
+{
+    *ws = (s24_tile_space){.w = s24_alloc(rows * p->k * sizeof(float), err),
+                           .v = s24_alloc(rows * p->k * sizeof(float), err),
+                           .pairs = s24_alloc(rows * (p->k / 4), err),
+                           .scratch = s24_alloc(scratch_of(p, rows) * sizeof(float), err)};
     return ws->w && ws->v && ws->pairs && ws->scratch ? S24_OK : S24_ERR_SYSTEM;
 }
 
@@ -147,24 +153,19 @@ s24_status s24_solve_rows(const s24_solution *s, const size_t *row_at, size_t co
     return s->refit ? refit_rows(s, count, ws, err) : S24_OK;
 }
 
-/* ---------------------------------------------------------------- errors of a sample of rows */
-
-
-_Static_assert(S24_SAMPLE_ROWS <= S24_TILE_ROWS, "a sample is solved as a tile");
-
 /* ---------------------------------------------------------------- a sample of rows */
 
 static void spread_rows(s24_sample *sa, size_t rows)
 {
-    const size_t stride = (sa->count - 1) / S24_SAMPLE_QUICK + 1;
+    const size_t stride = (sa->count - 1) / S24_SAMPLE_FEW + 1;
     size_t n = 0;
     for (size_t first = 0; first < stride; first++) {
-        sa->quick = first == 1 ? n : sa->quick;
+        sa->few = first == 1 ? n : sa->few;
         for (size_t i = first; i < sa->count; i += stride) {
             sa->row_at[n++] = i * rows / sa->count;
         }
     }
-    sa->quick = stride == 1 ? n : sa->quick;
+    sa->few = stride == 1 ? n : sa->few;
 }
 
 s24_status s24_sample_init(s24_sample *sa, const s24_problem *p, s24_error *err)
@@ -185,7 +186,7 @@ typedef struct sample_run {
     const s24_problem *p;
     const s24_solution *s;
     const s24_gram *of;
-    size_t count;
+    size_t count, rows; /* of all, of a job */
     double whole[S24_SAMPLE_ROWS / S24_SAMPLE_JOB], lost[S24_SAMPLE_ROWS / S24_SAMPLE_JOB];
 } sample_run;
 
@@ -193,8 +194,8 @@ static s24_status sample_job(void *ctx, unsigned slot, size_t job, s24_error *er
 {
     sample_run *run = ctx;
     const s24_sample *sa = run->sa;
-    const size_t k = run->p->k, first = job * S24_SAMPLE_JOB;
-    const size_t count = run->count - first < S24_SAMPLE_JOB ? run->count - first : S24_SAMPLE_JOB;
+    const size_t k = run->p->k, first = job * run->rows;
+    const size_t count = run->count - first < run->rows ? run->count - first : run->rows;
     s24_tile_space ws = {sa->ws.w + first * k, sa->ws.v + first * k, sa->ws.pairs + first * (k / 4),
                          sa->ws.scratch + job * sa->job_scratch};
     s24_status status = S24_OK;
@@ -214,23 +215,31 @@ static s24_status sample_job(void *ctx, unsigned slot, size_t job, s24_error *er
     return status;
 }
 
+/* Of the first `jobs` jobs. */
+static double error_of(const sample_run *run, size_t jobs)
+{
+    double whole = 0, lost = 0;
+    for (size_t i = 0; i < jobs; i++) {
+        whole += run->whole[i];
+        lost += run->lost[i];
+    }
+    return whole > 0 ? sqrt(fmax(lost, 0) / whole) : lost > 0 ? INFINITY : 0;
+}
+
 s24_status s24_sample_error(s24_sample *sa, const s24_problem *p, const s24_solution *s, const s24_gram *of, double *error,
                             s24_error *err)
 {
     static const s24_stages stages = {.work = sample_job};
-    sample_run run = {.sa = sa, .p = p, .s = s, .of = of, .count = sa->count};
+    sample_run run = {.sa = sa, .p = p, .s = s, .of = of, .count = sa->count, .rows = S24_SAMPLE_JOB};
     if (s && s->few && p->k > S24_EXCHANGE_COLUMNS) {
-        run.count = sa->quick;
+        run.count = sa->few;
+        run.rows = S24_SAMPLE_JOB / 2;
     }
-    const size_t jobs = (run.count - 1) / S24_SAMPLE_JOB + 1;
+    const size_t jobs = (run.count - 1) / run.rows + 1, few = (sa->few - 1) / run.rows + 1;
     const s24_status status = s24_run(&stages, &run, jobs, p->env.threads < jobs ? p->env.threads : (unsigned)jobs, err);
-    double whole = 0, lost = 0;
-    for (size_t i = 0; i < jobs && status == S24_OK; i++) {
-        whole += run.whole[i];
-        lost += run.lost[i];
-    }
     if (status == S24_OK) {
-        *error = whole > 0 ? sqrt(fmax(lost, 0) / whole) : lost > 0 ? INFINITY : 0;
+        *error = error_of(&run, jobs);
+        sa->error_of_few = error_of(&run, few);
     }
     return status;
 }

@@ -38,39 +38,48 @@ s24_status s24_solution_init(s24_solution *s, const s24_problem *p, const s24_re
                               const s24_gram *gram, s24_error *err);
 void s24_solution_free(s24_solution *s);
 
+/*
+ * Rows of a job. For each product of them by K x K a BLAS lays K x K out anew: of 256 rows that is a tenth to a fifth of the
+ * time. An eighth of all rows, so that there are enough jobs, within these.
+ */
+#define S24_SOLVE_ROWS_LEAST 256
+#define S24_SOLVE_ROWS_MOST 512
+size_t s24_solve_job_rows(const s24_problem *p);
+
 /* What a job computes with. */
 typedef struct s24_tile_space {
-    float *w, *v;   /* [S24_TILE_ROWS, k]: the weights, scaled, and their solution */
-    uint8_t *pairs; /* [S24_TILE_ROWS, k / 4] */
+    float *w, *v;   /* [rows, k]: the weights, scaled, and their solution */
+    uint8_t *pairs; /* [rows, k / 4] */
     float *scratch;
 } s24_tile_space;
 
-s24_status s24_tile_space_init(s24_tile_space *ws, const s24_problem *p, s24_error *err);
+s24_status s24_tile_space_init(s24_tile_space *ws, const s24_problem *p, size_t rows, s24_error *err);
 void s24_tile_space_free(s24_tile_space *ws);
 
 /* Rows row_at[0..count) of the weights: ws->w, their solution ws->v, and ws->pairs. */
 s24_status s24_solve_rows(const s24_solution *s, const size_t *row_at, size_t count, s24_tile_space *ws, s24_error *err);
 
 /*
- * Rows that stand for all, evenly spread, and so are the first `quick` of them. They are solved in jobs of
- * S24_SAMPLE_JOB rows, so that threads share them.
+ * Rows that stand for all, evenly spread, and so are the first `few` of them. They are solved in jobs of S24_SAMPLE_JOB rows,
+ * the few in two, so that threads share them.
  */
-#define S24_SAMPLE_JOB 32
-#define S24_SAMPLE_QUICK 64
+#define S24_SAMPLE_JOB 64
+#define S24_SAMPLE_FEW 64
 
 typedef struct s24_sample {
-    size_t count, quick;
+    size_t count, few;
     size_t row_at[S24_SAMPLE_ROWS];
     s24_tile_space ws;
     size_t job_scratch; /* floats of ws.scratch a job */
+    double error_of_few; /* of what s24_sample_error was called for last: of the few alone */
 } s24_sample;
 
 s24_status s24_sample_init(s24_sample *sa, const s24_problem *p, s24_error *err);
 
 /*
  * ||X (W - V)'||_F / ||X W'||_F for these rows, over the samples of `of`, V a solution; NULL: what the problem's
- * weights have become since the last call, which keeps what they were. Of a quick solution in long rows for the first
- * `quick` rows alone.
+ * weights have become since the last call, which keeps what they were. Of a solution for few, in long rows, for the first
+ * `few` rows alone.
  */
 s24_status s24_sample_error(s24_sample *sa, const s24_problem *p, const s24_solution *s, const s24_gram *of, double *error,
                             s24_error *err);

@@ -11,6 +11,7 @@
 typedef struct whole {
     const s24_solution *s;
     s24_tile_space *ws; /* one a slot, made when it is first used */
+    size_t rows;        /* of a job */
 } whole;
 
 static s24_status solve_tile(void *ctx, unsigned slot, size_t job, s24_error *err)
@@ -18,14 +19,14 @@ static s24_status solve_tile(void *ctx, unsigned slot, size_t job, s24_error *er
     const whole *all = ctx;
     const s24_problem *p = all->s->p;
     s24_tile_space *ws = &all->ws[slot];
-    size_t row_at[S24_TILE_ROWS] = {0};
-    const size_t first = job * S24_TILE_ROWS, count = p->rows - first < S24_TILE_ROWS ? p->rows - first : S24_TILE_ROWS;
+    size_t row_at[S24_SOLVE_ROWS_MOST] = {0};
+    const size_t first = job * all->rows, count = p->rows - first < all->rows ? p->rows - first : all->rows;
     for (size_t r = 0; r < count; r++) {
         row_at[r] = first + r;
     }
     s24_status status = s24_cancelled(&p->env, err);
     if (status == S24_OK && !ws->w) { /* few runs use all slots */
-        status = s24_tile_space_init(ws, p, err);
+        status = s24_tile_space_init(ws, p, all->rows, err);
     }
     status = status == S24_OK ? s24_solve_rows(all->s, row_at, count, ws, err) : status;
     for (size_t r = 0; r < count && status == S24_OK; r++) {
@@ -45,8 +46,9 @@ static void tell(const s24_problem *p, double done)
 
 static s24_status solve_commit(void *ctx, unsigned slot, size_t job, s24_error *err)
 {
-    const s24_problem *p = ((const whole *)ctx)->s->p;
-    const double done = (double)((job + 1) * S24_TILE_ROWS) / (double)p->rows;
+    const whole *all = ctx;
+    const s24_problem *p = all->s->p;
+    const double done = (double)((job + 1) * all->rows) / (double)p->rows;
     (void)slot;
     (void)err;
     tell(p, done < 1 ? 0.5 + done / 2 : 1);
@@ -57,10 +59,10 @@ static s24_status solve_all(const s24_solution *s, s24_error *err)
 {
     static const s24_stages stages = {.work = solve_tile, .commit = solve_commit};
     const s24_problem *p = s->p;
-    const size_t jobs = p->rows ? (p->rows - 1) / S24_TILE_ROWS + 1 : 0;
+    const size_t rows = s24_solve_job_rows(p), jobs = p->rows ? (p->rows - 1) / rows + 1 : 0;
     const unsigned threads = p->env.threads < jobs ? p->env.threads : jobs ? (unsigned)jobs : 1;
     const unsigned slots = s24_slots(threads);
-    whole all = {.s = s, .ws = s24_calloc(slots, sizeof *all.ws, err)};
+    whole all = {.s = s, .ws = s24_calloc(slots, sizeof *all.ws, err), .rows = rows};
     const s24_status status = all.ws ? s24_run(&stages, &all, jobs, threads, err) : S24_ERR_SYSTEM;
     for (unsigned i = 0; all.ws && i < slots; i++) {
         s24_tile_space_free(&all.ws[i]);

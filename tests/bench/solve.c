@@ -1,6 +1,7 @@
 /*
  * solve ROWS K SAMPLES THREADS [PART...]: the times of calibrated pruning, beside those of OpenBLAS's own products and
- * factorizations on as many threads: lines "NAME SECONDS". PART: blas, masks, update, sparsegpt, obs; all.
+ * factorizations on as many threads: lines "NAME SECONDS". PART: masks, update, sparsegpt, obs; all. What
+ * OpenBLAS takes is measured before and after.
  */
 #include <dlfcn.h>
 #include <stdio.h>
@@ -147,39 +148,92 @@ static void update(const job *j, const s24_blas *blas)
     s24_calibration_free(alone.cal);
 }
 
-/* LAPACK's own, of X'X, and a product of the layer's size. */
-static void peers(const job *j, void *handle, const s24_blas *blas)
+/* What OpenBLAS does by itself, with as many threads: the middle one of three runs, after one that is not counted. */
+typedef struct peers {
+    size_t rows, k;
+    unsigned threads;
+    const float *w;
+    const s24_blas *blas;
+    void (*potrf[2])(const char *, const int *, void *, const int *, int *, size_t); /* in f32, in f64 */
+    void (*potri[2])(const char *, const int *, void *, const int *, int *, size_t);
+    void *h; /* [k, k] */
+    float *c;
+} peers;
+
+static peers peers_open(const job *j, void *handle, const s24_blas *blas)
 {
-    void (*potrf)(const char *, const int *, void *, const int *, int *, size_t);
-    void (*potri)(const char *, const int *, void *, const int *, int *, size_t);
-    const int k = (int)j->k, rows = (int)j->rows;
-    float *h = allocate(j->k * j->k * sizeof *h), *c = allocate(j->rows * j->k * sizeof *c);
-    double *h64 = allocate(j->k * j->k * sizeof *h64);
-    int info;
-    blas->set_threads((int)j->threads);
-    memset(h, 0, j->k * j->k * sizeof *h);
-    double start = now();
-    blas->sgemm(S24_ROW_MAJOR, S24_PLAIN, S24_PLAIN, rows, k, k, 1, j->w, k, h, k, 0, c, k);
-    printf("sgemm %.3f\n", now() - start);
-    for (size_t i = 0; i < j->k * j->k; i++) {
-        h64[i] = h[i] = i % (j->k + 1) == 0 ? 1 : (float)(1e-4 * (double)(i * 2654435761u % 1000) / 1000);
+    peers p = {.rows = j->rows, .k = j->k, .threads = j->threads, .w = j->w, .blas = blas,
+               .h = allocate(j->k * j->k * sizeof(double)), .c = allocate(j->rows * j->k * sizeof *p.c)};
+    LOAD(p.potrf[0], "spotrf_");
+    LOAD(p.potri[0], "spotri_");
+    LOAD(p.potrf[1], "dpotrf_");
+    LOAD(p.potri[1], "dpotri_");
+    return p;
+}
+
+static void peers_free(peers *p)
+{
+    free(p->h);
+    free(p->c);
+}
+
+/* Positive definite, by its diagonal. */
+static void fill_hessian(const peers *p, bool wide)
+{
+    float *h = p->h;
+    double *h64 = p->h;
+    for (size_t i = 0; i < p->k * p->k; i++) {
+        const double x = i % (p->k + 1) == 0 ? 1 : 1e-4 * (double)(i * 2654435761u % 1000) / 1000;
+        if (wide) {
+            h64[i] = x;
+        } else {
+            h[i] = (float)x;
+        }
     }
-    start = now();
-    LOAD(potrf, "spotrf_");
-    LOAD(potri, "spotri_");
-    potrf("U", &k, h, &k, &info, 1);
-    potri("U", &k, h, &k, &info, 1);
-    printf("spotrf+spotri %.3f\n", now() - start);
-    start = now();
-    LOAD(potrf, "dpotrf_");
-    LOAD(potri, "dpotri_");
-    potrf("U", &k, h64, &k, &info, 1);
-    potri("U", &k, h64, &k, &info, 1);
-    printf("dpotrf+dpotri %.3f\n", now() - start);
-    blas->set_threads(1);
-    free(h);
-    free(h64);
-    free(c);
+}
+
+static void multiply(const peers *p)
+{
+    const int k = (int)p->k;
+    p->blas->sgemm(S24_ROW_MAJOR, S24_PLAIN, S24_PLAIN, (int)p->rows, k, k, 1, p->w, k, p->h, k, 0, p->c, k);
+}
+
+static void invert(const peers *p, bool wide)
+{
+    const int k = (int)p->k;
+    int info;
+    p->potrf[wide]("U", &k, p->h, &k, &info, 1);
+    p->potri[wide]("U", &k, p->h, &k, &info, 1);
+}
+
+static int by_size(const void *a, const void *b)
+{
+    const double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+enum { SGEMM, S_INVERSE, D_INVERSE, PEERS };
+
+static void measure(const peers *p, int which)
+{
+    static const char *const names[PEERS] = {"sgemm", "spotrf+spotri", "dpotrf+dpotri"};
+    double seconds[3];
+    p->blas->set_threads((int)p->threads);
+    for (int i = -1; i < 3; i++) {
+        fill_hessian(p, which == D_INVERSE);
+        const double start = now();
+        if (which == SGEMM) {
+            multiply(p);
+        } else {
+            invert(p, which == D_INVERSE);
+        }
+        seconds[i < 0 ? 0 : i] = now() - start;
+    }
+    p->blas->set_threads(1);
+    nanosleep(&(struct timespec){.tv_nsec = 400000000}, NULL); /* OpenBLAS's threads spin until then, for something to do */
+    qsort(seconds, 3, sizeof *seconds, by_size);
+    printf("%s %.3f\n", names[which], seconds[1]);
+    fflush(stdout);
 }
 
 static bool wanted(int argc, char **argv, const char *part)
@@ -195,7 +249,7 @@ static bool wanted(int argc, char **argv, const char *part)
 int main(int argc, char **argv)
 {
     if (argc < 5) {
-        fprintf(stderr, "usage: solve ROWS K SAMPLES THREADS [blas|masks|update|sparsegpt|obs...]\n");
+        fprintf(stderr, "usage: solve ROWS K SAMPLES THREADS [masks|update|sparsegpt|obs...]\n");
         return S24_ERR_USAGE;
     }
     void *handle = dlopen("libopenblas.so.0", RTLD_NOW | RTLD_LOCAL);
@@ -212,9 +266,7 @@ int main(int argc, char **argv)
     s24_error err;
     j.w = allocate(j.rows * j.k * sizeof *j.w);
     s24_bench_normal(1, j.w, j.rows * j.k);
-    if (wanted(argc, argv, "blas")) {
-        peers(&j, handle, &blas);
-    }
+    peers p = peers_open(&j, handle, &blas);
     if (wanted(argc, argv, "masks")) {
         mask(&j, "magnitude");
         mask(&j, "wanda");
@@ -228,14 +280,21 @@ int main(int argc, char **argv)
     printf("products %.3f\n", now() - start);
     free(j.x);
     if (wanted(argc, argv, "update")) {
+        measure(&p, S_INVERSE);
+        measure(&p, D_INVERSE);
         update(&j, &blas);
+        measure(&p, D_INVERSE);
+        measure(&p, S_INVERSE);
     }
-    if (wanted(argc, argv, "sparsegpt")) {
-        solve(&j, "sparsegpt", "sparsegpt", S24_DAMPING_AUTO);
+    static const char *const methods[] = {"sparsegpt", "obs"};
+    for (size_t i = 0; i < 2; i++) {
+        if (wanted(argc, argv, methods[i])) {
+            measure(&p, SGEMM);
+            solve(&j, methods[i], methods[i], S24_DAMPING_AUTO);
+            measure(&p, SGEMM);
+        }
     }
-    if (wanted(argc, argv, "obs")) {
-        solve(&j, "obs", "obs", S24_DAMPING_AUTO);
-    }
+    peers_free(&p);
     s24_calibration_free(j.cal);
     free(j.w);
     return 0;
