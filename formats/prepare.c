@@ -9,8 +9,7 @@
 
 bool s24_must_prepare(const s24_preparation *how)
 {
-    const s24_seconds *const s = how->seconds;
-    return how->refit || how->transposable || how->method->solves || s->of[S24_ACTIVATIONS] || s->of[S24_HESSIAN];
+    return how->refit || how->transposable || how->method->solves;
 }
 
 void s24_prepared_free(s24_prepared *prepared)
@@ -337,7 +336,7 @@ s24_status s24_prepare_plan(const s24_preparation *how, s24_entry *e, s24_error 
             if (!second) {
                 return S24_ERR_DATA;
             }
-            if (s24_must_prepare(how) && 1u << k & S24_PRODUCTS) {
+            if (1u << k & S24_PRODUCTS) {
                 const uint64_t samples = k == S24_ACTIVATIONS ? s24_samples_of(second) : 0;
                 e->pruned->calibration = s24_calloc(1, sizeof *e->pruned->calibration, err);
                 if (!e->pruned->calibration) {

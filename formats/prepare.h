@@ -50,9 +50,11 @@ s24_status s24_prepare_weights(const s24_entry *entry, s24_dtype dtype, void *we
 s24_status s24_prepare_squares(const s24_preparation *how, const s24_entry *entry, double **squares, s24_error *err);
 
 /*
- * The factors of a method by them, for the entry, whose axis is chosen: from the norms that were given, and where it takes
- * sums of the weights from those, which are read once for that (of a stream they are held). The caller frees them.
+ * Of what need not be prepared, where activations, a hessian or norms are given: the factors of a method by them, for the
+ * entry, whose axis is chosen. Where it takes sums of the weights those are read once for that (of a stream they are held).
+ * The caller frees the factors. By activations or a hessian *error becomes what the mask does to the layer's output.
  */
-s24_status s24_prepare_factors(const s24_preparation *how, const s24_entry *entry, s24_factors *factors, s24_error *err);
+s24_status s24_prepare_factors(const s24_preparation *how, const s24_entry *entry, s24_factors *factors,
+                               s24_output_error *error, s24_error *err);
 
 #endif

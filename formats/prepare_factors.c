@@ -5,8 +5,8 @@
 #include <math.h>
 #include <string.h>
 
+#include "outputs.h"
 #include "problem.h"
-#include "reading.h"
 #include "reorder.h"
 #include "threads.h"
 
@@ -127,25 +127,38 @@ static void use_sums(const summing *s, s24_factors *f)
     }
 }
 
-static s24_status add_sums(const s24_matrix *m, s24_factors *f, s24_error *err)
+/* The caller frees rows and cols of it. */
+static s24_status add_up(const s24_matrix *m, summing *s, s24_error *err)
 {
     const size_t run = (m->cols + 3) / 4 * 4;
     const s24_dtype as = m->entry->dtype == S24_F64 ? S24_F64 : S24_F32;
-    summing s = {.m = m, .as = as,
-                 .shape = {.kernels = s24_solve_kernels_of(m->how->io->isa), .rows = m->rows / m->taps, .taps = m->taps,
-                           .cols = m->cols, .run = run, .k = m->taps * run, .dtype = as}};
-    s24_status status = m->entry->in->stream ? s24_input_hold(m->entry->in, m->entry->offset, m->entry->bytes, err) : S24_OK;
+    *s = (summing){.m = m, .as = as,
+                   .shape = {.kernels = s24_solve_kernels_of(m->how->io->isa), .rows = m->rows / m->taps, .taps = m->taps,
+                             .cols = m->cols, .run = run, .k = m->taps * run, .dtype = as}};
+    const s24_status status = m->entry->in->stream ? s24_input_hold(m->entry->in, m->entry->offset, m->entry->bytes, err)
+                                                   : S24_OK;
     s24_fail_prefix(err, status, "%s: ", m->entry->in->name);
-    status = status == S24_OK ? sum_all(&s, err) : status;
-    if (status == S24_OK) {
-        use_sums(&s, f);
+    return status == S24_OK ? sum_all(s, err) : status;
+}
+
+/* norms: in the columns' order, channel by channel. sums: NULL where the method takes none. */
+static s24_status make_factors(const s24_matrix *m, const double *norms, const summing *sums, s24_factors *f, s24_error *err)
+{
+    const s24_status status = s24_factors_init(f, m->rows, m->cols, m->taps, sums, err);
+    for (size_t i = 0; status == S24_OK && i < m->cols * m->taps; i++) {
+        f->a[i % m->taps * f->stride + i / m->taps] = norms[i];
     }
-    free(s.rows);
-    free(s.cols);
+    if (status == S24_OK && sums) {
+        use_sums(sums, f);
+    }
+    if (status == S24_OK) {
+        s24_factors_approach(f);
+    }
     return status;
 }
 
-/* norms: in the columns' order, channel by channel. */
+/* ---------------------------------------------------------------- norms that were given */
+
 static s24_status check_norms(const s24_matrix *m, const s24_entry *second, const double *norms, s24_error *err)
 {
     for (size_t i = 0; i < m->cols * m->taps; i++) {
@@ -171,33 +184,106 @@ static s24_status read_norms(const s24_matrix *m, const s24_entry *second, doubl
     return status;
 }
 
-static s24_status make_factors(const s24_matrix *m, const s24_entry *second, s24_factors *f, s24_error *err)
+/* ---------------------------------------------------------------- norms of inputs, and what masks do to the output */
+
+/* What masks are made by. */
+typedef struct factor_sets {
+    s24_factors wanda, wanda_fit, method_fit;
+} factor_sets;
+
+static s24_status make_sets(const s24_matrix *m, const s24_squares *squares, const summing *sums, double *norms,
+                            factor_sets *sets, s24_factors *f, s24_error *err)
 {
-    const bool sums = s24_solver_find(m->how->method->name)->sums;
-    double *const norms = s24_calloc(2 * m->cols * m->taps + 1, sizeof *norms, err);
-    s24_status status = norms ? read_norms(m, second, norms, err) : S24_ERR_SYSTEM;
-    status = status == S24_OK ? s24_factors_init(f, m->rows, m->cols, m->taps, sums, err) : status;
-    for (size_t i = 0; status == S24_OK && i < m->cols * m->taps; i++) {
-        f->a[i % m->taps * f->stride + i / m->taps] = norms[i];
+    const unsigned fit = 1u << S24_FIT, all = fit | 1u << S24_HELD_OUT;
+    s24_squares_norms(m, squares, all, norms);
+    s24_status status = make_factors(m, norms, NULL, &sets->wanda, err);
+    if (status == S24_OK && f) {
+        status = make_factors(m, norms, sums, f, err);
     }
-    free(norms);
-    status = status == S24_OK && sums ? add_sums(m, f, err) : status;
-    if (status == S24_OK) {
-        s24_factors_approach(f);
+    s24_squares_norms(m, squares, fit, norms);
+    status = status == S24_OK ? make_factors(m, norms, NULL, &sets->wanda_fit, err) : status;
+    if (status == S24_OK && sums) {
+        status = make_factors(m, norms, sums, &sets->method_fit, err);
     }
     return status;
 }
 
-s24_status s24_prepare_factors(const s24_preparation *how, const s24_entry *e, s24_factors *f, s24_error *err)
+static s24_masks masks_of(const s24_matrix *m, const factor_sets *sets, const s24_factors *f, bool sums,
+                          const s24_entry *elements)
+{
+    const s24_preparation *const how = m->how;
+    const s24_dtype dtype = m->entry->dtype;
+    const s24_method *const wanda = &s24_methods[S24_METHOD_WANDA];
+    const s24_pruner by_norms = s24_pruner_of(wanda, dtype, dtype, S24_F64, true, how->io->isa);
+    const s24_dtype aux = elements ? elements->dtype : S24_F64;
+    const s24_pruner other = s24_pruner_of(how->method, dtype, dtype, aux, true, how->io->isa);
+    s24_masks masks = {.all = {by_norms, other}, .fit = {by_norms, other}, .elements = elements,
+                       .same = how->method == wanda};
+    s24_pruner_by(&masks.all[S24_MASK_WANDA], &sets->wanda, how->io->isa);
+    s24_pruner_by(&masks.fit[S24_MASK_WANDA], &sets->wanda_fit, how->io->isa);
+    if (f) {
+        s24_pruner_by(&masks.all[S24_MASK_METHOD], f, how->io->isa);
+        s24_pruner_by(&masks.fit[S24_MASK_METHOD], sums ? &sets->method_fit : &sets->wanda_fit, how->io->isa);
+    }
+    return masks;
+}
+
+/*
+ * By activations or a hessian. elements: of a criterion's second input by elements, or NULL; f: NULL where it takes no
+ * factors.
+ */
+static s24_status observe_all(const s24_matrix *m, s24_second kind, const s24_entry *second, const s24_entry *elements,
+                              const summing *sums, s24_factors *f, s24_output_error *error, s24_error *err)
+{
+    factor_sets sets = {0};
+    s24_squares squares;
+    double *const norms = s24_calloc(2 * m->cols * m->taps + 1, sizeof *norms, err);
+    s24_status status = s24_squares_read(m, kind, second, &squares, err);
+    status = status == S24_OK && !norms ? S24_ERR_SYSTEM : status;
+    status = status == S24_OK ? make_sets(m, &squares, sums, norms, &sets, f, err) : status;
+    if (status == S24_OK) {
+        const s24_masks masks = masks_of(m, &sets, f, sums, elements);
+        status = s24_observe(m, kind, second, &squares, &masks, error, err);
+    }
+    free(norms);
+    s24_squares_free(&squares);
+    s24_factors_free(&sets.wanda);
+    s24_factors_free(&sets.wanda_fit);
+    s24_factors_free(&sets.method_fit);
+    return status;
+}
+
+/* By norms. */
+static s24_status weigh(const s24_matrix *m, const s24_entry *second, const summing *sums, s24_factors *f, s24_error *err)
+{
+    double *const norms = s24_calloc(2 * m->cols * m->taps + 1, sizeof *norms, err);
+    s24_status status = norms ? read_norms(m, second, norms, err) : S24_ERR_SYSTEM;
+    status = status == S24_OK ? make_factors(m, norms, sums, f, err) : status;
+    free(norms);
+    return status;
+}
+
+s24_status s24_prepare_factors(const s24_preparation *how, const s24_entry *e, s24_factors *f, s24_output_error *error,
+                               s24_error *err)
 {
     const s24_geometry *const g = &e->pruned->geometry;
+    const s24_second kind = s24_seconds_given(how->seconds, ~S24_ELEMENTS);
+    const s24_second by = s24_seconds_given(how->seconds, S24_ELEMENTS);
     s24_matrix m = {.how = how, .entry = e, .rows = g->rows, .cols = g->cols, .taps = 1,
                     .order = s24_entry_order(e, e->axis)};
-    const s24_entry *const second = s24_seconds_find(how->seconds, S24_NORMS, e, &m.taps, err);
-    if (!second) {
+    const s24_entry *const second = s24_seconds_find(how->seconds, kind, e, &m.taps, err), *elements = NULL;
+    if (!second || (by != S24_SECONDS && !(elements = s24_seconds_find(how->seconds, by, e, NULL, err)))) {
         return S24_ERR_DATA;
     }
-    const s24_status status = make_factors(&m, second, f, err);
+    const bool sums = how->method->factors && s24_solver_find(how->method->name)->sums;
+    summing s = {.rows = NULL};
+    s24_status status = sums ? add_up(&m, &s, err) : S24_OK;
+    if (status == S24_OK) {
+        status = kind == S24_NORMS ? weigh(&m, second, sums ? &s : NULL, f, err)
+                 : observe_all(&m, kind, second, elements, sums ? &s : NULL, how->method->factors ? f : NULL, error, err);
+    }
+    free(s.rows);
+    free(s.cols);
     if (status != S24_OK) {
         s24_factors_free(f);
     }

@@ -446,8 +446,10 @@ static s24_status prune_job_init(prune_job *job, prune_run *run, const s24_task 
         job->pruner = s24_pruner_of(run->method, e->dtype, e->stored, job->aux ? job->aux->dtype : S24_F64,
                                     run->request->allow_nonfinite, isa);
     }
+    if (!run->prepares && s24_seconds_given(&run->seconds, ~S24_ELEMENTS) != S24_SECONDS) {
+        status = s24_prepare_factors(&run->preparation, e, &job->factors, &job->prepared.error, err);
+    }
     if (!run->prepares && run->method->factors) {
-        status = s24_prepare_factors(&run->preparation, e, &job->factors, err);
         s24_pruner_by(&job->pruner, &job->factors, isa);
     }
     job->pruner.scale_group = e->scale_group;
@@ -470,6 +472,12 @@ static void free_job(void *ctx)
     free(job);
 }
 
+/* One prepared matrix in memory at a time; what multiplies by all inputs of a layer has all threads to itself. */
+static bool alone(const prune_run *run)
+{
+    return run->prepares || s24_seconds_given(&run->seconds, S24_PRODUCTS) != S24_SECONDS;
+}
+
 static s24_status open_tensor(void *ctx, size_t number, s24_series *series, s24_error *err)
 {
     static const s24_stages stages = {.read = stage_read, .work = stage_work, .commit = stage_commit,
@@ -480,7 +488,7 @@ static s24_status open_tensor(void *ctx, size_t number, s24_series *series, s24_
         const s24_status carried = s24_carry_open(&(s24_carry){
             .target = run->target, .from = task->entry, .index = task->planned, .workspace = &run->workspace,
             .done = &run->done}, series, err);
-        series->alone = series->alone || run->prepares;
+        series->alone = series->alone || alone(run);
         return carried;
     }
     prune_job *job = s24_calloc(1, sizeof *job, err);
@@ -491,8 +499,7 @@ static s24_status open_tensor(void *ctx, size_t number, s24_series *series, s24_
         }
         return status;
     }
-    /* One prepared matrix in memory at a time; its solver has all threads to itself. */
-    *series = (s24_series){.stages = &stages, .ctx = job, .jobs = job->batches.count, .alone = run->prepares};
+    *series = (s24_series){.stages = &stages, .ctx = job, .jobs = job->batches.count, .alone = alone(run)};
     return S24_OK;
 }
 

@@ -13,6 +13,8 @@ typedef struct s24_matrix {
     size_t taps;   /* rows that have their inputs together: of a convolution that is calibrated by unfolded ones; or 1 */
 } s24_matrix;
 
+#define S24_READING_ELEMENTS ((size_t)1 << 20) /* read and converted at a time, or one row */
+
 /* Elements of an entry, rows of its last (or pruned) axis, in chunks. */
 typedef struct s24_reading {
     const s24_entry *entry;

@@ -122,6 +122,26 @@ expect_same obs.s24 one.s24
 run prune - --activations "$x" -o - -q <"$model"
 expect_same .stdout obs.s24
 
+# a mask alone: the same by activations, products and norms, and what it does to the output is told but for norms
+echo '[[3,0,0,0],[0,4,0,0],[0,0,1,0],[0,0,0,2]]' >x4.json
+echo '[[9,0,0,0],[0,16,0,0],[0,0,1,0],[0,0,0,4]]' >h4.json
+echo '[3,4,1,2]' >n4.json
+for method in wanda ria; do
+    run prune r.json --norms n4.json --method $method --to json -o - -q
+    cp .stdout by_norms
+    run prune r.json --activations x4.json --method $method --to json -o - -q
+    expect_same .stdout by_norms
+    run prune - --from json --hessian h4.json --method $method --to json -o - -q -T 1 <r.json
+    expect_same .stdout by_norms
+done
+for inputs in '--activations x4.json' '--hessian h4.json'; do
+    run prune r.json $inputs --method wanda -n --json
+    expect_stdout_has '"output_error":0.3188964'
+done
+run prune r.json --activations x4.json --method magnitude -n --json
+expect_stdout_has '"calibration_samples":4,"held_out_samples":1'
+expect_stdout_has '"held_out_error":0.1543033'
+
 # a transposable mask was wanted: there is nothing to fall back to
 run prune "$model" --transposable --refit --activations "$x" -o transposable.s24
 expect_status 0
