@@ -52,6 +52,7 @@ static s24_status add_samples(const s24_matrix *m, const s24_entry *x, s24_calib
         if (status == S24_OK) {
             s24_reorder_inputs(m, sizeof *samples, samples, n, (unsigned char *)(samples + r.chunk * inputs));
             status = s24_calibration_add(cal, samples, n, err);
+            s24_fail_prefix(err, status, "%s: %s: ", x->in->name, x->name);
         }
     }
     free(samples);
@@ -93,6 +94,7 @@ static s24_status set_whole(const s24_matrix *m, s24_second kind, const s24_entr
     if (status == S24_OK) {
         status = kind == S24_HESSIAN ? s24_calibration_set_hessian(cal, S24_F64, whole, err)
                                      : s24_calibration_set_norms(cal, whole, err);
+        s24_fail_prefix(err, status, "%s: %s: ", e->in->name, e->name);
     }
     free(whole);
     s24_reading_end(&r);
@@ -110,10 +112,11 @@ static s24_status calibrate(const s24_matrix *m, s24_second kind, const s24_entr
     }
     const uint64_t samples = kind == S24_ACTIVATIONS ? s24_samples_of(second) : 0;
     s24_status status = s24_calibration_new(cal, m->cols * m->taps, samples, blas, io->threads, err);
+    s24_fail_prefix(err, status, "%s: %s: ", second->in->name, second->name);
     if (status == S24_OK) {
         status = kind == S24_ACTIVATIONS ? add_samples(m, second, *cal, err) : set_whole(m, kind, second, *cal, err);
     }
-    return s24_fail_prefix(err, status, "%s: %s: ", second->in->name, second->name);
+    return status;
 }
 
 /* ---------------------------------------------------------------- masks of scorers */
@@ -327,14 +330,19 @@ s24_status s24_prepare(const s24_preparation *how, const s24_entry *e, s24_prepa
 s24_status s24_prepare_plan(const s24_preparation *how, s24_entry *e, s24_error *err)
 {
     if (s24_must_prepare(how) && s24_dtype_scaled(S24_F32, e->stored) && !e->scaled) {
-        return s24_fail(err, S24_ERR_USAGE, "%s: %s%sis %s without scales, to which nothing can be fitted; leave it out with "
-                        "--exclude", e->in->name, e->name, *e->name ? ": " : "", s24_dtype_name(e->dtype));
+        return s24_fail(err, S24_ERR_USAGE, "%s: %s%s%s without scales cannot be fitted; leave it out with --exclude, or "
+                        "choose by --method wanda, which leaves values as they are", e->in->name, e->name, *e->name ? ": " : "",
+                        s24_dtype_name(e->dtype));
     }
     for (unsigned k = 0; k < S24_SECONDS; k++) {
         if (how->seconds->of[k]) {
             const s24_entry *const second = s24_seconds_find(how->seconds, (s24_second)k, e, NULL, err);
             if (!second) {
                 return S24_ERR_DATA;
+            }
+            if (k == S24_ACTIVATIONS && s24_samples_of(second) == 0) {
+                return s24_fail(err, S24_ERR_DATA, "%s: %s%sthere are no samples", second->in->name, second->name,
+                                *second->name ? ": " : "");
             }
             if (1u << k & S24_PRODUCTS) {
                 const uint64_t samples = k == S24_ACTIVATIONS ? s24_samples_of(second) : 0;

@@ -29,6 +29,8 @@ typedef struct prune_run {
     s24_delivery delivery;
     s24_workspace workspace;
     uint64_t done, all;       /* bytes of input, for progress */
+    size_t compared, fallbacks; /* tensors of which samples were held out, and those that another method did */
+    char fallback[512];       /* of the first of them */
     s24_target *target;       /* of the file at hand, and its tensors */
     const s24_task *tasks;
 } prune_run;
@@ -291,13 +293,33 @@ static void note_negative_zeros(const prune_job *job)
 }
 
 /* Where another way was better on the samples held out; a transposable mask is not compared with others. */
-static void tell_fallback(const prune_job *job)
+static void note_fallback(const prune_job *job)
 {
+    prune_run *const run = job->run;
     const s24_entry *const e = job->entry;
     const s24_output_error *const o = &job->prepared.error;
-    if (o->method && job->run->method->solves && !job->run->transposable && strcmp(o->method, job->run->method->name) != 0) {
-        s24_io_warn(job->run->io, "%s: %s%s%s was worse on the samples held out: it was done by %s%s", e->in->name, e->name,
-                    *e->name ? ": " : "", job->run->method->name, o->method, o->refit ? ", and refitted" : "");
+    const bool other = o->method && run->method->solves && !run->transposable && strcmp(o->method, run->method->name) != 0;
+    run->compared += o->held_out_samples > 0;
+    if (other) {
+        char told[sizeof run->fallback];
+        snprintf(told, sizeof told, "%s: %s%s%s was worse on the samples held out: it was done by %s%s", e->in->name,
+                 e->name, *e->name ? ": " : "", run->method->name, o->method, o->refit ? ", and refitted" : "");
+        if (run->fallbacks++ == 0) {
+            memcpy(run->fallback, told, sizeof told);
+        } else {
+            s24_io_note(run->io, "%s", told);
+        }
+    }
+}
+
+/* One line, however many there are. */
+static void tell_fallbacks(const prune_run *run)
+{
+    if (run->fallbacks == 1) {
+        s24_io_warn(run->io, "%s", run->fallback);
+    } else if (run->fallbacks) {
+        s24_io_warn(run->io, "%s; %zu more of %zu tensors were done by another method, too, as -v tells", run->fallback,
+                    run->fallbacks - 1, run->compared);
     }
 }
 
@@ -320,7 +342,7 @@ static s24_status end_tensor(void *ctx, s24_error *err)
     }
     if (status == S24_OK) {
         note_negative_zeros(job);
-        tell_fallback(job);
+        note_fallback(job);
     }
     return s24_fail_prefix(err, status, "%s: ", s24_target_name(target));
 }
@@ -662,6 +684,9 @@ static s24_status run_all(prune_run *run, s24_error *err)
         status = s24_delivery_write(&run->delivery, err);
     } else if (status == S24_OK) {
         status = dry_run(run, err);
+    }
+    if (status == S24_OK) {
+        tell_fallbacks(run);
     }
     return status == S24_OK ? s24_seconds_expect_end(&run->seconds, err) : status;
 }

@@ -1,5 +1,6 @@
 #include "reading.h"
 
+#include <math.h>
 #include <string.h>
 
 /* Whether all are finite, by their width: a word of activations is looked at in one step. */
@@ -29,8 +30,10 @@ s24_status s24_reading_check(const s24_entry *e, const void *data, size_t row, s
     const bool finite = all_finite(info, data, n * cols);
     for (size_t i = 0; i < n * cols && !finite; i++) {
         if (s24_key(info, s24_load(data, info->bytes, i)) >= info->nonfinite_key) {
-            return s24_fail(err, S24_ERR_DATA, "%s: %s%srow %zu, column %zu is not finite: nothing can be fitted to that",
-                            e->in->name, e->name, *e->name ? ": " : "", row + i / cols, i % cols);
+            const double x = s24_decode(info, s24_load(data, info->bytes, i));
+            return s24_fail(err, S24_ERR_DATA, "%s: %s%srow %zu, column %zu is %s: nothing can be fitted to what is not "
+                            "finite", e->in->name, e->name, *e->name ? ": " : "", row + i / cols, i % cols,
+                            isnan(x) ? "nan" : "infinite");
         }
     }
     return S24_OK;

@@ -93,7 +93,8 @@ static s24_status NAME(factor_step)(TILING *t, float *inverses, s24_error *err)
         status = s24_run(&subtract, t, t->step + 1, t->env->threads, err);
     }
     if (status == S24_OK && !NAME(factor_diagonal)(t, inverses)) {
-        status = s24_fail(err, S24_ERR_DATA, "X'X is not positive definite; more damping makes it so");
+        status = s24_fail(err, S24_ERR_DATA, "X'X is not positive definite in spite of damping; a Hessian that was given "
+                          "is no X'X");
     }
     return status == S24_OK && t->step > 0 ? s24_run(&divide, t, t->step, t->env->threads, err) : status;
 }

@@ -134,13 +134,49 @@ for method in wanda ria; do
     run prune - --from json --hessian h4.json --method $method --to json -o - -q -T 1 <r.json
     expect_same .stdout by_norms
 done
-for inputs in '--activations x4.json' '--hessian h4.json'; do
-    run prune r.json $inputs --method wanda -n --json
+for inputs in --activations=x4.json --hessian=h4.json; do
+    run prune r.json "$inputs" --method wanda -n --json
     expect_stdout_has '"output_error":0.3188964'
 done
 run prune r.json --activations x4.json --method magnitude -n --json
 expect_stdout_has '"calibration_samples":4,"held_out_samples":1'
 expect_stdout_has '"held_out_error":0.1543033'
+
+# what cannot be calibrated with: no samples, numbers that are none, products that are none; one sample holds nothing out
+echo '{"a":[[1,2,3,4],[4,3,2,1]],"b":[[5,2,3,4]]}' >m.json
+printf '{"a":{"shape":[0,4],"dtype":"f32","data":[]},"b":[[1,2,3,4]]}' >none.json
+echo '{"a":[[1,2,3,4]],"b":[[1,2,3,4]]}' >one.json
+for method in obs sparsegpt wanda; do
+    run prune m.json --activations none.json --method $method -o x.s24
+    expect_status 3
+    expect_error none.json 'a: there are no samples'
+    expect_no_file x.s24
+    run prune m.json --activations one.json --method $method -n
+    expect_status 0
+    grep -q 'held out' .stdout && fail "expected nothing to be held out"
+done
+echo '{"a":[[1,9,0,0],[9,1,0,0],[0,0,1,0],[0,0,0,1]],"b":[[1,0,0,0],[0,1,0,0],[0,0,1,0],[0,0,0,1]]}' >indefinite.json
+run prune m.json --hessian indefinite.json -o x.s24
+expect_status 3
+expect_error m.json 'a: ' 'is no X'"'"'X'
+
+# 8 bits without scales: nothing is fitted, but a mask may be chosen
+printf '\001\002\003\004' | npy i8.npy '|i1' '(1, 4)'
+run prune i8.npy --activations v.json --method sparsegpt -o x.s24
+expect_status 2
+expect_error i8.npy 'i8 without scales cannot be fitted' '--exclude' '--method wanda'
+run prune i8.npy --norms n.json --method wanda --to json -o - -q
+expect_stdout_has '"data":[[1,0,0,4]]'
+
+# many tensors that another method does: one line
+awk 'BEGIN { printf "{"; for (t = 0; t < 12; t++) { printf "%s\"t%d\":[", t ? "," : "", t; for (r = 0; r < 8; r++) {
+    printf "%s[", r ? "," : ""; for (c = 0; c < 16; c++) { x = (x * 69069 + 12345 + t) % 65536; printf "%s%d", c ? "," : "", x % 199 - 99 }
+    printf "]" } printf "]" } print "}" }' >few.json
+run prune few.json --activations few.json -o few.s24
+expect_status 0
+grep -c 'worse on the samples held out' .stderr >count
+[ "$(cat count)" -le 1 ] || fail "expected one line of methods that did worse"
+expect_stderr_has 'more of 12 tensors were done by another method'
 
 # a transposable mask was wanted: there is nothing to fall back to
 run prune "$model" --transposable --refit --activations "$x" -o transposable.s24

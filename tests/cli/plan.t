@@ -220,3 +220,11 @@ for method in magnitude wanda; do
 done
 run plan m.safetensors --activations x.npz --method wanda
 expect_stdout_has 'output: magnitude  output: wanda  held out: wanda'
+
+# an order of the columns is not planned with, but goes with a plan
+run plan m.safetensors --permute
+expect_usage_error plan '--permute'
+run prune m.safetensors --plan cal.json --activations x.npz --permute -o permuted.s24 -q
+expect_status 0
+run verify permuted.s24
+expect_status 0
