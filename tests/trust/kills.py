@@ -65,6 +65,9 @@ class Kit:
             "to npz": (["prune", "-q", "-f", "w.npy", "--to", "npz", "-o", "out/o"], "out/o"),
             "decompress": (["decompress", "-q", "-f", "w.s24", "-o", "out/o"], "out/o"),
             "convert": (["convert", "-q", "-f", "w.s24", "--to", "safetensors", "-o", "out/o"], "out/o"),
+            "prune to an archive": (["prune", "-q", "-f", "-z", "-T", "2", "w.npy", "-o", "out/o"], "out/o"),
+            "convert to an archive": (["convert", "-q", "-f", "-z", "w.s24", "-o", "out/o"], "out/o"),
+            "convert from an archive": (["convert", "-q", "-f", "w.z.s24", "-o", "out/o"], "out/o"),
             "a directory": (["prune", "-q", "model", "-o", "out/model"], None),
         }
 
@@ -76,6 +79,7 @@ class Kit:
         checkpoint("model", 4, self.rng)
         os.mkdir("out")
         assert self.run(["prune", "-q", "w.npy", "-o", "w.s24"]).returncode == 0
+        assert self.run(["prune", "-q", "-z", "w.npy", "-o", "w.z.s24"]).returncode == 0
         self.new, self.time = {}, {}
         for name, (command, output) in self.commands.items():
             times = []
