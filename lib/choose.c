@@ -17,7 +17,7 @@ typedef struct trial {
 
 static s24_status try(trial *t, const s24_recipe *how, double *error, s24_error *err)
 {
-    return s24_recipe_error(t->sa, t->p, how, 1u << S24_FIT, &t->fit, &t->held_out, error, err);
+    return s24_recipe_error(t->sa, t->p, how, 1u << S24_FIT, &t->fit, error, err);
 }
 
 /*
@@ -209,6 +209,7 @@ s24_status s24_choose_held_out(s24_sample *sa, const s24_problem *p, s24_recipe 
     trial t = {.p = p, .sa = sa};
     s24_status status = s24_gram_init(&t.fit, &p->env, &p->columns, 1u << S24_FIT, err);
     status = status == S24_OK ? s24_gram_init(&t.held_out, &p->env, &p->columns, 1u << S24_HELD_OUT, err) : status;
+    s24_sample_over(sa, &t.held_out);
     status = status == S24_OK ? choose(&t, how, errors, err) : status;
     s24_gram_free(&t.fit);
     s24_gram_free(&t.held_out);

@@ -70,14 +70,13 @@ static void times_gram(const s24_gram *g, const s24_blas *blas, const float *d, 
     blas->sgemm(S24_ROW_MAJOR, S24_PLAIN, S24_PLAIN, (int)rows, k, k, 1, d, k, g->h, k, 0, to, k);
 }
 
-double s24_quadratic(const s24_gram *g, const s24_solve_kernels *kernels, const s24_blas *blas, const float *d, size_t rows, float *scratch)
+void s24_quadratics(const s24_gram *g, const s24_solve_kernels *kernels, const s24_blas *blas, const float *d, size_t rows,
+                    float *scratch, double *quadratics)
 {
-    double sum = 0;
     times_gram(g, blas, d, rows, scratch);
     for (size_t r = 0; r < rows; r++) {
-        sum += kernels->dot(d + r * g->k, scratch + r * g->k, g->k);
+        quadratics[r] = kernels->dot(d + r * g->k, scratch + r * g->k, g->k);
     }
-    return sum;
 }
 
 /* ---------------------------------------------------------------- conjugate gradients */

@@ -30,7 +30,8 @@ s24_status s24_refit(const s24_gram *g, const double *damping, const s24_solve_k
                      const s24_compute_env *env, const float *w, float *v, size_t rows, const uint8_t *pairs,
                      unsigned steps, double enough, float *scratch, s24_error *err);
 
-/* sum over rows of d' H d, without damping. scratch: [rows, k]. */
-double s24_quadratic(const s24_gram *g, const s24_solve_kernels *kernels, const s24_blas *blas, const float *d, size_t rows, float *scratch);
+/* Of each row d' H d, without damping. scratch: [rows, k]. */
+void s24_quadratics(const s24_gram *g, const s24_solve_kernels *kernels, const s24_blas *blas, const float *d, size_t rows,
+                    float *scratch, double *quadratics);
 
 #endif

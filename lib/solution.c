@@ -13,6 +13,11 @@
 #define QUICK_STEPS 12
 #define QUICK_ENOUGH 1e-3
 #define EXCHANGE_PASSES 6
+/*
+ * What f32 does to H is noise of 1e-6 to 1e-5 of its diagonal: a thousandth of SparseGPT's damping, which is 0.01. With obs
+ * chosen dampings go down to 1e-4.
+ */
+#define ROUGH_DAMPING 0.005
 
 void s24_solution_free(s24_solution *s)
 {
@@ -36,8 +41,9 @@ static s24_status eliminator_init(s24_solution *s, const s24_recipe *how, unsign
     s24_damping_plane(&p->columns, parts, rule, how->damping, how->shape, s->damping);
     s->eliminator = how->eliminator ? how->eliminator : &s->own;
     s24_status status = S24_OK;
+    const bool rough = how->quick || (rule == S24_RULE_SPARSEGPT && how->damping >= ROUGH_DAMPING);
     if (!how->eliminator) {
-        status = s24_eliminator_init(&s->own, &p->env, &p->columns, parts, rule, s->damping, how->quick, err);
+        status = s24_eliminator_init(&s->own, &p->env, &p->columns, parts, rule, s->damping, rough, err);
     }
     s24_damping_plane(&p->columns, parts, S24_RULE_OBS, how->damping, how->shape, s->damping);
     return status;
@@ -181,19 +187,23 @@ s24_status s24_sample_init(s24_sample *sa, const s24_problem *p, s24_error *err)
     return sa->ws.w && sa->ws.v && sa->ws.pairs && sa->ws.scratch ? S24_OK : S24_ERR_SYSTEM;
 }
 
+void s24_sample_over(s24_sample *sa, const s24_gram *of)
+{
+    sa->of = of;
+    sa->known = 0;
+}
+
 typedef struct sample_run {
-    const s24_sample *sa;
+    s24_sample *sa;
     const s24_problem *p;
     const s24_solution *s;
-    const s24_gram *of;
     size_t count, rows; /* of all, of a job */
-    double whole[S24_SAMPLE_ROWS / S24_SAMPLE_JOB], lost[S24_SAMPLE_ROWS / S24_SAMPLE_JOB];
 } sample_run;
 
 static s24_status sample_job(void *ctx, unsigned slot, size_t job, s24_error *err)
 {
-    sample_run *run = ctx;
-    const s24_sample *sa = run->sa;
+    const sample_run *run = ctx;
+    s24_sample *sa = run->sa;
     const size_t k = run->p->k, first = job * run->rows;
     const size_t count = run->count - first < run->rows ? run->count - first : run->rows;
     s24_tile_space ws = {sa->ws.w + first * k, sa->ws.v + first * k, sa->ws.pairs + first * (k / 4),
@@ -210,42 +220,44 @@ static s24_status sample_job(void *ctx, unsigned slot, size_t job, s24_error *er
     for (size_t i = 0; i < count * k; i++) {
         ws.v[i] -= ws.w[i];
     }
-    run->whole[job] = s24_quadratic(run->of, run->p->kernels, run->p->env.blas, ws.w, count, ws.scratch);
-    run->lost[job] = s24_quadratic(run->of, run->p->kernels, run->p->env.blas, ws.v, count, ws.scratch);
+    if (first + count > sa->known) {
+        s24_quadratics(sa->of, run->p->kernels, run->p->env.blas, ws.w, count, ws.scratch, sa->whole + first);
+    }
+    s24_quadratics(sa->of, run->p->kernels, run->p->env.blas, ws.v, count, ws.scratch, sa->lost + first);
     return status;
 }
 
-/* Of the first `jobs` jobs. */
-static double error_of(const sample_run *run, size_t jobs)
+/* Of the first rows. */
+static double error_of(const s24_sample *sa, size_t rows)
 {
     double whole = 0, lost = 0;
-    for (size_t i = 0; i < jobs; i++) {
-        whole += run->whole[i];
-        lost += run->lost[i];
+    for (size_t i = 0; i < rows; i++) {
+        whole += sa->whole[i];
+        lost += sa->lost[i];
     }
     return whole > 0 ? sqrt(fmax(lost, 0) / whole) : lost > 0 ? INFINITY : 0;
 }
 
-s24_status s24_sample_error(s24_sample *sa, const s24_problem *p, const s24_solution *s, const s24_gram *of, double *error,
-                            s24_error *err)
+s24_status s24_sample_error(s24_sample *sa, const s24_problem *p, const s24_solution *s, double *error, s24_error *err)
 {
     static const s24_stages stages = {.work = sample_job};
-    sample_run run = {.sa = sa, .p = p, .s = s, .of = of, .count = sa->count, .rows = S24_SAMPLE_JOB};
+    sample_run run = {.sa = sa, .p = p, .s = s, .count = sa->count, .rows = S24_SAMPLE_JOB};
     if (s && s->few && p->k > S24_EXCHANGE_COLUMNS) {
         run.count = sa->few;
         run.rows = S24_SAMPLE_JOB / 2;
     }
-    const size_t jobs = (run.count - 1) / run.rows + 1, few = (sa->few - 1) / run.rows + 1;
+    const size_t jobs = (run.count - 1) / run.rows + 1;
     const s24_status status = s24_run(&stages, &run, jobs, p->env.threads < jobs ? p->env.threads : (unsigned)jobs, err);
     if (status == S24_OK) {
-        *error = error_of(&run, jobs);
-        sa->error_of_few = error_of(&run, few);
+        sa->known = run.count > sa->known ? run.count : sa->known;
+        *error = error_of(sa, run.count);
+        sa->error_of_few = error_of(sa, sa->few);
     }
     return status;
 }
 
 s24_status s24_recipe_error(s24_sample *sa, const s24_problem *p, const s24_recipe *how, unsigned parts, const s24_gram *to,
-                            const s24_gram *of, double *error, s24_error *err)
+                            double *error, s24_error *err)
 {
     s24_solution s;
     s24_status status = s24_cancelled(&p->env, err);
@@ -253,7 +265,7 @@ s24_status s24_recipe_error(s24_sample *sa, const s24_problem *p, const s24_reci
         return status;
     }
     status = s24_solution_init(&s, p, how, parts, to, err);
-    status = status == S24_OK ? s24_sample_error(sa, p, &s, of, error, err) : status;
+    status = status == S24_OK ? s24_sample_error(sa, p, &s, error, err) : status;
     s24_solution_free(&s);
     return status;
 }

@@ -71,21 +71,26 @@ typedef struct s24_sample {
     size_t row_at[S24_SAMPLE_ROWS];
     s24_tile_space ws;
     size_t job_scratch; /* floats of ws.scratch a job */
+    const s24_gram *of; /* of the samples that errors are over */
+    double whole[S24_SAMPLE_ROWS], lost[S24_SAMPLE_ROWS]; /* of each row ||X w||^2, ||X (w - v)||^2 */
+    size_t known;       /* how many of the first in `whole` are */
     double error_of_few; /* of what s24_sample_error was called for last: of the few alone */
 } s24_sample;
 
 s24_status s24_sample_init(s24_sample *sa, const s24_problem *p, s24_error *err);
 
+/* Errors are over the samples of `of`, which is borrowed, from now on. */
+void s24_sample_over(s24_sample *sa, const s24_gram *of);
+
 /*
- * ||X (W - V)'||_F / ||X W'||_F for these rows, over the samples of `of`, V a solution; NULL: what the problem's
+ * ||X (W - V)'||_F / ||X W'||_F for these rows, V a solution; NULL: what the problem's
  * weights have become since the last call, which keeps what they were. Of a solution for few, in long rows, for the first
  * `few` rows alone.
  */
-s24_status s24_sample_error(s24_sample *sa, const s24_problem *p, const s24_solution *s, const s24_gram *of, double *error,
-                            s24_error *err);
+s24_status s24_sample_error(s24_sample *sa, const s24_problem *p, const s24_solution *s, double *error, s24_error *err);
 
 /* The same for what is fitted to the samples of `parts` by a recipe, and to their products `to`. */
 s24_status s24_recipe_error(s24_sample *sa, const s24_problem *p, const s24_recipe *how, unsigned parts, const s24_gram *to,
-                            const s24_gram *of, double *error, s24_error *err);
+                            double *error, s24_error *err);
 
 #endif

@@ -84,7 +84,8 @@ static s24_status solve_and_measure(s24_sample *sa, const s24_problem *p, const 
     s24_solution s = {.p = p};
     s24_status status = measures ? s24_gram_init(&all, &p->env, &p->columns, ALL_PARTS, err) : S24_OK;
     if (status == S24_OK && measures) {
-        status = s24_recipe_error(sa, p, &wanda, ALL_PARTS, NULL, &all, &errors->wanda_training, err);
+        s24_sample_over(sa, &all);
+        status = s24_recipe_error(sa, p, &wanda, ALL_PARTS, NULL, &errors->wanda_training, err);
     }
     status = status == S24_OK ? s24_solution_init(&s, p, how, ALL_PARTS, &all, err) : status;
     if (status == S24_OK) {
@@ -94,7 +95,7 @@ static s24_status solve_and_measure(s24_sample *sa, const s24_problem *p, const 
         tell(p, 1);
     }
     if (status == S24_OK && measures) {
-        status = s24_sample_error(sa, p, NULL, &all, &errors->training, err);
+        status = s24_sample_error(sa, p, NULL, &errors->training, err);
     }
     s24_solution_free(&s);
     s24_gram_free(&all);
