@@ -136,7 +136,7 @@ oracle: $(OUT)/s24
 
 # How accurate calibrated pruning is, and that it is what it should be; QUALITY_MODEL=the voice detector's safetensors: on
 # its layers, too.
-quality: $(OUT)/libs24.so
+quality: $(OUT)/libs24.so $(OUT)/s24
 	@tests/quality/run $(OUT)/libs24.so $(QUALITY_MODEL)
 
 demo: $(OUT)/s24 $(OBJ)/tests/examples/digits

@@ -1,9 +1,9 @@
 #include "permute.h"
 
-#include <math.h>
 #include <string.h>
 
 #include "layout.h"
+#include "order.h"
 #include "reorder.h"
 
 /* What happens to an axis of an entry. */
@@ -45,60 +45,6 @@ static s24_status add_change(changes *c, s24_entry *e, int axis, const int32_t *
     memcpy(copy, order, places * sizeof *copy);
     c->items[c->count++] = (change){.entry = e, .axis = axis, .places = places, .order = copy};
     return S24_OK;
-}
-
-/* ---------------------------------------------------------------- searching */
-
-/* ||X_j|| of each column, over all taps; *norms NULL: without calibration magnitudes count. */
-static s24_status find_norms(const changes *c, const s24_entry *e, float **norms, s24_error *err)
-{
-    const size_t cols = e->shape[e->axis];
-    double *squares;
-    *norms = NULL;
-    s24_status status = s24_prepare_squares(c->how, e, &squares, err);
-    if (status != S24_OK || !squares) {
-        return status;
-    }
-    *norms = s24_calloc(cols, sizeof **norms, err);
-    for (size_t j = 0; *norms && j < cols; j++) {
-        (*norms)[j] = (float)sqrt(squares[j]);
-    }
-    free(squares);
-    return *norms ? S24_OK : S24_ERR_SYSTEM;
-}
-
-static void tell(const changes *c, const s24_entry *e, const s24_permute_figures *f, bool by_norms)
-{
-    const double whole = f->total > 0 ? f->total : 1;
-    s24_io_note(c->how->io, "%s: %s%spermuted: 2:4 keeps %.2f %% of %s instead of %.2f %%", e->in->name, e->name,
-                *e->name ? ": " : "", 100 * f->kept_after / whole, by_norms ? "its output's energy, estimated," : "the magnitude",
-                100 * f->kept_before / whole);
-}
-
-/* The order of an entry's columns; *order is the caller's to free. */
-static s24_status search(const changes *c, const s24_entry *e, int32_t **order, s24_error *err)
-{
-    const s24_geometry *const g = &e->pruned->geometry;
-    s24_permute_options o = S24_PERMUTE_OPTIONS_INIT;
-    s24_permute_figures figures;
-    float *norms = NULL;
-    float *const weights = s24_calloc(g->num_elements, sizeof *weights, err);
-    *order = s24_calloc(g->cols, sizeof **order, err);
-    s24_status status = weights && *order ? s24_prepare_weights(e, S24_F32, weights, err) : S24_ERR_SYSTEM;
-    status = status == S24_OK ? find_norms(c, e, &norms, err) : status;
-    o.norms = norms;
-    o.threads = c->how->io->threads;
-    o.isa = c->how->io->isa;
-    if (status == S24_OK) {
-        status = s24_permute_search(weights, g->cols, g->rows, g->cols, &o, *order, &figures, err);
-        s24_fail_prefix(err, status, "%s: %s%s", e->in->name, e->name, *e->name ? ": " : "");
-    }
-    if (status == S24_OK) {
-        tell(c, e, &figures, norms != NULL);
-    }
-    free(weights);
-    free(norms);
-    return status;
 }
 
 /* ---------------------------------------------------------------- rules */
@@ -192,7 +138,10 @@ static s24_status permute_entry(changes *c, const s24_prune_request *q, s24_entr
                         e->name, e->pruned->geometry.cols);
     }
     int32_t *order = NULL;
-    s24_status status = search(c, e, &order, err);
+    s24_status status = s24_order_find(c->how, e, &order, err);
+    if (status == S24_OK && !order) {
+        return S24_OK; /* as it is */
+    }
     status = status == S24_OK ? add_change(c, e, e->axis, order, err) : status;
     status = status == S24_OK && rule ? permute_neighbours(c, e, rule->with, order, err) : status;
     if (status == S24_OK && !rule) { /* it is stored */

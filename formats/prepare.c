@@ -305,6 +305,21 @@ s24_status s24_prepare_squares(const s24_preparation *how, const s24_entry *e, d
     return status;
 }
 
+s24_status s24_prepare_calibration(const s24_preparation *how, const s24_entry *e, size_t *taps, s24_calibration **cal,
+                                   s24_error *err)
+{
+    s24_matrix m = {.how = how, .entry = e, .rows = e->pruned->geometry.rows, .cols = e->pruned->geometry.cols, .taps = 1};
+    const s24_second kind = s24_seconds_given(how->seconds, S24_PRODUCTS);
+    *cal = NULL;
+    *taps = 1;
+    if (kind == S24_SECONDS) {
+        return S24_OK;
+    }
+    const s24_entry *const second = s24_seconds_find(how->seconds, kind, e, taps, err);
+    m.taps = *taps;
+    return second ? calibrate(&m, kind, second, cal, err) : S24_ERR_DATA;
+}
+
 s24_status s24_prepare(const s24_preparation *how, const s24_entry *e, s24_prepared *p, s24_error *err)
 {
     s24_matrix m = {.how = how, .entry = e, .taps = 1, .order = s24_entry_order(e, e->axis)};

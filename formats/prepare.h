@@ -50,6 +50,13 @@ s24_status s24_prepare_weights(const s24_entry *entry, s24_dtype dtype, void *we
 s24_status s24_prepare_squares(const s24_preparation *how, const s24_entry *entry, double **squares, s24_error *err);
 
 /*
+ * What activations or a hessian tell of the entry's inputs, as they come; *taps: rows that have their inputs together. *cal
+ * is the caller's to free, also after an error; NULL where neither was given.
+ */
+s24_status s24_prepare_calibration(const s24_preparation *how, const s24_entry *entry, size_t *taps, s24_calibration **cal,
+                                   s24_error *err);
+
+/*
  * Of what need not be prepared, where activations, a hessian or norms are given: the factors of a method by them, for the
  * entry, whose axis is chosen. Where it takes sums of the weights those are read once for that (of a stream they are held).
  * The caller frees the factors. By activations or a hessian *error becomes what the mask does to the layer's output.

@@ -203,13 +203,13 @@ static s24_status shape_problem(s24_problem *p, size_t rows, size_t cols, s24_er
         return s24_fail(err, S24_ERR_USAGE, "rows of %zu elements are beyond what a BLAS takes", cols);
     }
     p->columns = (s24_columns){.cal = p->cal, .k = p->k, .input = s24_calloc(p->k, sizeof(int32_t), err),
-                               .in_order = p->taps == 1 && cols == p->run};
+                               .in_order = p->taps == 1 && cols == p->run && !p->o->order};
     if (!p->columns.input) {
         return S24_ERR_SYSTEM;
     }
     for (size_t j = 0; j < p->k && p->cal; j++) {
-        const size_t channel = j % p->run;
-        p->columns.input[j] = channel < cols ? (int32_t)(channel * p->taps + j / p->run) : -1;
+        const size_t col = j % p->run, channel = p->o->order && col < cols ? (size_t)p->o->order[col] : col;
+        p->columns.input[j] = col < cols ? (int32_t)(channel * p->taps + j / p->run) : -1;
     }
     return S24_OK;
 }

@@ -13,6 +13,7 @@ typedef struct s24_solve_options {
     const char *method;   /* "magnitude", "wanda", "ria", "sparsegpt", "obs"; NULL: the mask that is given */
     const uint8_t *mask;  /* positions as s24_tensor has them, [rows, ceil(groups / 2)]: where method is NULL */
     bool refit;           /* of masks; solvers: of obs always */
+    const int32_t *order; /* [cols]: which input (channel) each column takes; NULL: 0, 1, 2, ... */
     size_t taps;          /* of a convolution: rows that take the same outputs' parts, see s24_solve; 0 is 1 */
     double damping;       /* relative to the mean of X'X's diagonal; S24_DAMPING_AUTO: sparsegpt 0.01, others chosen */
     unsigned threads;     /* 0: every CPU this process may use */
@@ -22,7 +23,7 @@ typedef struct s24_solve_options {
     void *user;
 } s24_solve_options;
 
-#define S24_SOLVE_OPTIONS_INIT {NULL, NULL, false, 0, S24_DAMPING_AUTO, 0, S24_ISA_BEST, NULL, NULL, NULL}
+#define S24_SOLVE_OPTIONS_INIT {NULL, NULL, false, NULL, 0, S24_DAMPING_AUTO, 0, S24_ISA_BEST, NULL, NULL, NULL}
 
 /*
  * Whether s24_solve knows a method of that name; *needs_products: X'X, so that norms do not do; *rewrites: kept values

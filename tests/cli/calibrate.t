@@ -178,6 +178,20 @@ grep -c 'worse on the samples held out' .stderr >count
 [ "$(cat count)" -le 1 ] || fail "expected one line of methods that did worse"
 expect_stderr_has 'more of 12 tensors were done by another method'
 
+# another order of the columns is taken where the samples held out say so, and then only; the same by any number of threads
+set -- few.json --activations few.json -x 't1?' -x 't[4-9]'
+run prune "$@" -o few.s24 -f -q
+run prune "$@" --permute -o ordered.s24 -v
+expect_stderr_has 'permuted: the error on the samples held out is'
+run prune "$@" --permute -o one-thread.s24 -q -T 1
+expect_same ordered.s24 one-thread.s24
+for file in few ordered; do
+    "$S24" stats $file.s24 --tsv | awk -F '\t' '$5 == "pruned" { print $2, $15 }' >$file.errors
+done
+[ "$(wc -l <few.errors)" -eq 4 ] || fail "expected the errors of four tensors"
+join few.errors ordered.errors | awk '$3 > $2 { worse++ } $3 < $2 { better++ } END { exit worse > 0 || better < 2 }' ||
+    fail "expected less of an error on the samples held out"
+
 # a transposable mask was wanted: there is nothing to fall back to
 run prune "$model" --transposable --refit --activations "$x" -o transposable.s24
 expect_status 0

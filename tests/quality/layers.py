@@ -130,6 +130,8 @@ def layers(samples, data, seed=1):
     out['iid'] = split(rng.normal(size=(256, 512)).astype(np.float32), x, 2048, 2048)
     w, x = heavy_tailed(256, 512, 4 * 2048, rng)
     out['heavy'] = split(w, x, 2048, 4096)
+    w, x = heavy_tailed(384, 256, 4 * 2048, np.random.default_rng(seed + 1))
+    out['heavy2'] = split(w, x, 2048, 4096)
     for name, (w, x) in (detector(samples, 640, rng) if samples else {}).items():
         out[name] = split(w, x, min(len(x) // 2, 8192), len(x) // 2)
     for name, (w, x) in digits(data).items():

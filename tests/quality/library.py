@@ -20,7 +20,8 @@ class Dense(C.Structure):
 
 
 class Options(C.Structure):
-    _fields_ = [('axis', C.c_int), ('dtype', C.c_int), ('allow_nonfinite', C.c_bool), ('threads', C.c_uint), ('isa', C.c_int)]
+    _fields_ = [('axis', C.c_int), ('dtype', C.c_int), ('allow_nonfinite', C.c_bool), ('threads', C.c_uint), ('isa', C.c_int),
+                ('scale_group', C.c_size_t), ('permutation', C.c_void_p)]
 
 
 class OutputError(C.Structure):
@@ -71,7 +72,7 @@ class Library:
         shape = (C.c_size_t * w.ndim)(*w.shape)
         dtype = F64 if w.dtype == np.float64 else F32
         dense = Dense(w.ctypes.data, dtype, w.ndim, shape, None)
-        options, err, out, t = Options(axis, 0, False, threads, 0), Error(), OutputError(), C.c_void_p()
+        options, err, out, t = Options(axis, 0, False, threads, 0, 0, None), Error(), OutputError(), C.c_void_p()
         self.check(self.lib.s24_prune_calibrated(C.byref(dense), method.encode(), cal, C.byref(options), C.c_bool(refit),
                                                  C.byref(t), None, C.byref(out), C.byref(err)), err)
         result = np.empty_like(w)

@@ -1,5 +1,8 @@
 """The error of a layer's output on fresh samples, ||X (W - V)'||_F / ||X W'||_F, by method and layer; and what must hold of it."""
+import os
+import subprocess
 import sys
+import tempfile
 import time
 import numpy as np
 import layers
@@ -43,6 +46,19 @@ def wanda(w, x):
     return w * keep.reshape(w.shape)
 
 
+def permuted(w, x):
+    """obs in the order of columns that s24 prune --permute finds; undone."""
+    with tempfile.TemporaryDirectory() as d:
+        at = {name: os.path.join(d, name) for name in ('w.npy', 'x.npy', 'w.s24', 'v.npy')}
+        np.save(at['w.npy'], w)
+        np.save(at['x.npy'], x)
+        s24 = os.path.join(os.path.dirname(os.path.abspath(sys.argv[1])), 's24')
+        for args in (['prune', at['w.npy'], '--activations', at['x.npy'], '--method', 'obs', '--permute', '-o', at['w.s24']],
+                     ['decompress', at['w.s24'], '-o', at['v.npy']]):
+            subprocess.run([s24, '-q', *args], check=True)
+        return np.load(at['v.npy'])
+
+
 def measure(s, name, w, x, fresh):
     h = fresh.astype(float).T @ fresh.astype(float)
     cal = s.calibrate(x)
@@ -57,6 +73,7 @@ def measure(s, name, w, x, fresh):
         if method == 'wanda' and not refit and np.mean(v != wanda(w, x)) > 1e-4:
             bad.append("wanda's mask is another one than the reference's")
     s.free(cal)
+    row['obs+permute'] = error(w, permuted(w, x), h)
     reference = error(w, sparsegpt(w, x), h)
     if abs(row['sparsegpt'] / reference - 1) > .01:
         bad.append(f'sparsegpt {row["sparsegpt"]:.4f}, the reference {reference:.4f}')
@@ -64,9 +81,12 @@ def measure(s, name, w, x, fresh):
         bad.append('obs is worse than magnitude')
     if name != 'iid' and row['obs'] > .85 * row['sparsegpt']:
         bad.append('obs is not 15% better than sparsegpt')
+    if name in ('heavy', 'heavy2', 'ih', 'hh') and row['obs+permute'] > .75 * row['sparsegpt']:
+        bad.append('obs in another order is not 25% better than sparsegpt')
     if e.held_out > e.wanda_held_out:
         bad.append('obs is worse than wanda on held-out samples')
-    chosen = f'{e.method.decode()}{" + refit" if e.refit else ""}, damping {e.damping:.2g}, shape {e.shape:g}, {seconds:.1f} s'
+    chosen = f'{row["obs"] / row["sparsegpt"]:.3f} and {row["obs+permute"] / row["sparsegpt"]:.3f} of sparsegpt, ' \
+        f'{e.method.decode()}{" + refit" if e.refit else ""}, damping {e.damping:.2g}, shape {e.shape:g}, {seconds:.1f} s'
     return row, chosen, bad
 
 

@@ -12,6 +12,7 @@
 #include "dtype.h"
 #include "exchange.h"
 #include "random.h"
+#include "salience.h"
 #include "solve.h"
 
 /* ---------------------------------------------------------------- products in plain loops */
@@ -284,6 +285,69 @@ static void solved_free(solved *s)
     free(s->v);
     free(s->positions);
 }
+
+/* ---------------------------------------------------------------- orders of columns */
+
+/* Columns in an order, solved by inputs as they come: the same as inputs in that order. And what inputs weigh. */
+START_TEST(columns_in_another_order)
+{
+    enum { ROWS = 20, TAPS = 2, COLS = 12, K = TAPS * COLS, N = 200 };
+    static float x[N * K], y[N * K], w[ROWS * K];
+    int32_t order[COLS];
+    for (size_t i = 0; i < N * K; i++) {
+        x[i] = (float)normal() * (float)(1 + i % 5) + (i % K ? 0.5f * x[i - 1] : 0);
+    }
+    for (size_t i = 0; i < ROWS * K; i++) {
+        w[i] = (float)normal();
+    }
+    for (size_t j = 0; j < COLS; j++) {
+        order[j] = (int32_t)(5 * j % COLS);
+    }
+    for (size_t i = 0; i < N * K; i++) { /* channel by channel, all taps of each */
+        y[i] = x[i / K * K + (size_t)order[i % K / TAPS] * TAPS + i % TAPS];
+    }
+    s24_calibration *const as_they_come = calibrate(x, N, K, 1), *const ordered = calibrate(y, N, K, 1);
+    s24_solve_options o = S24_SOLVE_OPTIONS_INIT;
+    static const char *const methods[] = {"wanda", "ria", "sparsegpt", "obs"};
+    o.taps = TAPS;
+    for (size_t m = 0; m < sizeof methods / sizeof *methods; m++) {
+        o.method = methods[m];
+        o.order = NULL;
+        solved a = solve_with(&o, ordered, w, ROWS * TAPS, COLS);
+        o.order = order;
+        solved b = solve_with(&o, as_they_come, w, ROWS * TAPS, COLS);
+        ck_assert_int_eq(memcmp(a.positions, b.positions, ROWS * TAPS * ((COLS + 7) / 8)), 0);
+        ck_assert_double_eq_tol(a.errors.held_out, b.errors.held_out, 1e-6);
+        solved_free(&a);
+        solved_free(&b);
+    }
+    s24_calibration_free(as_they_come);
+    s24_calibration_free(ordered);
+}
+END_TEST
+
+/* Of inputs without correlation: the power of each over the mean, and the damping. */
+START_TEST(salience_of_independent_inputs)
+{
+    enum { K = 150 };
+    static double h[K * K], salience[K];
+    double mean = 0;
+    for (size_t j = 0; j < K; j++) {
+        h[j * K + j] = (double)(1 + j % 7);
+        mean += h[j * K + j] / K;
+    }
+    s24_calibration *cal;
+    s24_error err;
+    require_ok(s24_calibration_new(&cal, K, 0, &plain, 1, &err), &err);
+    require_ok(s24_calibration_set_hessian(cal, S24_F64, h, &err), &err);
+    const s24_compute_env env = {.blas = &plain, .threads = 2};
+    require_ok(s24_salience(cal, &env, salience, &err), &err);
+    for (size_t j = 0; j < K; j++) {
+        ck_assert_double_eq_tol(salience[j], (double)(1 + j % 7) / mean + 0.01, 1e-5);
+    }
+    s24_calibration_free(cal);
+}
+END_TEST
 
 /* ---------------------------------------------------------------- factorizations */
 
@@ -1292,6 +1356,8 @@ int main(void)
     tcase_add_test(tcase, threads_and_instruction_sets_make_no_difference);
     tcase_add_test(tcase, progress_ends_at_one);
     tcase_add_test(tcase, stopped);
+    tcase_add_test(tcase, columns_in_another_order);
+    tcase_add_test(tcase, salience_of_independent_inputs);
     tcase_add_test(tcase, tensors_of_every_dtype);
     tcase_add_test(tcase, a_convolution);
     suite_add_tcase(suite, tcase);
