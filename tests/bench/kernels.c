@@ -11,6 +11,7 @@
  */
 #define _DEFAULT_SOURCE 1
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -24,8 +25,8 @@
 #define CHUNK 512 /* elements: whole cache lines of everything */
 #define PANEL ((size_t)4 * S24_PANEL_GROUPS)
 
-typedef enum operation { PRUNE, UNPACK, COMPLY, MEASURE, ZEROS } operation;
-static const char *const operation_names[] = {"prune", "unpack", "comply", "measure", "zeros"};
+typedef enum operation { PRUNE, SCORE, UNPACK, COMPLY, MEASURE, ZEROS } operation;
+static const char *const operation_names[] = {"prune", "score", "unpack", "comply", "measure", "zeros"};
 
 typedef struct row {
     operation what;
@@ -35,12 +36,14 @@ typedef struct row {
 
 #define ROW(what, isa, from, to) {what, S24_ISA_##isa, S24_##from, S24_##to},
 #define PRUNE_ROW(isa, from, to, function) ROW(PRUNE, isa, from, to)
+#define SCORE_ROW(isa, from, to, function) ROW(SCORE, isa, from, to)
 #define UNPACK_ROW(isa, from, to, function) ROW(UNPACK, isa, from, to)
 #define COMPLY_ROW(isa, dtype, function) ROW(COMPLY, isa, dtype, dtype)
 #define ZEROS_ROW(isa, dtype, function) ROW(ZEROS, isa, dtype, dtype)
 #define MEASURE_ROW(isa, from, to, function) ROW(MEASURE, isa, from, to)
 static const row rows[] = {
     S24_PRUNE_KERNELS(PRUNE_ROW)
+    S24_SCORE_KERNELS(SCORE_ROW)
     S24_UNPACK_KERNELS(UNPACK_ROW)
     S24_COMPLY_KERNELS(COMPLY_ROW)
     S24_MEASURE_KERNELS(MEASURE_ROW)
@@ -57,6 +60,9 @@ static size_t arena_bytes;
 /* Of a panel's rows, where there are some; and what quantizing one needs. */
 static float scales[PANEL / 1000 + 1];
 static double scratch[PANEL / 2];
+
+/* Norms of inputs, of every row that there is. */
+static s24_factors norms;
 
 static double now(void)
 {
@@ -108,10 +114,14 @@ typedef struct task {
 
 static task task_of(const row *r)
 {
-    const s24_method *method = &s24_methods[S24_METHOD_MAGNITUDE];
-    return (task){.r = *r, .pruner = s24_pruner_of(method, r->from, r->to, r->from, false, r->isa),
+    const s24_method *method = &s24_methods[r->what == SCORE ? S24_METHOD_WANDA : S24_METHOD_MAGNITUDE];
+    task t = {.r = *r, .pruner = s24_pruner_of(method, r->from, r->to, r->from, false, r->isa),
                   .unpacker = s24_unpacker_of(r->from, r->to, r->isa), .complier = s24_complier_of(r->from, r->isa),
                   .measurer = s24_measurer_of(r->from, r->to, r->isa)};
+    if (r->what == SCORE) {
+        s24_pruner_by(&t.pruner, &norms, r->isa);
+    }
+    return t;
 }
 
 /* Bytes of the dense elements, and of the values of `n` of them. */
@@ -141,6 +151,7 @@ static void run_panel(const task *t, size_t panel_rows, size_t cols, unsigned ch
     unscaled.scales = NULL;
     switch (t->r.what) {
     case PRUNE:
+    case SCORE:
         ok = !t->checked || s24_plain_checker_begin(&checker, &(s24_plain){.hash = 1}, 0, &err) == S24_OK;
         ok = ok && s24_prune_panel(&t->pruner, &panel, &sums, &fault);
         sink += t->checked ? s24_plain_checker_end(&checker) : 0;
@@ -204,7 +215,8 @@ static void move_panel(const task *t, size_t n, unsigned char *from, unsigned ch
     const stream values = {planes, values_bytes(&t->r, CHUNK)};
     const stream positions = {planes + values_bytes(&t->r, PANEL), CHUNK / 8};
     switch (t->r.what) {
-    case PRUNE: move(whole, none, values, positions, n / CHUNK); break;
+    case PRUNE:
+    case SCORE: move(whole, none, values, positions, n / CHUNK); break;
     case UNPACK: move(values, positions, room_, none, n / CHUNK); break;
     case MEASURE:
         move(whole, values, none, none, n / CHUNK);
@@ -308,6 +320,20 @@ static void measure_row(const row *r)
     fflush(stdout);
 }
 
+static void make_norms(void)
+{
+    s24_error err;
+    float x[L1_BYTES / 2];
+    if (s24_factors_init(&norms, 1, L1_BYTES / 2, 1, false, &err) != S24_OK) {
+        exit(1);
+    }
+    s24_bench_normal(2, x, L1_BYTES / 2);
+    for (size_t i = 0; i < L1_BYTES / 2; i++) {
+        norms.a[i] = exp((double)x[i]);
+    }
+    s24_factors_approach(&norms);
+}
+
 static unsigned char *map(size_t bytes)
 {
     unsigned char *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -339,6 +365,7 @@ int main(int argc, char **argv)
     dense = map(arena_bytes);
     packed = map(arena_bytes);
     room = map(arena_bytes);
+    make_norms();
     printf("%-8s %-8s %-7s %-7s %7s %9s %9s %7s %7s\n", "kernel", "isa", "from", "to", "el/cyc", "10^9 el/s", "bare",
            "ratio", "tail");
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
