@@ -116,7 +116,7 @@ static void use_sums(const summing *s, s24_factors *f)
 {
     for (size_t t = 0; t < f->taps; t++) {
         for (size_t j = 0; j < f->cols; j++) {
-            const size_t at = t * f->stride + j;
+            const size_t at = t * f->cols + j;
             const double sum = s->cols[t * s->shape.run + j];
             f->c[at] = sqrt(f->a[at]);
             f->a[at] = sum > 0 ? f->c[at] / sum : 0;
@@ -146,13 +146,13 @@ static s24_status make_factors(const s24_matrix *m, const double *norms, const s
 {
     const s24_status status = s24_factors_init(f, m->rows, m->cols, m->taps, sums, err);
     for (size_t i = 0; status == S24_OK && i < m->cols * m->taps; i++) {
-        f->a[i % m->taps * f->stride + i / m->taps] = norms[i];
+        f->a[i % m->taps * f->cols + i / m->taps] = norms[i];
     }
     if (status == S24_OK && sums) {
         use_sums(sums, f);
     }
     if (status == S24_OK) {
-        s24_factors_approach(f);
+        s24_factors_complete(f);
     }
     return status;
 }

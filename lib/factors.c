@@ -4,14 +4,19 @@
 
 #include "mem.h"
 
+#define JOINED 4096 /* elements: two cycles more for each call of a kernel are nothing then, and the factors stay in the caches */
+
 s24_status s24_factors_init(s24_factors *f, size_t rows, size_t cols, size_t taps, bool sums, s24_error *err)
 {
-    size_t stride, all;
+    size_t all, again = 1;
     *f = (s24_factors){.rows = rows, .cols = cols, .taps = taps};
-    if (!s24_add(cols, S24_FACTORS_BEHIND, &stride) || !s24_mul(stride, taps, &all)) {
+    if (!s24_mul(cols, taps, &all) || !s24_add(all, S24_FACTORS_BEHIND + JOINED, &all)) {
         return s24_fail(err, S24_ERR_USAGE, "rows of %zu elements are too long to be scored", cols);
     }
-    f->stride = stride;
+    if (cols && cols % 16 == 0 && !sums && cols * taps < JOINED) {
+        again = JOINED / (cols * taps);
+    }
+    f->runs = again * taps;
     f->a = s24_calloc(all, sizeof *f->a, err);
     f->near_a = f->a ? s24_calloc(all, sizeof *f->near_a, err) : NULL;
     bool ok = f->near_a;
@@ -69,9 +74,9 @@ static void scale_to(const double *x, size_t n, int exponent, float *near)
  */
 #define SPAN 80
 
-void s24_factors_approach(s24_factors *f)
+static void approach(s24_factors *f)
 {
-    const size_t columns = f->taps * f->stride, rows = f->c ? f->rows / f->taps : 0;
+    const size_t columns = f->runs * f->cols, rows = f->c ? f->rows / f->taps : 0;
     const span a = span_of(f->a, columns), b = span_of(f->b, rows), c = span_of(f->c, f->c ? columns : 0);
     const int alone = 1 - a.least, together = f->c ? 2 - b.least - c.least : alone;
     const int scale = together > alone ? together : alone, of_b = 1 - b.least, of_c = scale - of_b;
@@ -85,9 +90,24 @@ void s24_factors_approach(s24_factors *f)
     scale_to(f->c, f->c ? columns : 0, of_c, f->near_c);
 }
 
+void s24_factors_complete(s24_factors *f)
+{
+    const size_t first = f->taps * f->cols;
+    for (size_t i = first; i < f->runs * f->cols; i++) {
+        f->a[i] = f->a[i - first];
+    }
+    approach(f);
+}
+
+size_t s24_factors_joined(const s24_factors *f, size_t row, size_t cols, size_t rows)
+{
+    const size_t left = f->runs - row % f->runs;
+    return cols != f->cols || f->c ? 1 : rows < left ? rows : left;
+}
+
 s24_row_factors s24_factors_at(const s24_factors *f, size_t row, size_t col)
 {
-    const size_t at = row % f->taps * f->stride + col;
+    const size_t at = row % f->runs * f->cols + col;
     s24_row_factors r = {.a = f->a + at, .near_a = f->near_a ? f->near_a + at : NULL};
     if (f->c) {
         r.c = f->c + at;

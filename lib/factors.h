@@ -10,25 +10,30 @@
 
 /*
  * Of a tensor's elements. Row r takes run r % taps of the columns' factors, and number r / taps of the rows': a convolution
- * may have inputs for each of its taps. Behind each run come S24_FACTORS_BEHIND zeros more, so that kernels read whole
- * vectors.
+ * may have inputs for each of its taps. Short runs are there again and again, so that rows whose factors are those of their
+ * columns alone can be pruned as one long row. Behind the last run come S24_FACTORS_BEHIND zeros more, so that kernels read
+ * whole vectors.
  */
 typedef struct s24_factors {
-    size_t rows, cols, taps, stride; /* stride: of runs */
-    double *a, *c; /* [taps, stride]; c NULL: 0 */
+    size_t rows, cols, taps;
+    size_t runs;   /* a multiple of taps */
+    double *a, *c; /* [runs, cols]; c NULL: 0 */
     double *b;     /* [rows / taps], with c */
     float *near_a, *near_c, *near_b; /* nearly the same: see s24_row_factors; NULL: there are none */
 } s24_factors;
 
 #define S24_FACTORS_BEHIND 64
 
-/* All 0, for the caller to fill in a, and with `sums` c and b. */
+/* All 0, for the caller to fill in the first `taps` runs of a, and with `sums` of c, and b. */
 s24_status s24_factors_init(s24_factors *factors, size_t rows, size_t cols, size_t taps, bool sums, s24_error *err);
 
-/* Of what was filled in, which is finite and not negative. */
-void s24_factors_approach(s24_factors *factors);
+/* The other runs, and what is near them: of what was filled in, which is finite and not negative. */
+void s24_factors_complete(s24_factors *factors);
 
 void s24_factors_free(s24_factors *factors);
+
+/* Of so many rows of `cols` elements from `row` on: how many have their factors behind one another. */
+size_t s24_factors_joined(const s24_factors *factors, size_t row, size_t cols, size_t rows);
 
 /* From element col of a row on. */
 s24_row_factors s24_factors_at(const s24_factors *factors, size_t row, size_t col);

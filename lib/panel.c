@@ -349,41 +349,55 @@ static size_t prune_whole(const s24_pruner *p, const unsigned char *src, size_t 
     return p->scored(src, groups, &from, values, positions, lanes);
 }
 
+/* Where rows of a panel lie, `count` of them joined to one. */
+typedef struct joint {
+    size_t row, count;
+} joint;
+
+static bool prune_joint(const s24_pruner *p, bool kernels, const s24_panel *panel, joint at, s24_lanes *lanes, counts *n,
+                        size_t *told, s24_fault *fault)
+{
+    const size_t row_groups = groups_of(panel->cols), in = p->from->bytes, out = p->to->bytes;
+    const size_t cols = at.count * panel->cols, groups = groups_of(cols), r = at.row;
+    const unsigned char *src = row_of(panel->dense, r, panel->cols, p->from->bytes);
+    const beside row = {p->aux ? row_of(panel->aux, r, panel->cols, p->aux->bytes) : NULL,
+                        p->factors ? s24_factors_at(p->factors, panel->row + r, panel->col) : (s24_row_factors){0}};
+    unsigned char *values = (unsigned char *)panel->values + r * 2 * row_groups * out;
+    uint8_t *positions = panel->positions + r * ((row_groups + 1) / 2);
+    for (size_t g = 0; g < groups;) {
+        const size_t end = min_size(groups, g + PIECE_GROUPS), whole = min_size(end, cols / 4) - g;
+        g += kernels ? prune_whole(p, src + 4 * g * in, whole, &row, g, values + 2 * g * out, positions + g / 2, lanes) : 0;
+        for (; g < end; g++) {
+            const group q = load_group(p->from, src, cols, g);
+            if (!prune_group(p, &q, &row, g, values, positions, lanes, n, fault)) {
+                fault->row = r + fault->col / panel->cols;
+                fault->col = fault->col % panel->cols;
+                return false;
+            }
+        }
+        tell_values(panel, (r * row_groups + g) * 2 * out, PIECE_GROUPS * 2 * out, told);
+    }
+    return true;
+}
+
 /*
  * One run over all rows, by kernels or without. Where a row is a multiple of 16 elements, rows lie behind one another in
- * every plane and all start at lane 0: they are one long row, and a kernel is called once a piece. Factors begin with each
- * row anew.
+ * every plane and all start at lane 0: they are one long row, and a kernel is called once a piece. With factors that are
+ * rows whose factors lie behind one another, too.
  */
 static bool prune_rows(const s24_pruner *p, bool kernels, const s24_panel *panel, s24_lanes *lanes, counts *n,
                        s24_fault *fault)
 {
-    const bool joined = panel->cols % 16 == 0 && !p->factors;
-    const size_t rows = joined ? 1 : panel->rows;
-    const size_t cols = joined ? panel->rows * panel->cols : panel->cols;
-    const size_t groups = groups_of(cols), in = p->from->bytes, out = p->to->bytes;
+    const bool joined = panel->cols % 16 == 0 && panel->cols;
     size_t told = 0;
-    for (size_t r = 0; r < rows; r++) {
-        const unsigned char *src = row_of(panel->dense, r, cols, p->from->bytes);
-        const beside row = {p->aux ? row_of(panel->aux, r, cols, p->aux->bytes) : NULL,
-                            p->factors ? s24_factors_at(p->factors, panel->row + r, panel->col) : (s24_row_factors){0}};
-        unsigned char *values = (unsigned char *)panel->values + r * 2 * groups * out;
-        uint8_t *positions = panel->positions + r * ((groups + 1) / 2);
-        for (size_t g = 0; g < groups;) {
-            const size_t end = min_size(groups, g + PIECE_GROUPS), whole = min_size(end, cols / 4) - g;
-            g += kernels ? prune_whole(p, src + 4 * g * in, whole, &row, g, values + 2 * g * out, positions + g / 2, lanes)
-                         : 0;
-            for (; g < end; g++) {
-                const group q = load_group(p->from, src, cols, g);
-                if (!prune_group(p, &q, &row, g, values, positions, lanes, n, fault)) {
-                    fault->row = joined ? fault->col / panel->cols : r;
-                    fault->col = joined ? fault->col % panel->cols : fault->col;
-                    return false;
-                }
-            }
-            tell_values(panel, (r * groups + g) * 2 * out, PIECE_GROUPS * 2 * out, &told);
+    for (joint at = {0, 0}; at.row < panel->rows; at.row += at.count) {
+        const size_t left = panel->rows - at.row;
+        at.count = !joined ? 1 : !p->factors ? left : s24_factors_joined(p->factors, panel->row + at.row, panel->cols, left);
+        if (!prune_joint(p, kernels, panel, at, lanes, n, &told, fault)) {
+            return false;
         }
     }
-    tell_values(panel, rows * groups * 2 * out, 1, &told);
+    tell_values(panel, panel->rows * groups_of(panel->cols) * 2 * p->to->bytes, 1, &told);
     return true;
 }
 

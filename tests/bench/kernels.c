@@ -331,7 +331,7 @@ static void make_norms(void)
     for (size_t i = 0; i < L1_BYTES / 2; i++) {
         norms.a[i] = exp((double)x[i]);
     }
-    s24_factors_approach(&norms);
+    s24_factors_complete(&norms);
 }
 
 static unsigned char *map(size_t bytes)

@@ -951,16 +951,16 @@ static void place_factors(s24_factors *f, factor_kind kind, size_t rows, size_t 
     ck_assert_int_eq(s24_factors_init(f, rows, cols, taps, sums, &err), S24_OK);
     for (size_t t = 0; t < taps; t++) {
         for (size_t j = 0; j < cols; j++) {
-            f->a[t * f->stride + j] = factor(kind);
+            f->a[t * cols + j] = factor(kind);
             if (sums) {
-                f->c[t * f->stride + j] = f->a[t * f->stride + j] != 0 ? factor(kind) : 0;
+                f->c[t * cols + j] = f->a[t * cols + j] != 0 ? factor(kind) : 0;
             }
         }
     }
     for (size_t i = 0; sums && i < rows / taps; i++) {
         f->b[i] = one_in(8) ? 0 : factor(FACTORS_ANY);
     }
-    s24_factors_approach(f);
+    s24_factors_complete(f);
     ck_assert_msg(f->near_a || kind == FACTORS_WIDE, "there are no factors near those of kind %d", kind);
 }
 
