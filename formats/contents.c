@@ -89,13 +89,21 @@ static s24_entry *add_or_free(s24_contents *contents, s24_entry entry, s24_error
     return added;
 }
 
+/* Tensors of one shape mostly follow one another, and have it in common. */
+static size_t *add_shape(const s24_contents *contents, int rank, const size_t *shape, s24_error *err)
+{
+    const s24_entry *const last = contents->count ? &contents->entries[contents->count - 1] : NULL;
+    const size_t bytes = (size_t)rank * sizeof *shape;
+    return last && rank && last->rank == rank && memcmp(last->shape, shape, bytes) == 0
+        ? s24_shared_keep(last->shape) : s24_shared_new(rank ? shape : NULL, bytes, err);
+}
+
 s24_entry *s24_contents_add(s24_contents *contents, const char *name, s24_dtype dtype, int rank, const size_t *shape,
                             s24_error *err)
 {
     return add_or_free(contents, (s24_entry){.dtype = dtype, .stored = dtype, .rank = rank,
                                              .name = s24_shared_text(name, err),
-                                             .shape = s24_shared_new(rank ? shape : NULL, (size_t)rank * sizeof *shape, err)},
-                       err);
+                                             .shape = add_shape(contents, rank, shape, err)}, err);
 }
 
 s24_entry *s24_contents_add_like(s24_contents *contents, const s24_entry *like, s24_dtype dtype, s24_error *err)
