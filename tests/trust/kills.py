@@ -147,6 +147,8 @@ def main():
     kills = int(sys.argv[2]) if len(sys.argv) > 2 else 200
     seed = int(sys.argv[3]) if len(sys.argv) > 3 else 1
     os.umask(0o022)
+    for which in SIGNALS[1:]: # a shell has them ignored by what it leaves behind, and so would the commands
+        signal.signal(which, signal.SIG_DFL)
     place = tempfile.mkdtemp(prefix="s24-kills-")
     os.chdir(place)
     try:
