@@ -301,13 +301,13 @@ INLINE __m256i decode8(__m256i *state, const uint32_t *table, const uint8_t **wo
 }
 
 size_t s24_rans_avx2(s24_rans_decoder *decoder, const s24_coded_plane *plane, const s24_decode_table *tables,
-                     uint8_t *symbols)
+                     size_t first, uint8_t *symbols)
 {
     const unsigned shift = 5 + plane->block;
     const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
     const uint8_t *words = decoder->words;
     __m256i x[4], s[4];
-    size_t i = 0;
+    size_t i = first;
     for (unsigned k = 0; k < 4; k++) {
         x[k] = load32(decoder->state + 8 * k);
     }

@@ -290,12 +290,12 @@ INLINE __m512i decode16(__m512i x, const uint32_t *table, const uint8_t **words,
 }
 
 size_t s24_rans_avx512(s24_rans_decoder *decoder, const s24_coded_plane *plane, const s24_decode_table *tables,
-                       uint8_t *symbols)
+                       size_t first, uint8_t *symbols)
 {
     const unsigned shift = 5 + plane->block;
     const uint8_t *words = decoder->words;
     __m512i a = _mm512_loadu_si512(decoder->state), b = _mm512_loadu_si512(decoder->state + 16);
-    size_t i = 0;
+    size_t i = first;
     for (; plane->n - i >= S24_RANS_LANES && decoder->end - words >= 2 * S24_RANS_LANES; i += S24_RANS_LANES) {
         const uint32_t *table = tables[plane->classes ? plane->classes[i >> shift] : 0].at;
         a = decode16(a, table, &words, symbols + i);

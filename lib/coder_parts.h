@@ -187,8 +187,9 @@ typedef struct s24_encode_table {
 void s24_encode_table_of(s24_encode_table *table, const s24_frequencies *frequencies);
 
 /* By slot: symbol | (slot - start) << 8 | frequency << 20. */
+#define S24_SLOTS_BEYOND 8 /* that are written, too, but not read */
 typedef struct s24_decode_table {
-    uint32_t at[S24_RANS_SUM];
+    uint32_t at[S24_RANS_SUM + S24_SLOTS_BEYOND];
 } s24_decode_table;
 
 void s24_decode_table_of(s24_decode_table *table, const s24_frequencies *frequencies);
@@ -214,11 +215,11 @@ bool s24_rans_decode(s24_rans_decoder *decoder, const s24_coded_plane *plane, co
                      uint8_t *symbols, s24_isa isa);
 
 /*
- * How a kernel does the first steps of 32 symbols with 32 lanes: as long as all words that they may take are there. Returns
- * the symbols done.
+ * How a kernel does steps of 32 symbols with 32 lanes, from `first`, a multiple of 32, on: as long as all words that they
+ * may take are there. Returns the first symbol that is not done.
  */
 typedef size_t s24_rans_kernel(s24_rans_decoder *decoder, const s24_coded_plane *plane, const s24_decode_table *tables,
-                               uint8_t *symbols);
+                               size_t first, uint8_t *symbols);
 
 /* ---------------------------------------------------------------- kernels */
 

@@ -37,13 +37,15 @@ INLINE uint64_t pack8(uint64_t x, unsigned width)
     return (x & UINT32_MAX) | x >> 32 << 4 * width;
 }
 
-INLINE uint64_t unpack8(uint64_t x, unsigned width)
+INLINE void unpack_words(uint64_t x[RUN / 8], unsigned width)
 {
     const uint64_t four = (UINT64_C(1) << 4 * width) - 1, two = LANES32 * ((1u << 2 * width) - 1);
     const uint64_t one = LANES16 * ((1u << width) - 1);
-    x = (x & four) | (x >> 4 * width & four) << 32;
-    x = (x & two) | (x >> 2 * width & two) << 16;
-    return (x & one) | (x >> width & one) << 8;
+    for (unsigned k = 0; k < RUN / 8; k++) {
+        const uint64_t a = (x[k] & four) | (x[k] >> 4 * width & four) << 32;
+        const uint64_t b = (a & two) | (a >> 2 * width & two) << 16;
+        x[k] = (b & one) | (b >> width & one) << 8;
+    }
 }
 
 /* A run of fields of `width` bits, a byte each, to 8 * width bytes, and back. */
@@ -59,16 +61,18 @@ INLINE void pack_run(const uint8_t fields[RUN], unsigned width, uint8_t *out)
     memcpy(out, packed, 8 * width);
 }
 
+/* The last ones come out of the last eight bytes: nothing beyond them is read. */
 INLINE void unpack_run(const uint8_t *in, unsigned width, uint8_t fields[RUN])
 {
-    uint8_t packed[RUN + 8] = {0};
-    memcpy(packed, in, 8 * width);
-    for (unsigned i = 0; i < RUN; i += 8) {
-        uint64_t x;
-        memcpy(&x, packed + i / 8 * width, 8);
-        x = unpack8(x, width);
-        memcpy(fields + i, &x, 8);
+    const unsigned last = 8 * width - 8;
+    uint64_t x[RUN / 8];
+    for (unsigned k = 0; k < RUN / 8; k++) {
+        const unsigned at = k * width, from = at < last ? at : last;
+        memcpy(&x[k], in + from, 8);
+        x[k] >>= 8 * (at - from);
     }
+    unpack_words(x, width);
+    memcpy(fields, x, RUN);
 }
 
 static size_t field_bytes(size_t n, unsigned width)
@@ -148,25 +152,29 @@ INLINE void prefixes_of(const s24_cut *cut, const uint8_t symbols[RUN], uint16_t
     const uint16_t below = (uint16_t)(cut->base - 1);
     for (unsigned i = 0; i < RUN; i++) {
         const uint16_t prefix = (uint16_t)(symbols[i] + below);
-        prefixes[i] = symbols[i] == 0 || symbols[i] == S24_CODER_ESCAPE ? 0 : prefix;
+        prefixes[i] = (uint8_t)(symbols[i] + 1) > 1 ? prefix : 0; /* neither 0 nor an escape */
     }
 }
 
 #define EACH for (unsigned k = 0; k < RUN; k++)
 
 #define ELEMENT uint8_t
+#define UP(x, bits) ((ELEMENT)((x) * (ELEMENT)(1u << (bits))))
 #define SPLIT split_1
 #define JOIN join_1
 #include "coder_runs_template.h"
 #define ELEMENT uint16_t
+#define UP(x, bits) ((ELEMENT)((x) * (ELEMENT)(1u << (bits))))
 #define SPLIT split_2
 #define JOIN join_2
 #include "coder_runs_template.h"
 #define ELEMENT uint32_t
+#define UP(x, bits) ((ELEMENT)(x) << (bits))
 #define SPLIT split_4
 #define JOIN join_4
 #include "coder_runs_template.h"
 #define ELEMENT uint64_t
+#define UP(x, bits) ((ELEMENT)(x) << (bits))
 #define SPLIT split_8
 #define JOIN join_8
 #include "coder_runs_template.h"

@@ -145,14 +145,17 @@ void s24_frequencies_flat(s24_frequencies *frequencies, unsigned symbols)
 
 typedef struct bit_writer {
     uint8_t *out;
-    size_t n; /* bits */
+    uint64_t bits; /* that are not written: so many */
+    unsigned count;
 } bit_writer;
 
-static void put_bits(bit_writer *w, unsigned bits, unsigned count)
+/* At most 32. */
+static void put_bits(bit_writer *w, uint64_t bits, unsigned count)
 {
-    for (unsigned i = 0; i < count; i++, w->n++) {
-        const unsigned bit = bits >> i & 1, at = w->n % 8;
-        w->out[w->n / 8] = (uint8_t)(at ? w->out[w->n / 8] | bit << at : bit);
+    w->bits |= bits << w->count;
+    for (w->count += count; w->count >= 8; w->count -= 8) {
+        *w->out++ = (uint8_t)w->bits;
+        w->bits >>= 8;
     }
 }
 
@@ -187,12 +190,13 @@ size_t s24_frequencies_write(const s24_frequencies *frequencies, uint8_t *out)
     out[0] = (uint8_t)first;
     out[1] = (uint8_t)last;
     for (unsigned s = first; s < last; s++) {
-        const unsigned length = length_of(frequencies->of[s]), ones = ones_of(length, before);
+        const unsigned f = frequencies->of[s], length = length_of(f), ones = ones_of(length, before);
         put_bits(&w, (1u << ones) - 1, ones + 1);
-        put_bits(&w, frequencies->of[s], length ? length - 1 : 0);
+        put_bits(&w, f & ~(1u << length >> 1), length ? length - 1 : 0);
         before = length;
     }
-    return 2 + (w.n + 7) / 8;
+    put_bits(&w, 0, 7);
+    return (size_t)(w.out - out);
 }
 
 size_t s24_frequencies_bytes(const s24_frequencies *frequencies)
@@ -218,32 +222,36 @@ size_t s24_frequencies_write_flat(unsigned symbols, uint8_t *out)
 
 typedef struct bit_reader {
     const uint8_t *in;
-    size_t n, most; /* bits */
-    bool bad;
+    size_t bytes, at; /* at: bits; beyond the end there are zeros */
 } bit_reader;
 
-static unsigned get_bits(bit_reader *r, unsigned count)
+/* The next 57 bits, and perhaps more. */
+static uint64_t peek_bits(const bit_reader *r)
 {
-    unsigned bits = 0;
-    for (unsigned i = 0; i < count; i++, r->n++) {
-        if (r->n >= r->most) {
-            r->bad = true;
-            return 0;
+    const size_t byte = r->at / 8;
+    uint64_t bits = 0;
+    if (r->bytes >= 8 && byte <= r->bytes - 8) {
+        memcpy(&bits, r->in + byte, 8);
+    } else {
+        for (size_t i = byte; i < r->bytes; i++) {
+            bits |= (uint64_t)r->in[i] << 8 * (i - byte);
         }
-        bits |= (r->in[r->n / 8] >> r->n % 8 & 1u) << i;
     }
-    return bits;
+    return bits >> r->at % 8;
 }
 
-/* The length after `before`; LENGTHS: none that can be. */
-static unsigned get_length(bit_reader *r, unsigned before)
+/* The frequency after one of length *length, whose own it becomes; S24_RANS_SUM: there is no such length. */
+static unsigned get_frequency(bit_reader *r, unsigned *length)
 {
-    unsigned ones = 0;
-    while (get_bits(r, 1)) {
-        ones++;
+    const uint64_t bits = peek_bits(r);
+    const unsigned ones = (unsigned)__builtin_ctzll(~bits | UINT64_C(1) << 2 * LENGTHS), change = (ones + 1) / 2;
+    *length = ones % 2 ? *length + change : *length - change;
+    if (*length >= LENGTHS) { /* below 0 is great, too */
+        return S24_RANS_SUM;
     }
-    const unsigned change = (ones + 1) / 2, length = ones % 2 ? before + change : before - change;
-    return length < LENGTHS ? length : LENGTHS; /* below 0 is great, too */
+    const unsigned leading = 1u << *length >> 1, below = *length ? *length - 1 : 0;
+    r->at += ones + 1 + below;
+    return leading | ((unsigned)(bits >> (ones + 1)) & ((1u << below) - 1));
 }
 
 size_t s24_frequencies_read(s24_frequencies *frequencies, const uint8_t *in, size_t n)
@@ -256,23 +264,20 @@ size_t s24_frequencies_read(s24_frequencies *frequencies, const uint8_t *in, siz
         return 2;
     }
     const unsigned first = in[0], last = in[1];
-    bit_reader r = {.in = in + 2, .most = 8 * (n - 2)};
+    bit_reader r = {.in = in + 2, .bytes = n - 2};
     unsigned sum = 0, length = FIRST_LENGTH;
     memset(frequencies, 0, sizeof *frequencies);
-    for (unsigned s = first; s < last && !r.bad; s++) {
-        length = get_length(&r, length);
-        if (length == LENGTHS) {
-            return 0;
-        }
-        const unsigned f = length ? 1u << (length - 1) | get_bits(&r, length - 1) : 0;
+    for (unsigned s = first; s < last && sum < S24_RANS_SUM; s++) {
+        const unsigned f = get_frequency(&r, &length);
         frequencies->of[s] = (uint16_t)f;
         sum += f;
     }
-    if (r.bad || sum >= S24_RANS_SUM || sum == 0) {
+    const size_t bytes = (r.at + 7) / 8;
+    if (bytes > r.bytes || sum >= S24_RANS_SUM || sum == 0) {
         return 0;
     }
     frequencies->of[last] = (uint16_t)(S24_RANS_SUM - sum);
-    return 2 + (r.n + 7) / 8;
+    return 2 + bytes;
 }
 
 /* ---------------------------------------------------------------- encoding */
@@ -324,14 +329,19 @@ void s24_rans_encode(s24_rans_encoder *encoder, const s24_coded_plane *plane, co
 
 /* ---------------------------------------------------------------- decoding */
 
+/* Eight slots at a time: what is too much is the next symbol's, which overwrites it, or beyond the table. */
 void s24_decode_table_of(s24_decode_table *table, const s24_frequencies *frequencies)
 {
     uint32_t *slot = table->at;
     for (uint32_t s = 0; s < 256; s++) {
-        const uint32_t f = frequencies->of[s], entry = s | f << 20;
-        for (uint32_t i = 0; i < f; i++) {
-            *slot++ = entry | i << 8;
+        const uint32_t f = frequencies->of[s];
+        for (uint32_t i = 0; i < f; i += S24_SLOTS_BEYOND) {
+            const uint32_t entry = s | i << 8 | f << 20;
+            for (uint32_t k = 0; k < S24_SLOTS_BEYOND; k++) {
+                slot[i + k] = entry + (k << 8);
+            }
         }
+        slot += f;
     }
 }
 
@@ -353,27 +363,49 @@ static bool decode_symbol(s24_rans_decoder *decoder, unsigned lane, const s24_de
     return true;
 }
 
-/* The same without asking for each word: steps as long as there are words for all lanes. */
-static size_t decode_steps(s24_rans_decoder *decoder, const s24_coded_plane *plane, const s24_decode_table *tables,
-                           uint8_t *symbols)
+#define EACH_LANE for (unsigned l = 0; l < S24_RANS_LANES; l++)
+
+/*
+ * The same for a symbol of each of 32 lanes, without asking for words: so many are there. Returns how many it took. All
+ * but the table and the order of words is loops without branches, which become vectors.
+ */
+static inline size_t decode_step(uint32_t state[S24_RANS_LANES], const uint32_t *table, const uint8_t *words,
+                                 uint8_t *symbols)
 {
-    const size_t block = (size_t)S24_RANS_LANES << plane->block;
-    const uint8_t *words = decoder->words;
-    size_t i = 0;
-    for (; plane->n - i >= S24_RANS_LANES && decoder->end - words >= 2 * S24_RANS_LANES; i += S24_RANS_LANES) {
-        const uint32_t *at = tables[plane->classes ? plane->classes[i / block] : 0].at;
-        for (unsigned lane = 0; lane < S24_RANS_LANES; lane++) {
-            uint32_t x = decoder->state[lane];
-            const uint32_t entry = at[x & (S24_RANS_SUM - 1)];
-            uint16_t word;
-            symbols[i + lane] = (uint8_t)entry;
-            x = (entry >> 20) * (x >> S24_RANS_BITS) + (entry >> 8 & (S24_RANS_SUM - 1));
-            memcpy(&word, words, 2);
-            const uint32_t low = x < S24_RANS_LOW; /* no branch, see encode_symbol */
-            decoder->state[lane] = x << (low << 4) | (word & (0 - low));
-            words += 2 * low;
-        }
+    uint32_t entry[S24_RANS_LANES], low[S24_RANS_LANES], word[S24_RANS_LANES];
+    uint16_t next[S24_RANS_LANES];
+    uint8_t symbol[S24_RANS_LANES];
+    size_t taken = 0;
+    memcpy(next, words, sizeof next);
+    EACH_LANE entry[l] = table[state[l] & (S24_RANS_SUM - 1)];
+    EACH_LANE symbol[l] = (uint8_t)entry[l];
+    EACH_LANE state[l] = (entry[l] >> 20) * (state[l] >> S24_RANS_BITS) + (entry[l] >> 8 & (S24_RANS_SUM - 1));
+    EACH_LANE low[l] = state[l] >> 16 ? 0 : 1;
+    EACH_LANE {
+        word[l] = next[taken];
+        taken += low[l];
     }
+    EACH_LANE {
+        const uint32_t more = state[l] << 16 | word[l];
+        state[l] = low[l] ? more : state[l];
+    }
+    memcpy(symbols, symbol, sizeof symbol);
+    return taken;
+}
+
+static size_t decode_steps(s24_rans_decoder *decoder, const s24_coded_plane *plane, const s24_decode_table *tables,
+                           size_t first, uint8_t *symbols)
+{
+    const unsigned shift = 5 + plane->block;
+    const uint8_t *words = decoder->words;
+    uint32_t state[S24_RANS_LANES];
+    size_t i = first;
+    memcpy(state, decoder->state, sizeof state);
+    for (; plane->n - i >= S24_RANS_LANES && decoder->end - words >= 2 * S24_RANS_LANES; i += S24_RANS_LANES) {
+        const uint32_t *table = tables[plane->classes ? plane->classes[i >> shift] : 0].at;
+        words += 2 * decode_step(state, table, words, symbols + i);
+    }
+    memcpy(decoder->state, state, sizeof state);
     decoder->words = words;
     return i;
 }
@@ -388,7 +420,27 @@ static s24_rans_kernel *find(s24_isa isa)
     const s24_isa best = s24_isa_detect(isa == S24_ISA_BEST || isa > S24_ISA_AVX512 ? S24_ISA_AVX512 : isa);
     S24_RANS_KERNELS(ROW)
     (void)best;
-    return NULL;
+    return decode_steps;
+}
+
+/*
+ * The last steps, for which there may be too few words: with zeros behind these. False: they wanted some of the zeros.
+ * Symbols are done from *done on, as far as steps go.
+ */
+static bool decode_last_steps(s24_rans_kernel *kernel, s24_rans_decoder *decoder, const s24_coded_plane *plane,
+                              const s24_decode_table *tables, size_t *done, uint8_t *symbols)
+{
+    uint8_t words[2 * 2 * S24_RANS_LANES] = {0};
+    const uint8_t *const from = decoder->words, *const end = decoder->end;
+    const size_t n = (size_t)(end - from);
+    memcpy(words, from, n);
+    decoder->words = words;
+    decoder->end = words + n + 2 * S24_RANS_LANES;
+    *done = kernel(decoder, plane, tables, *done, symbols);
+    const size_t taken = (size_t)(decoder->words - words);
+    decoder->end = end;
+    decoder->words = from + (taken < n ? taken : n);
+    return taken <= n;
 }
 
 bool s24_rans_decode(s24_rans_decoder *decoder, const s24_coded_plane *plane, const s24_decode_table *tables,
@@ -398,7 +450,10 @@ bool s24_rans_decode(s24_rans_decoder *decoder, const s24_coded_plane *plane, co
     size_t i = 0;
     if (decoder->lanes == S24_RANS_LANES) {
         s24_rans_kernel *kernel = find(isa);
-        i = kernel ? kernel(decoder, plane, tables, symbols) : decode_steps(decoder, plane, tables, symbols);
+        i = kernel(decoder, plane, tables, i, symbols);
+        if (plane->n - i >= S24_RANS_LANES && !decode_last_steps(kernel, decoder, plane, tables, &i, symbols)) {
+            return false;
+        }
     }
     for (; i < plane->n; i++) {
         const s24_decode_table *table = &tables[plane->classes ? plane->classes[i / block] : 0];

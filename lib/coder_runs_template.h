@@ -39,25 +39,24 @@ static size_t JOIN(const s24_cut *cut, const s24_value_planes *planes, size_t n,
 {
     const s24_cut c = *cut;
     const unsigned low_bits = 8 * c.lows, above = low_bits + c.middle, highest = 8 * sizeof(ELEMENT) - 1;
+    uint8_t middle[RUN] = {0}, signs[RUN] = {0};
     size_t i = 0;
     for (; n - i >= RUN; i += RUN) {
         ELEMENT v[RUN];
         uint16_t prefixes[RUN];
         uint8_t bytes[RUN];
-        memcpy(bytes, planes->symbols + i, RUN);
-        prefixes_of(&c, bytes, prefixes);
-        EACH v[k] = (ELEMENT)((ELEMENT)prefixes[k] << above);
-        for (unsigned low = 0; low < c.lows; low++) {
-            memcpy(bytes, planes->lows[low] + i, RUN);
-            EACH v[k] |= (ELEMENT)((ELEMENT)bytes[k] << 8 * low);
+        if (c.sign) {
+            unpack_bits(planes->signs + i / 8, signs);
         }
         if (c.middle) {
-            unpack_run(planes->middle + i / 8 * c.middle, c.middle, bytes);
-            EACH v[k] |= (ELEMENT)((ELEMENT)bytes[k] << low_bits);
+            unpack_run(planes->middle + i / 8 * c.middle, c.middle, middle);
         }
-        if (c.sign) {
-            unpack_bits(planes->signs + i / 8, bytes);
-            EACH v[k] |= (ELEMENT)((ELEMENT)bytes[k] << highest);
+        memcpy(bytes, planes->symbols + i, RUN);
+        prefixes_of(&c, bytes, prefixes);
+        EACH v[k] = (ELEMENT)(UP(prefixes[k], above) | UP(middle[k], low_bits) | UP(signs[k], highest));
+        for (unsigned low = 0; low < c.lows; low++) {
+            memcpy(bytes, planes->lows[low] + i, RUN);
+            EACH v[k] |= UP(bytes[k], 8 * low);
         }
         memcpy((uint8_t *)values + i * sizeof v[0], v, sizeof v);
     }
@@ -65,5 +64,6 @@ static size_t JOIN(const s24_cut *cut, const s24_value_planes *planes, size_t n,
 }
 
 #undef ELEMENT
+#undef UP
 #undef SPLIT
 #undef JOIN
