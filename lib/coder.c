@@ -164,6 +164,8 @@ typedef struct chosen {
     s24_frequencies class_frequencies;
     uint64_t cost;                 /* bits, in 1/65536 */
     size_t words, class_words;
+    bool counted;
+    uint32_t counts[256];          /* of the plane, once counted */
 } chosen;
 
 /* What choosing needs beside the plane. */
@@ -250,6 +252,15 @@ static bool fields_may_gain(const uint8_t *packed, size_t n, unsigned width)
     return sample_gains(counts, width);
 }
 
+static const uint32_t *counts_of(chosen *c)
+{
+    if (!c->counted) {
+        count_symbols(c->plane, c->n, c->counts);
+        c->counted = true;
+    }
+    return c->counts;
+}
+
 static uint64_t table_cost(const s24_frequencies *frequencies)
 {
     return BYTES(s24_frequencies_bytes(frequencies));
@@ -258,14 +269,13 @@ static uint64_t table_cost(const s24_frequencies *frequencies)
 /* Raw, constant or entropy coded with one table; c->plane and c->n say what. */
 static void choose_simple(chooser *with, chosen *c)
 {
-    uint32_t counts[256];
     unsigned highest = 0, used = 0;
     c->method = METHOD_RAW;
     c->cost = BYTES(c->n + 1);
     if (c->n == 0 || !may_gain(c->plane, c->n)) {
         return;
     }
-    count_symbols(c->plane, c->n, counts);
+    const uint32_t *counts = counts_of(c);
     for (unsigned s = 0; s < 256; s++) {
         used += counts[s] > 0;
         highest = counts[s] ? s : highest;
@@ -500,28 +510,74 @@ static void try_classes(chooser *with, chosen *c, unsigned block)
     with->classes += blocks;
 }
 
+#define BLOCK_SIZES 3   /* 32, 64 and 128 symbols; */
+#define EVERY_SIZE 0x2f /* and 256 and 1024, as a set of bits */
+
+/*
+ * What blocks of a size may leave of n symbols, in 1/65536 bits: of what is spread about normally a variance of v takes
+ * log2(v) / 2 bits, and a constant; v is that of the ranks within bins. And which bin each block has.
+ */
+static uint64_t left_by_blocks(const uint16_t *sums, size_t n, uint64_t squares, unsigned block)
+{
+    const size_t most = (size_t)S24_RANS_LANES << block;
+    uint32_t blocks[256] = {0};
+    uint64_t symbols[BINS] = {0}, ranks[BINS] = {0};
+    for (size_t i = 0; i < n; i += most) {
+        const size_t some = n - i < most ? n - i : most;
+        uint32_t sum = 0;
+        for (size_t k = 0; k < some; k += S24_RANS_LANES) {
+            sum += *sums++;
+        }
+        const size_t bin = sum / (2 * some);
+        blocks[bin]++;
+        symbols[bin] += some;
+        ranks[bin] += sum;
+    }
+    for (unsigned bin = 0; bin < BINS; bin++) {
+        const uint64_t r = ranks[bin], k = symbols[bin] ? symbols[bin] : 1;
+        squares -= r / k * r + r % k * r / k; /* r^2 / k would not fit */
+    }
+    const uint32_t variance = (uint32_t)(256 * squares / n) + 1;
+    return s24_n_log_n(variance) / variance * n / 2 + s24_entropy(blocks);
+}
+
+/* The size that gains most, as ranks tell, and a set, a bit each, of those that are nearly as good. */
+static unsigned best_blocks(const chosen *c, const uint16_t *sums, const uint8_t ranks[256], unsigned *first)
+{
+    uint64_t squares = 0, left[BLOCK_SIZES], least = UINT64_MAX;
+    unsigned best = 0;
+    for (unsigned s = 0; s < 256; s++) {
+        squares += (uint64_t)c->counts[s] * ranks[s] * ranks[s];
+    }
+    for (unsigned block = 0; block < BLOCK_SIZES; block++) {
+        left[block] = left_by_blocks(sums, c->n, squares, block);
+        *first = left[block] < least ? block : *first;
+        least = left[block] < least ? left[block] : least;
+    }
+    for (unsigned block = 0; block < BLOCK_SIZES; block++) {
+        best |= (unsigned)(left[block] - least <= c->cost / 512) << block;
+    }
+    return best;
+}
+
 #define CLASSES_LEAST 2048 /* symbols: below, tables are more than they gain */
 
 static void choose_classes(chooser *with, chosen *c, const s24_unit *unit, const s24_cut *cut)
 {
-    uint32_t counts[256];
     uint8_t ranks[256];
-    if (c->n < CLASSES_LEAST || c->method == METHOD_CONSTANT || with->level < 3) {
-        return;
-    }
-    count_symbols(c->plane, c->n, counts);
-    if (!ranks_of(unit, cut, counts, c->n, ranks)) {
+    if (c->n < CLASSES_LEAST || c->method == METHOD_CONSTANT || with->level < 3 ||
+        !ranks_of(unit, cut, counts_of(c), c->n, ranks)) {
         return;
     }
     add_ranks(c, ranks, with->sums);
-    try_classes(with, c, 1);
-    if (c->tables > 1 && with->level > 4) {
-        try_classes(with, c, 0);
-        try_classes(with, c, 2);
-    }
-    if (c->tables > 1 && with->level > 6) {
-        try_classes(with, c, 3);
-        try_classes(with, c, 5);
+    unsigned first = 1;
+    const unsigned good = best_blocks(c, with->sums, ranks, &first);
+    const unsigned sizes = with->level > 6 ? EVERY_SIZE : with->level > 4 ? good : 0;
+    try_classes(with, c, first);
+    for (unsigned block = 0; sizes >> block && c->tables > 1; block++) {
+        if (block != first && sizes >> block & 1) {
+            try_classes(with, c, block);
+        }
     }
 }
 
@@ -530,11 +586,8 @@ static void choose_classes(chooser *with, chosen *c, const s24_unit *unit, const
 /* Copies, and something simple for the literals, if that is better than what is chosen. */
 static void choose_copies(chooser *with, chosen *c, uint8_t *list, uint8_t *literals)
 {
-    if (with->level < 3 || c->method == METHOD_CONSTANT) {
-        return;
-    }
     s24_copies copies;
-    s24_find_copies(c->plane, c->n, with->level > 7, &copies, list, literals, with->copies_table);
+    s24_find_copies(c->plane, c->n, &copies, list, literals, with->copies_table);
     if (copies.count == 0) {
         return;
     }
@@ -798,6 +851,21 @@ static bool use_palette(encoding *e, const void *values)
 
 /* ---- planes */
 
+/*
+ * Whether copies are worth a search: a sample tells. Symbols and signs are not looked at where the plane next below repeats
+ * nothing, which is nearer to noise: what repeats there repeats above, too, and little else.
+ */
+static bool may_repeat(const encoding *e, unsigned i, const chooser *with)
+{
+    const bool above = (i == e->s.symbols || i == e->s.signs) && e->s.first_low < e->s.signs && !e->palette;
+    const unsigned low = e->s.first_low;
+    if (with->level < 3 || e->chosen[i].method == METHOD_CONSTANT) {
+        return false;
+    }
+    return with->level > 7 || ((!above || s24_may_repeat(e->planes[low], e->s.n[low], with->copies_table)) &&
+                               s24_may_repeat(e->planes[i], e->s.n[i], with->copies_table));
+}
+
 static void choose_all(encoding *e, int level)
 {
     chooser with = {.level = level, .copies_table = e->copies_table, .bins = e->bins, .sums = e->sums,
@@ -809,7 +877,9 @@ static void choose_all(encoding *e, int level)
         if (i == e->s.symbols && !e->palette) {
             choose_classes(&with, c, e->unit, &e->cut);
         }
-        choose_copies(&with, c, e->lists[i], e->literals[i]);
+        if (may_repeat(e, i, &with)) {
+            choose_copies(&with, c, e->lists[i], e->literals[i]);
+        }
         if (i == e->s.middle && e->cut.middle && !e->palette) {
             choose_fields(&with, c, elements_of(e->unit), e->cut.middle, e->fields);
         }

@@ -169,19 +169,20 @@ static void find_all(const finder *f, lister *l)
     }
 }
 
-void s24_find_copies(const uint8_t *plane, size_t n, bool thorough, s24_copies *copies, uint8_t *list, uint8_t *literals,
-                     uint32_t *table)
+bool s24_may_repeat(const uint8_t *plane, size_t n, uint32_t *table)
+{
+    const finder f = start_finding(plane, n, table);
+    return samples_repeat(&f);
+}
+
+void s24_find_copies(const uint8_t *plane, size_t n, s24_copies *copies, uint8_t *list, uint8_t *literals, uint32_t *table)
 {
     lister l = {.copies = copies, .list = list, .literals = literals, .most = s24_copies_list_bytes(n)};
     *copies = (s24_copies){.list = list, .literals = literals};
     if (n < 2 * S24_COPY_LEAST) {
         return;
     }
-    finder f = start_finding(plane, n, table);
-    if (!thorough && !samples_repeat(&f)) {
-        return;
-    }
-    f = start_finding(plane, n, table);
+    const finder f = start_finding(plane, n, table);
     find_all(&f, &l);
     memcpy(literals + copies->literal_count, plane + l.done, n - l.done);
     copies->literal_count += n - l.done;

@@ -113,12 +113,14 @@ static inline size_t s24_copies_list_bytes(size_t n)
 }
 #define S24_COPIES_TABLE 65536 /* u32 */
 
+/* Whether a sample of n bytes tells that there are copies. */
+bool s24_may_repeat(const uint8_t *plane, size_t n, uint32_t *table);
+
 /*
- * Finds copies in n bytes; list has room for s24_copies_list_bytes(n), literals for n bytes. thorough: looks everywhere, not
- * only where samples say that there is something. count 0: there are none, or not worth it.
+ * Finds copies in n bytes; list has room for s24_copies_list_bytes(n), literals for n bytes. count 0: there are none, or
+ * not worth it.
  */
-void s24_find_copies(const uint8_t *plane, size_t n, bool thorough, s24_copies *copies, uint8_t *list, uint8_t *literals,
-                     uint32_t *table);
+void s24_find_copies(const uint8_t *plane, size_t n, s24_copies *copies, uint8_t *list, uint8_t *literals, uint32_t *table);
 
 /* Reads `count` copies of a plane of n bytes over; sets list, list_bytes and literal_count. */
 void s24_read_copies(s24_cursor *cursor, size_t count, size_t n, s24_copies *copies);
