@@ -4,6 +4,7 @@
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "error.h"
 #include "library.h"
@@ -42,12 +43,42 @@ static void set_name(blas *b, const char *file)
     }
 }
 
+/*
+ * What OpenBLAS for x86-64 takes a processor for that is newer than itself is one of 2004, whose kernels take four to five
+ * times as long as those it has for AVX-512 (gotoblas_dynamic_init in its dynamic.c). It reads the environment as it is
+ * loaded, and what the user says there stays.
+ */
+static const char *better_core(void *handle)
+{
+    static const char variable[] = "OPENBLAS_CORETYPE", oldest[] = "Prescott";
+    static const char *const cores[S24_ISAS] = {[S24_ISA_AVX2] = "Haswell", [S24_ISA_AVX512] = "SkylakeX",
+                                                [S24_ISA_AMX] = "SkylakeX"};
+    const s24_isa isa = s24_isa_detect(S24_ISA_BEST);
+    char *(*core)(void);
+    if (getenv(variable) || !library_find(handle, "openblas_get_corename", &core) || strcmp(core(), oldest) != 0) {
+        return NULL;
+    }
+    return cores[isa];
+}
+
+static void *open_library(const char *file)
+{
+    void *handle = dlopen(file, RTLD_NOW | RTLD_LOCAL);
+    const char *const core = handle ? better_core(handle) : NULL;
+    if (core && setenv("OPENBLAS_CORETYPE", core, 0) == 0) {
+        dlclose(handle);
+        handle = dlopen(file, RTLD_NOW | RTLD_LOCAL);
+        unsetenv("OPENBLAS_CORETYPE");
+    }
+    return handle;
+}
+
 /* instead: what the user may do without one; "": nothing. */
 static s24_status load(blas *b, const char *instead, s24_error *err)
 {
     static const char *const files[] = {"libopenblas.so.0", "libopenblas.so", "libblas.so.3"};
     for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
-        *b = (blas){.handle = dlopen(files[i], RTLD_NOW | RTLD_LOCAL)};
+        *b = (blas){.handle = open_library(files[i])};
         if (!b->handle) {
             continue;
         }
