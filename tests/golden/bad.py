@@ -2,8 +2,8 @@
 """bad.py DIRECTORY - makes .s24 files that must be refused from those in good/ of DIRECTORY: in bad/ and unsupported/.
 
 Most of them are whole, with every check right, and wrong in one thing that s24(5) forbids: to make them this script
-computes all checks anew, which makes it a writer from the page as decode.py is a reader. One file of what it builds is
-good: foreign.s24.
+computes all checks anew, which makes it a writer from the page as decode.py is a reader. Of what it builds these are
+good: foreign.s24, calibrated.s24 and calibrated-unknown.s24.
 """
 import json
 import os
@@ -11,7 +11,7 @@ import struct
 import sys
 import zlib
 
-from decode import File, Frame, xxh3
+from decode import File, Frame, UNKNOWN, xxh3
 
 
 def reseal(b, layout):
@@ -234,6 +234,17 @@ def main(directory):
         plan.change("s24.tensors", "[{", '[{"colour":[1,2],')
         plan.spell = lambda stored: json.dumps(stored, indent=1, sort_keys=True).encode() + b"\r\n\t"
 
+    def calibrated(samples="8", held_out="2", training=.25, other=.5):
+        """With what calibration recorded, as a method that knows the inputs leaves it."""
+        def change(plan):
+            plan.change("s24.tensors", '"magnitude"',
+                        '"magnitude","calibration":{"samples":%s,"held_out":%s}' % (samples, held_out))
+            metrics = plan.section(".s24.metrics")
+            for i, x in ((14, training), (15, other)):
+                bits = x if isinstance(x, bytes) else struct.pack("<d", x)
+                metrics.data = metrics.data[:8 * i] + bits + metrics.data[8 * i + 8:]
+        return change
+
     def swap_panels(b, layout):
         """Two panels of one tensor change places, and their checks with them."""
         t = tensor("even")(layout)
@@ -371,6 +382,13 @@ def main(directory):
     write("resaved-bare", resave(read("matrix"), metadata=False))
 
     built("foreign", spell_otherwise, "good")
+    built("calibrated", calibrated(), "good")
+    built("calibrated-unknown", calibrated("0", "0", UNKNOWN, UNKNOWN), "good")
+    built("calibration-held-out", calibrated(held_out="9"))
+    built("calibration-samples", calibrated(samples="null"))
+    built("calibration-negative", calibrated(training=-.25))
+    built("calibration-zero", calibrated(other=-0.0))
+    built("calibration-nan", calibrated(other=struct.pack("<Q", 0xfff8000000000000)))
 
     # Archives: damage, then what matches its checks and lies.
     def archive(name, change, where="bad"):
