@@ -154,14 +154,20 @@ man-examples: all
 
 check test: all unit cli-tests oracle demo-check man-lint man-examples
 
-SANITIZED = +$(MAKE) --no-print-directory OUT=build/$(1) SANITIZE='$(2)' unit cli-tests demo-check
+# What the tests run, all of it: -j is for this, since tests have two processors busy by themselves.
+programs: all $(UNIT_BIN) $(EXAMPLE_BIN)
+
+SANITIZED = +$(MAKE) --no-print-directory OUT=build/$(1) SANITIZE='$(2)' $(or $(3),unit cli-tests demo-check)
+BOTH := -fsanitize=address$(comma)undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
 check-asan:
 	$(call SANITIZED,asan,-fsanitize=address -fno-omit-frame-pointer)
 check-ubsan:
 	$(call SANITIZED,ubsan,-fsanitize=undefined -fno-sanitize-recover=undefined)
 # Both at once, which takes half as long.
 check-sanitized:
-	$(call SANITIZED,sanitized,-fsanitize=address$(comma)undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer)
+	$(call SANITIZED,sanitized,$(BOTH))
+sanitized-programs:
+	$(call SANITIZED,sanitized,$(BOTH),programs)
 check-tsan:
 	$(call SANITIZED,tsan,-fsanitize=thread)
 
@@ -368,10 +374,10 @@ help:
 clean:
 	rm -rf build
 
-.PHONY: all unit cli-tests oracle quality demo demo-check man-lint man-examples check test check-asan check-ubsan check-sanitized \
-    check-tsan check-msan check-arm64 emulated-tests check-layers check-hardening lint analyze bench fuzz fuzz-targets trust \
-    trust-damage trust-differ trust-kills trust-crowd trust-soak coverage coverage-run deps deps-arm64 install uninstall \
-    installcheck dist help clean FORCE
+.PHONY: all programs sanitized-programs unit cli-tests oracle quality demo demo-check man-lint man-examples check test \
+    check-asan check-ubsan check-sanitized check-tsan check-msan check-arm64 emulated-tests check-layers \
+    check-hardening lint analyze bench fuzz fuzz-targets trust trust-damage trust-differ trust-kills trust-crowd \
+    trust-soak coverage coverage-run deps deps-arm64 install uninstall installcheck dist help clean FORCE
 .DELETE_ON_ERROR:
 -include $(LIB_OBJ:.o=.d) $(FORMATS_OBJ:.o=.d) $(CLI_OBJ:.o=.d) $(UNIT_BIN:=.d) $(EXAMPLE_BIN:=.d) $(BENCH_BIN:=.d) \
     $(FUZZ_BIN:=.d)
