@@ -134,18 +134,11 @@ static s24_source *parse_stream(const uint8_t *data, size_t n)
     static const s24_read_options none;
     s24_source *const source = calloc(1, sizeof *source);
     stream *const s = malloc(sizeof *s);
-    s24_error err = {0};
     REQUIRE(source && s);
     *s = (stream){.decoder = {.pull = pull, .close = end_stream}, .next = data, .left = n};
     *source = (s24_source){.format = &s24_format_s24, .options = &none, .io = &io};
     REQUIRE(s24_input_decoded(&source->in, &io, "fuzz", &s->decoder, NULL) == S24_OK);
-    const s24_status status = s24_source_parse(source, &err);
-    require_told(status, &err);
-    if (status != S24_OK) {
-        s24_source_close(source);
-        return NULL;
-    }
-    return source;
+    return parsed(source);
 }
 
 /* What the file holds, which is the same as a stream and in the way of a salvage. */

@@ -12,11 +12,9 @@
 
 /* ---------------------------------------------------------------- the layout of a file in memory */
 
-/* NULL: its header says nothing that can be believed. Lenient: the size need not be what the header says. */
-static s24_source *parse_as(const uint8_t *data, size_t n, bool lenient)
+/* NULL, and closed: its header says nothing that can be believed. */
+static s24_source *parsed(s24_source *source)
 {
-    static const s24_read_options options[] = {{.salvage = false}, {.salvage = true}};
-    s24_source *const source = source_of(&s24_format_s24, &options[lenient], data, n);
     s24_error err = {0};
     const s24_status status = s24_source_parse(source, &err);
     require_told(status, &err);
@@ -25,6 +23,13 @@ static s24_source *parse_as(const uint8_t *data, size_t n, bool lenient)
         return NULL;
     }
     return source;
+}
+
+/* Lenient: the size need not be what the header says. */
+static s24_source *parse_as(const uint8_t *data, size_t n, bool lenient)
+{
+    static const s24_read_options options[] = {{.salvage = false}, {.salvage = true}};
+    return parsed(source_of(&s24_format_s24, &options[lenient], data, n));
 }
 
 static s24_source *parse(const uint8_t *data, size_t n)
