@@ -1,6 +1,8 @@
 /*
- * The parts that coding of a unit is made of: splitting elements into planes (coder_planes.c), copies within a plane
- * (coder_copies.c) and entropy coding of bytes (coder_rans.c). coder.c puts them together.
+ * The parts that coding of a unit is made of: splitting elements into planes (coder_planes.c), palettes (coder_palette.c),
+ * copies within a plane (coder_copies.c), and entropy coding of bytes: what symbols cost (coder_cost.c), frequencies
+ * (coder_frequencies.c), the coder itself (coder_rans.c). coder_encode.c and coder_decode.c put them together: what units
+ * are made of is in coder_unit.h, what is chosen for a plane in coder_choose.h, headers are read in coder_header.h.
  *
  *     element of f32       s eeeeeeee mm mmmmm mmmmmmmm mmmmmmmm
  *                          |    \_____/    |      |        |
@@ -76,6 +78,23 @@ void s24_unpack_fields(const uint8_t *in, size_t n, unsigned width, uint8_t *fie
  */
 bool s24_pack_positions(const uint8_t *nibbles, size_t groups, uint8_t *packed);
 bool s24_unpack_positions(const uint8_t *packed, size_t groups, uint8_t *nibbles);
+
+/* ---------------------------------------------------------------- palettes */
+
+#define S24_PALETTE_MOST 256
+#define S24_PALETTE_SLOT_BITS 10
+#define S24_PALETTE_SLOTS (1u << S24_PALETTE_SLOT_BITS)
+
+/* The different values, in ascending order; slots: of a hash table of them. */
+typedef struct s24_palette {
+    uint64_t *of, *slots; /* [S24_PALETTE_MOST], [S24_PALETTE_SLOTS] */
+    unsigned count;
+} s24_palette;
+
+/* Of n values of so many bytes. False: there are too many different ones. */
+bool s24_palette_find(s24_palette *palette, unsigned bytes, const void *values, size_t n);
+/* The number of each value. */
+void s24_palette_symbols(const s24_palette *palette, unsigned bytes, const void *values, size_t n, uint8_t *symbols);
 
 /* ---------------------------------------------------------------- copies */
 
