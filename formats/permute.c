@@ -83,10 +83,14 @@ static s24_status find_neighbour(const changes *c, const char *name, size_t n, s
     return status;
 }
 
-/* The outputs of the layers before, in the order of the inputs of the one behind. */
+/*
+ * The outputs of the layers before, in the order of the inputs of the one behind. order NULL: nothing but whether the rule
+ * makes sense. Something but vectors must be among them: with a bias alone in another order the model would be another one.
+ */
 static s24_status permute_neighbours(changes *c, const s24_entry *e, const char *with, const int32_t *order, s24_error *err)
 {
     const size_t places = e->shape[e->axis];
+    bool weights = false;
     for (const char *name = with; *name;) {
         const size_t n = strcspn(name, ",");
         s24_entry *neighbour;
@@ -103,16 +107,20 @@ static s24_status permute_neighbours(changes *c, const s24_entry *e, const char 
             return s24_fail(err, S24_ERR_USAGE, "--permute-with: %s is of %s, whose elements are no whole bytes",
                             neighbour->name, s24_dtype_name(neighbour->dtype));
         }
-        status = add_change(c, neighbour, axis, order, err);
+        status = order ? add_change(c, neighbour, axis, order, err) : S24_OK;
         if (status != S24_OK) {
             return status;
         }
+        weights |= neighbour->rank > 1;
         name += n + (name[n] == ',');
     }
-    return S24_OK;
+    return weights ? S24_OK
+        : s24_fail(err, S24_ERR_USAGE, "--permute-with: %s=%s names no weights; name those that give %s its inputs, "
+                   "too, as in fc2.weight=fc1.weight,fc1.bias", e->name, with, e->name);
 }
 
-static s24_status check_rules(const changes *c, const s24_prune_request *q, s24_error *err)
+/* Before orders are searched, which may take minutes. */
+static s24_status check_rules(changes *c, const s24_prune_request *q, s24_error *err)
 {
     for (size_t i = 0; i < q->permute_with_count; i++) {
         const s24_entry *const e = s24_source_find_entry(c->source, q->permute_with[i].tensor);
@@ -120,6 +128,10 @@ static s24_status check_rules(const changes *c, const s24_prune_request *q, s24_
             return s24_fail(err, S24_ERR_USAGE, e ? "--permute-with: %s is not pruned; --include selects it"
                                                   : "--permute-with: no tensor %s; s24 inspect lists the names",
                             q->permute_with[i].tensor);
+        }
+        const s24_status status = permute_neighbours(c, e, q->permute_with[i].with, NULL, err);
+        if (status != S24_OK) {
+            return status;
         }
     }
     return S24_OK;

@@ -41,10 +41,13 @@ expect_error 'no tensor b.weigh'
 run prune m.json --permute-with b.weight=a.weight@1 -o x.s24
 expect_status 2
 expect_error 'a.weight has no axis 1 of 8 elements'
-run prune m.json --permute-with b.weight=a.bias,a.bias -o x.s24
+run prune m.json --permute-with b.weight=a.weight,a.weight -o x.s24
 expect_status 2
-expect_error 'a.bias: axis 0 is permuted twice'
-run prune m.json -x 'b.*' --permute-with b.weight=a.bias -o x.s24
+expect_error 'a.weight: axis 0 is permuted twice'
+run prune m.json --permute-with b.weight=a.bias -o x.s24
+expect_status 2
+expect_error 'b.weight=a.bias names no weights' 'fc2.weight=fc1.weight,fc1.bias'
+run prune m.json -x 'b.*' --permute-with b.weight=a.weight -o x.s24
 expect_status 2
 expect_error 'b.weight is not pruned'
 run prune m.json --permute --to json -o -
