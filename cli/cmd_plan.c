@@ -171,6 +171,7 @@ static s24_status dry_run(const context *c, const plan_options *o, bool magnitud
     s24_prune_request request = {
         .input = c->files[0], .read = o->read, .method = magnitude ? "magnitude" : o->criterion.method,
         .refit = !magnitude && o->criterion.refit, .transposable = !magnitude && o->criterion.transposable,
+        .permute = !magnitude && o->criterion.permute,
         .dtype = o->storage.dtype, .scale_group = storage_scale_group(&o->storage), .selection = selection_of(&o->selection),
     };
     for (unsigned k = 0; k < S24_SECONDS; k++) {
@@ -255,8 +256,8 @@ static void run(const context *c, const void *options)
     if (!r.method || !storage_check(c->command->name, &o->storage)) {
         return;
     }
-    snprintf(shown, sizeof shown, "%s%s%s", r.method, o->criterion.transposable ? "+transposable" : "",
-             o->criterion.refit ? "+refit" : "");
+    snprintf(shown, sizeof shown, "%s%s%s%s", r.method, o->criterion.transposable ? "+transposable" : "",
+             o->criterion.refit ? "+refit" : "", o->criterion.permute ? "+permute" : "");
     if (check_budget(c, o) && check_inputs(c, o, &r) && check_outputs(c, o)) {
         make_plan(c, o, &r);
     }

@@ -19,7 +19,7 @@ typedef struct prune_options {
     const char *output, *to, *plan;
     criterion criterion;
     storage storage;
-    bool allow_nonfinite, dry_run, force, permute;
+    bool allow_nonfinite, dry_run, force;
     s24_permute_rule *permute_with;
     size_t permute_with_count;
     args_share shards;
@@ -68,12 +68,9 @@ static const args_option prune_rows[] = {
     {.name = "to", .value = "TYPE", .set = args_set_string, .offset = PRUNE(to), .choice = choice_to,
      .help = "Write TYPE: s24, or a dense file with zeros: npy, npz, safetensors, json, raw, or same, the input's own. "
              "Without this OUT's suffix decides, and s24 where that says nothing."},
-    {.name = "permute", .set = args_set_flag, .offset = PRUNE(permute),
-     .help = "Search an order of the columns of each tensor in which 2:4 keeps more. The order is stored, and undone when "
-             "the .s24 is decompressed."},
     {.name = "permute-with", .value = "NAME=PREV", .set = set_permute_with,
-     .help = "The same for the tensor NAME, whose inputs are the outputs of the tensors PREV, separated by commas: they are "
-             "permuted alike, so that nothing need be undone. Repeatable."},
+     .help = "The same as --permute for the tensor NAME, whose inputs are the outputs of the tensors PREV, separated by "
+             "commas: they are permuted alike, so that nothing need be undone. Repeatable."},
     {.name = "plan", .value = "FILE", .set = args_set_string, .offset = PRUNE(plan), .file = true,
      .help = "Prune what the plan FILE, made by s24 plan, prunes, along its axes; by its method and to its dtype, unless "
              "--method or --dtype say otherwise."},
@@ -281,7 +278,7 @@ static void prune_one(const context *c, const prune_options *o, const plan *p, s
         .input = c->files[i], .read = o->read, .output = o->dry_run ? NULL : p->outputs[i], .to = p->to,
         .directory = becomes_directory(o, p, c->files[i]), .shard = o->shards.which, .shards = o->shards.of,
         .method = o->criterion.method, .plan = o->plan, .refit = o->criterion.refit, .transposable = o->criterion.transposable,
-        .permute = o->permute, .permute_with = o->permute_with, .permute_with_count = o->permute_with_count,
+        .permute = o->criterion.permute, .permute_with = o->permute_with, .permute_with_count = o->permute_with_count,
         .dtype = o->storage.dtype, .scale_group = storage_scale_group(&o->storage),
         .selection = selection_of(&o->selection), .allow_nonfinite = o->allow_nonfinite, .packing = o->packing,
     };

@@ -256,6 +256,9 @@ const args_option criterion_options[] = {
     {.name = "transposable", .set = args_set_flag, .offset = CRITERION(transposable),
      .help = "Keep two of four in both directions: in each block of 4 x 4 the best of all masks with two a row and two a "
              "column. By magnitude or wanda."},
+    {.name = "permute", .set = args_set_flag, .offset = CRITERION(permute),
+     .help = "Search an order of the columns of each tensor in which 2:4 keeps more. The order is stored, and undone when "
+             "the .s24 is decompressed."},
     {.name = NULL},
 };
 

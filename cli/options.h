@@ -38,7 +38,7 @@ s24_selection selection_of(const selection *s); /* borrows */
 typedef struct criterion {
     const char *method;              /* NULL: what the files are for */
     const char *second[S24_SECONDS];
-    bool refit, transposable;
+    bool refit, transposable, permute;
 } criterion;
 
 extern const args_option criterion_options[];

@@ -259,9 +259,10 @@ static void json_head(const plan_report *r, FILE *out)
     const s24_dtype dtype = r->storage->dtype;
     fprintf(out, "{\"schema\": \"" S24_PLAN_SCHEMA "\", \"version\": \"%s\", \"path\": ", s24_version());
     json_print_string(r->path, out);
-    fprintf(out, ", \"format\": \"%s\",\n \"method\": \"%s\", \"refit\": %s, \"transposable\": %s, \"dtype\": \"%s\", "
-            "\"group_size\": %zu,\n \"budget\": [", r->format, r->method, flag(r->criterion->refit),
-            flag(r->criterion->transposable), dtype == S24_SAME ? "same" : s24_dtype_name(dtype), storage_scale_group(r->storage));
+    fprintf(out, ", \"format\": \"%s\",\n \"method\": \"%s\", \"refit\": %s, \"transposable\": %s,\n \"permute\": %s, "
+            "\"dtype\": \"%s\", \"group_size\": %zu,\n \"budget\": [", r->format, r->method, flag(r->criterion->refit),
+            flag(r->criterion->transposable), flag(r->criterion->permute), dtype == S24_SAME ? "same" : s24_dtype_name(dtype),
+            storage_scale_group(r->storage));
     for (size_t i = 0; i < r->budget->count; i++) {
         fputs(i ? ", " : "", out);
         json_print_string(r->budget->items[i].text, out);

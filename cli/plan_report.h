@@ -18,7 +18,7 @@ typedef struct plan_row {
 typedef struct plan_report {
     const char *path, *format;
     const char *method;     /* one of s24_method's */
-    const char *shown;      /* as files record it, with "+refit" where that is planned */
+    const char *shown;      /* with "+refit" and the like where that is planned */
     const criterion *criterion;
     const storage *storage;
     bool calibrated;        /* errors of the output are known, */

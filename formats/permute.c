@@ -142,7 +142,7 @@ static s24_status check_rules(changes *c, const s24_prune_request *q, s24_error 
 static s24_status permute_entry(changes *c, const s24_prune_request *q, s24_entry *e, s24_error *err)
 {
     const s24_permute_rule *const rule = rule_of(q, e->name);
-    if (!e->packed || e->elsewhere || (!rule && !q->permute)) {
+    if (!e->packed || e->elsewhere || (!rule && !c->how->permute)) {
         return S24_OK;
     }
     if (!rule && e->pruned->geometry.groups > S24_PANEL_GROUPS) {

@@ -9,7 +9,7 @@
 #include "prepare.h"
 
 /*
- * The tensors that are packed, and what goes with them: all of them if request->permute, those of request->permute_with in any
+ * The tensors that are packed, and what goes with them: all of them if how->permute, those of request->permute_with in any
  * case. Data of streams are held. S24_ERR_USAGE: a rule that makes no sense.
  */
 s24_status s24_permute_source(const s24_preparation *how, const s24_prune_request *request, s24_source *source, s24_error *err);

@@ -109,8 +109,10 @@ static s24_status read_method(s24_plan *plan, s24_error *err)
     if (!s24_method_find(plan->method)) {
         return s24_fail(err, S24_ERR_DATA, "\"method\": there is no method %.40s", plan->method);
     }
-    const s24_status status = read_flag(plan->json, "refit", &plan->refit, err);
-    return status == S24_OK ? read_flag(plan->json, "transposable", &plan->transposable, err) : status;
+    s24_status status = read_flag(plan->json, "refit", &plan->refit, err);
+    status = status == S24_OK ? read_flag(plan->json, "transposable", &plan->transposable, err) : status;
+    const bool told = s24_json_get(plan->json, "permute"); /* in older plans it is not */
+    return status == S24_OK && told ? read_flag(plan->json, "permute", &plan->permute, err) : status;
 }
 
 static s24_status read_storage(s24_plan *plan, s24_error *err)

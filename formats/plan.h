@@ -3,7 +3,7 @@
  * reads the members below; s24-plan(1) lists them all.
  *
  *     {"schema": "s24.plan/1", "method": "obs", "refit": false, "transposable": false,
- *      "dtype": "same", "group_size": 0,
+ *      "permute": false, "dtype": "same", "group_size": 0,
  *      "tensors": [{"name": "fc1.weight", "shape": [128, 64], "axis": 1, "decision": "prune"},
  *                  {"name": "fc3.weight", "shape": [10, 64], "axis": null, "decision": "dense", "reason": "..."}]}
  */
@@ -29,7 +29,7 @@ typedef struct s24_planned {
 typedef struct s24_plan {
     char *path;           /* as messages name it */
     const char *method;   /* one that there is */
-    bool refit, transposable;
+    bool refit, transposable, permute;
     s24_dtype dtype;      /* of the stored values; S24_SAME */
     size_t scale_group;   /* where that has scales: the columns of one; 0: all of a row */
     s24_planned *tensors; /* in the order of their names */

@@ -12,7 +12,7 @@
 typedef struct s24_preparation {
     const s24_io *io;
     const s24_method *method;
-    bool refit, transposable;
+    bool refit, transposable, permute;
     const s24_seconds *seconds;
     void (*progress)(void *user, double done); /* of the tensor, 0 to 1; may be NULL */
     void *user;

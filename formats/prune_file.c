@@ -16,7 +16,7 @@ typedef struct prune_run {
     const s24_prune_request *request;
     s24_plan plan;            /* where the request has one */
     const s24_method *method;
-    bool refit, transposable;
+    bool refit, transposable, permute;
     s24_dtype dtype;          /* of the stored values; S24_SAME */
     size_t scale_group;
     s24_preparation preparation;
@@ -376,6 +376,7 @@ static s24_status find_method(prune_run *run, s24_error *err)
     const bool planned = q->plan && !q->method, stored = q->plan && q->dtype == S24_SAME;
     run->refit = q->refit || (planned && run->plan.refit);
     run->transposable = q->transposable || (planned && run->plan.transposable);
+    run->permute = q->permute || (planned && run->plan.permute);
     run->dtype = stored ? run->plan.dtype : q->dtype;
     run->scale_group = stored ? run->plan.scale_group : q->scale_group;
     const s24_status status = s24_seconds_method(planned ? run->plan.method : q->method, q->second, run->refit,
@@ -386,8 +387,8 @@ static s24_status find_method(prune_run *run, s24_error *err)
     }
     if (status == S24_OK) {
         run->preparation = (s24_preparation){.io = run->io, .method = run->method, .refit = run->refit,
-                                             .transposable = run->transposable, .seconds = &run->seconds,
-                                             .progress = show_preparation, .user = run};
+                                             .transposable = run->transposable, .permute = run->permute,
+                                             .seconds = &run->seconds, .progress = show_preparation, .user = run};
         snprintf(run->method_name, sizeof run->method_name, "%s%s%s", run->method->name,
                  run->transposable ? "+transposable" : "", run->refit ? "+refit" : "");
     }
@@ -648,9 +649,10 @@ static s24_status permute(prune_run *run, s24_error *err)
 {
     const s24_prune_request *q = run->request;
     const s24_status status = find_format(run, err);
-    if (status == S24_OK && q->permute && run->format != &s24_format_s24) {
-        return s24_fail(err, S24_ERR_USAGE, "--permute: a dense file of permuted tensors would not be 2:4, since the order is "
-                        "undone in it; write .s24, or permute neighbours alike with --permute-with");
+    if (status == S24_OK && run->permute && run->format != &s24_format_s24) {
+        return s24_fail(err, S24_ERR_USAGE, "%s: a dense file of permuted tensors would not be 2:4, since the order is "
+                        "undone in it; write .s24, or permute neighbours alike with --permute-with",
+                        q->permute ? "--permute" : run->plan.path);
     }
     return status == S24_OK ? s24_permute_source(&run->preparation, q, run->source, err) : status;
 }
@@ -666,7 +668,7 @@ static s24_status choose(prune_run *run, s24_error *err)
     status = status == S24_OK ? take_share(run, err) : status;
     status = status == S24_OK ? count_selected(run, err) : status;
     status = status == S24_OK ? check_seconds(run, err) : status;
-    return status == S24_OK && (q->permute || q->permute_with_count) ? permute(run, err) : status;
+    return status == S24_OK && (run->permute || q->permute_with_count) ? permute(run, err) : status;
 }
 
 /* All tensors, to where they go. */

@@ -176,8 +176,8 @@ typedef struct s24_prune_request {
     const char *method;        /* NULL: what the second inputs are for, "magnitude" without any */
     const char *second[S24_SECONDS]; /* files of second inputs, tensors of the weights' names; NULL: none */
     const char *plan;          /* a plan of s24 plan: it prunes what that prunes, along its axes, unless selection excludes it;
-                                  where this request has no method, by the plan's, and of its dtype where it has S24_SAME;
-                                  NULL: none */
+                                  where this request has no method, by the plan's, permuted or not, and of its dtype
+                                  where it has S24_SAME; NULL: none */
     bool refit;                /* after the choice the kept weights are fitted again to activations or hessian */
     bool transposable;         /* by magnitude or wanda: two of four in both directions, see s24_prune_transposable */
     bool permute;              /* each tensor's columns, so that 2:4 keeps more; the order is stored. .s24 only */

@@ -53,7 +53,10 @@ START_TEST(read_one)
     ck_assert_ptr_null(s24_plan_find(&plan, "W"));
     s24_plan_free(&plan);
     ck_assert_int_eq(read_text(&plan, HEAD "]}", &err), S24_OK);
-    ck_assert_ptr_null(s24_plan_find(&plan, "w"));
+    ck_assert(!s24_plan_find(&plan, "w") && !plan.permute);
+    s24_plan_free(&plan);
+    ck_assert_int_eq(read_text(&plan, STORAGE ",\"permute\":true,\"tensors\":[]}", &err), S24_OK);
+    ck_assert(plan.permute);
     s24_plan_free(&plan);
 }
 END_TEST
@@ -73,6 +76,7 @@ static const struct {
     {SCHEMA ",\"method\":\"best\"}", "no method best"},
     {SCHEMA ",\"method\":\"obs\"}", "\"refit\" is neither"},
     {SCHEMA ",\"method\":\"obs\",\"refit\":false,\"transposable\":0}", "\"transposable\" is neither"},
+    {METHOD ",\"permute\":null}", "\"permute\" is neither"},
     {METHOD "}", "\"dtype\" is missing"},
     {METHOD ",\"dtype\":\"f99\"}", "no type f99"},
     {METHOD ",\"dtype\":\"i8\",\"group_size\":-1}", "\"group_size\""},
