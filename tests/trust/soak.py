@@ -4,8 +4,8 @@
     soak.py S24 [GIB [PASS_GIB]]
 
 prune - | decompress - | prune - | verify -, of a model of 64 MiB tensors of f32 that is PASS_GIB large (64), until GIB (1024)
-have gone in. Each pass is one process a stage. Told: the most resident memory and descriptors of each, in the first and in
-the last quarter of a pass; more in the last is a leak.
+have gone in; by turns as they are, as archives, and in 8 bits with scales. Each pass is one process a stage. Told: the most
+resident memory and descriptors of each, in the first and in the last quarter of a pass; more in the last is a leak.
 """
 import json
 import os
@@ -18,6 +18,7 @@ import time
 
 TENSOR = 64 << 20
 COLS = 4096
+KINDS = (("plain", []), ("archive", ["-z"]), ("i8", ["--dtype", "i8"]))
 SLOTS_KIB = 32 << 10  # buffers that are first used when a thread has to wait; 512 bytes lost a panel are more
 
 
@@ -48,14 +49,14 @@ def look(pid):
         return None
 
 
-def one_pass(s24, tensors):
+def one_pass(s24, tensors, how):
     """Returns for each stage [first quarter, last quarter] of (KiB, descriptors)."""
     with open("header", "wb") as f:
         f.write(header(tensors))
     feed = subprocess.Popen(["cat", "header"] + ["tensor"] * tensors, stdout=subprocess.PIPE)
     stages, before = [], feed.stdout
-    commands = [["prune", "-q", "-", "-o", "-"], ["decompress", "-q", "-", "-o", "-"], ["prune", "-q", "-", "-o", "-"],
-                ["verify", "-q", "-"]]
+    prune = ["prune", "-q", *how, "-", "-o", "-"]
+    commands = [prune, ["decompress", "-q", "-", "-o", "-"], prune, ["verify", "-q", "-"]]
     for command in commands:
         last = command[0] == "verify"
         stage = subprocess.Popen([s24] + command, stdin=before, stdout=subprocess.DEVNULL if last else subprocess.PIPE)
@@ -86,17 +87,19 @@ def main():
     gib = float(sys.argv[2]) if len(sys.argv) > 2 else 1024
     of_pass = float(sys.argv[3]) if len(sys.argv) > 3 else 64
     tensors = int(min(gib, of_pass) * 1024) // 64
-    begin, pushed, leaks = time.monotonic(), 0, 0
+    begin, pushed, passes, leaks = time.monotonic(), 0, 0, 0
     with tempfile.TemporaryDirectory(prefix="s24-soak-") as place:
         os.chdir(place)
         tensor("tensor")
         while pushed < gib * 1024:
-            quarters = one_pass(s24, tensors)
+            kind, how = KINDS[passes % len(KINDS)]
+            quarters = one_pass(s24, tensors, how)
+            passes += 1
             pushed += tensors * 64
             names = ("prune", "decompress", "prune again", "verify")
             told = "; ".join("%s %d -> %d KiB, %d -> %d descriptors" % (name, a[0], b[0], a[1], b[1])
                              for name, (a, b) in zip(names, quarters))
-            print("%.0f GiB, %.0f s: %s" % (pushed / 1024, time.monotonic() - begin, told), flush=True)
+            print("%.0f GiB, %.0f s: %s: %s" % (pushed / 1024, time.monotonic() - begin, kind, told), flush=True)
             leaks += sum(b[0] > a[0] + SLOTS_KIB or b[1] > a[1] for a, b in quarters)
         os.chdir("/")
     print("%.0f GiB in %.0f s, %d stages that grew" % (pushed / 1024, time.monotonic() - begin, leaks))
