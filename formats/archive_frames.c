@@ -160,8 +160,12 @@ static s24_status try_frame(s24_archive *a, uint64_t at, s24_error *err)
     s24_frame frame;
     unsigned version;
     s24_status status = s24_input_read(a->view.behind, at, head, sizeof head, err);
-    if (status != S24_OK || !s24_frame_get(&frame, &version, head) || !s24_archive_head_fits(a, &frame)) {
+    if (status != S24_OK) {
         return status;
+    }
+    s24_frame_get(&frame, &version, head); /* its magic was found, and is checked with the rest */
+    if (!s24_archive_head_fits(a, &frame)) {
+        return S24_OK;
     }
     status = s24_archive_read_begin(a, &frame, head, at, &begin, err);
     if (status != S24_OK || s24_archive_check_begin(a, &frame, version, frame.number, begin, at, units, NULL) != S24_OK) {

@@ -64,21 +64,19 @@ static s24_status inflate_all(const unsigned char *coded, size_t n, size_t raw, 
     return S24_OK;
 }
 
-static s24_status unpack_header(const s24_frame *frame, const s24_frame_unit *line, const char *payload, uint64_t offset,
+/* The payload becomes the header, where it is one. */
+static s24_status unpack_header(const s24_frame *frame, const s24_frame_unit *line, char **payload, uint64_t offset,
                                 char **header, s24_error *err)
 {
     const size_t raw = (size_t)frame->raw;
     if (line->codec == S24_CODEC_DEFLATE) {
-        const s24_status status = inflate_all((const unsigned char *)payload, line->bytes, raw, header, err);
+        const s24_status status = inflate_all((const unsigned char *)*payload, line->bytes, raw, header, err);
         if (status != S24_OK) {
             return status;
         }
     } else if (line->codec == S24_CODEC_STORED && line->bytes == raw) {
-        *header = s24_malloc(raw, err);
-        if (!*header) {
-            return S24_ERR_SYSTEM;
-        }
-        memcpy(*header, payload, raw);
+        *header = *payload;
+        *payload = NULL;
     } else {
         return line->codec >= S24_CODECS ? s24_archive_unknown_codec(line->codec, err)
                                          : s24_archive_damaged(offset, frame->number, "is not coded as a header is", err);
@@ -111,7 +109,7 @@ s24_status s24_archive_read_header(s24_input *in, uint64_t offset, uint64_t numb
     }
     const s24_frame_unit line = {s24_get_u32(begin + S24_FRAME_HEAD_BYTES), s24_get_u32(begin + S24_FRAME_HEAD_BYTES + 4)};
     if (frame.kind != S24_FRAME_HEADER || frame.number != number || frame.first != 0 || frame.payload != line.bytes ||
-        frame.raw < 64 || frame.raw % 64 || frame.raw - 8 > S24_ST_HEADER_MAX || frame.payload > frame.raw) {
+        frame.raw % 64 || frame.raw - 8 > S24_ST_HEADER_MAX /* nor 0 */ || frame.payload > frame.raw) {
         return s24_archive_damaged(offset, number, "is no header's frame", err);
     }
     char *payload;
@@ -120,7 +118,7 @@ s24_status s24_archive_read_header(s24_input *in, uint64_t offset, uint64_t numb
         return status;
     }
     status = s24_archive_check(payload, line.bytes, s24_frame_seed(0, number)) == frame.check
-        ? unpack_header(&frame, &line, payload, offset, header, err)
+        ? unpack_header(&frame, &line, &payload, offset, header, err)
         : s24_archive_damaged(offset, number, "the header's, does not match its check", err);
     free(payload);
     *header_bytes = (size_t)frame.raw;

@@ -37,7 +37,7 @@ static s24_status decode_unit(const s24_archive *a, s24_bench *bench, const s24_
         s24_archive_scatter_stored(&a->map, frame, unit, raw, coded);
         return S24_OK;
     }
-    if (line->codec != S24_CODEC_UNIT || s24_coder_bound(&unit->unit) == SIZE_MAX) {
+    if (line->codec != S24_CODEC_UNIT) {
         return line->codec >= S24_CODECS ? s24_archive_unknown_codec(line->codec, err)
                                          : s24_archive_damaged(p->offset, p->number, "is not coded as data are", err);
     }

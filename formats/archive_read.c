@@ -7,6 +7,7 @@
  */
 #include "archive_read.h"
 
+#include <assert.h>
 #include <string.h>
 
 #include "threads.h"
@@ -139,7 +140,8 @@ static s24_status view_read(s24_view *view, uint64_t offset, void *data, size_t 
     s24_archive *a = (s24_archive *)view;
     const s24_plain *plain = a->map.plain;
     unsigned char *to = data;
-    s24_status status = plain ? S24_OK : s24_fail(err, S24_ERR_DATA, "is an archive whose header is not known yet");
+    s24_status status = S24_OK;
+    assert(plain); /* nobody asks before s24_archive_begin */
     while (n && status == S24_OK) {
         size_t got = 0;
         if (offset < plain->header_bytes + S24_RECORD_BYTES || offset >= plain->copy) {
@@ -197,16 +199,10 @@ static s24_status view_end(s24_view *view, s24_error *err)
         return status != S24_OK || end == a->copy_end
             ? status : s24_archive_bad_index(err, end, "does not follow the header's copy");
     }
-    if (a->ended) {
-        return S24_OK;
-    }
-    const uint64_t all = s24_archive_panels(&a->map);
-    status = s24_archive_take_frames(a, all, all, err); /* what nobody wanted */
+    assert(a->panels == s24_archive_panels(&a->map)); /* the last ones are the metrics', which have been read */
     a->copy = a->position;
-    status = status == S24_OK ? check_copy(a, a->copy, a->frame_count + 1, &a->position, err) : status;
-    status = status == S24_OK ? s24_archive_check_end(a, err) : status;
-    a->ended = status == S24_OK;
-    return status;
+    status = check_copy(a, a->copy, a->frame_count + 1, &a->position, err);
+    return status == S24_OK ? s24_archive_check_end(a, err) : status;
 }
 
 /* ---------------------------------------------------------------- opening, closing */
@@ -338,11 +334,10 @@ static s24_status begin_parts(s24_contents *c, s24_error *err)
 {
     for (size_t i = 0; i < c->count; i++) {
         s24_entry *e = &c->entries[i];
-        e->parts = e->parts ? e->parts : s24_calloc(1, sizeof *e->parts, err);
+        e->parts = s24_calloc(1, sizeof *e->parts, err);
         if (!e->parts) {
             return S24_ERR_SYSTEM;
         }
-        *e->parts = (s24_stored_parts){0};
     }
     return S24_OK;
 }

@@ -53,7 +53,6 @@ typedef struct s24_archive {
     uint64_t panels;        /* how many panels have come, */
     s24_spool held;         /* and the coded frames from held_from on */
     uint64_t held_from;
-    bool ended;
     bool lost;              /* it is not known where the next frame begins */
 
     pthread_mutex_t lock;

@@ -107,7 +107,7 @@ s24_status s24_archive_read_coded(s24_archive *a, const s24_archive_span *p, uns
     if (!s24_archive_streams(a)) {
         return s24_input_read(a->view.behind, p->offset, data, n, err);
     }
-    if (p->offset < a->held_from || p->bytes > a->held.length || p->offset - a->held_from > a->held.length - p->bytes) {
+    if (p->offset < a->held_from || p->offset >= a->held_from + a->held.length) { /* what is held are whole frames */
         return s24_fail(err, S24_ERR_SYSTEM, "frame %llu of a pipe is gone: an error of s24", (unsigned long long)p->number);
     }
     return s24_spool_read(&a->held, p->offset - a->held_from, data, n, err);
