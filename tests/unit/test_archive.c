@@ -5,6 +5,8 @@
 #include <check.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -30,7 +32,9 @@
 #define STRIDE 1
 #endif
 
-static const s24_io io = {.force = true, .no_sync = true, .threads = 1}, two = {.force = true, .no_sync = true, .threads = 2};
+static volatile sig_atomic_t cancelled;
+static const s24_io io = {.force = true, .no_sync = true, .threads = 1, .cancel = &cancelled},
+    two = {.force = true, .no_sync = true, .threads = 2};
 static const s24_read_options strict, lenient = {.salvage = true};
 
 /* ---------------------------------------------------------------- files */
@@ -434,9 +438,10 @@ START_TEST(any_range)
 }
 END_TEST
 
-/* Several threads read the same few frames. */
+/* Several threads read the same few frames; of a damaged one each of them is told. */
 static s24_source *shared;
 static bytes shared_truth;
+static atomic_size_t refused;
 
 static s24_status read_somewhere(void *ctx, unsigned slot, size_t job, s24_error *err)
 {
@@ -444,22 +449,74 @@ static s24_status read_somewhere(void *ctx, unsigned slot, size_t job, s24_error
     (void)ctx, (void)slot;
     const size_t n = 1 + job * 7919 % sizeof data, at = job * 104729 % (shared_truth.n - n);
     const s24_status status = s24_input_read(shared->in, at, data, n, err);
-    return status == S24_OK && memcmp(data, shared_truth.data + at, n) != 0 ? S24_ERR_CHECK : status;
+    refused += status == S24_ERR_DATA;
+    return status == S24_OK && memcmp(data, shared_truth.data + at, n) != 0 ? S24_ERR_CHECK
+        : status == S24_ERR_DATA ? S24_OK : status;
 }
 
 START_TEST(many_readers)
 {
     static const s24_stages stages = {.work = read_somewhere};
     const model m = {everything, COUNT(everything), 6, 128, 300, 0xff};
-    const bytes archive = write_model(&m, 3, 1);
+    bytes archive = write_model(&m, 3, 1);
+    size_t alone[2] = {0}; /* how often one reader is refused */
     s24_error err;
     shared_truth = write_model(&m, 0, 1);
-    shared = open_bytes(archive, &strict, false, &err);
-    ck_assert_ptr_nonnull(shared);
-    ck_assert_int_eq(s24_run(&stages, NULL, 5000, 4, &err), S24_OK);
-    s24_source_close(shared);
+    for (int damaged = 0; damaged < 2; damaged++) {
+        for (unsigned threads = 1; threads <= 4; threads += 3) {
+            shared = open_bytes(archive, &strict, false, &err);
+            ck_assert_ptr_nonnull(shared);
+            refused = 0;
+            ck_assert_int_eq(s24_run(&stages, NULL, 5000, threads, &err), S24_OK);
+            alone[damaged] = threads == 1 ? refused : alone[damaged];
+            ck_assert_uint_eq(refused, alone[damaged]);
+            s24_source_close(shared);
+        }
+        archive.data[archive.n / 2] ^= 1;
+    }
+    ck_assert(alone[0] == 0 && alone[1] > 0);
     free(archive.data);
     free(shared_truth.data);
+}
+END_TEST
+
+/* All bytes of all data frames, but for the metrics', are some tensor's; with their parts or without. */
+START_TEST(sizes)
+{
+    static const tensor carried[] = {
+        {"a", S24_F16, S24_F16, -1, 1, {900}}, {"b", S24_U8, S24_U8, -1, 1, {77}}, {"c", S24_F16, S24_F16, -1, 1, {30}},
+        {"d", S24_F32, S24_F32, -1, 1, {0}}, {"e", S24_I64, S24_I64, -1, 2, {90, 3}},
+    };
+    static const size_t frame_bytes[] = {1, 300, 2000, S24_FRAME_BYTES};
+    const model m = {carried, COUNT(carried), 6, 128, frame_bytes[_i / 2], 0xff};
+    const bytes archive = write_model(&m, 3, 1);
+    s24_error err;
+    uint64_t all = 0;
+    for (size_t at = S24_ARCHIVE_MAGIC_BYTES; at < archive.n - S24_ARCHIVE_TAIL_BYTES;) {
+        s24_frame f;
+        unsigned version;
+        ck_assert(s24_frame_get(&f, &version, archive.data + at));
+        all += f.kind == S24_FRAME_DATA ? s24_frame_bytes(&f) : 0;
+        at += (size_t)s24_frame_bytes(&f);
+    }
+    for (int parts = 0; parts < 2; parts++) {
+        s24_source *const source = open_bytes(archive, &strict, _i % 2, &err);
+        uint64_t coded = 0;
+        ck_assert_msg(s24_archive_measure(source, parts, &err) == S24_OK, "%s", err.message);
+        for (size_t i = 0; i < source->contents.count; i++) {
+            const s24_entry *const e = &source->contents.entries[i];
+            uint64_t sum = 0;
+            for (size_t k = 0; parts && k < sizeof *e->parts / sizeof sum; k++) {
+                sum += ((const uint64_t *)(const void *)e->parts)[k];
+            }
+            ck_assert(!parts || sum == e->coded);
+            ck_assert((e->bytes == 0) == (e->coded == 0));
+            coded += e->coded;
+        }
+        ck_assert_uint_eq(coded, all);
+        s24_source_close(source);
+    }
+    free(archive.data);
 }
 END_TEST
 
@@ -504,12 +561,10 @@ END_TEST
 static bytes whole, truth;
 static size_t frames[64], frame_count, panel_count;
 
-static void make_small(void)
+static void make_whole(const model *m)
 {
-    const model m = {little, COUNT(little), 4, 64, 30, 0x3f};
-    make_directory();
-    truth = write_model(&m, 0, 1);
-    whole = write_model(&m, 5, 1);
+    truth = write_model(m, 0, 1);
+    whole = write_model(m, 5, 1);
     frame_count = 0;
     for (size_t at = S24_ARCHIVE_MAGIC_BYTES; at < whole.n - S24_ARCHIVE_TAIL_BYTES;) {
         s24_frame f;
@@ -519,16 +574,28 @@ static void make_small(void)
         at += (size_t)s24_frame_bytes(&f);
     }
     frames[frame_count] = whole.n - S24_ARCHIVE_TAIL_BYTES;
-    ck_assert_uint_ge(frame_count, 6);
     const verdict v = read_all(whole, &strict, false, truth);
     ck_assert(v.fine);
     panel_count = v.right;
 }
 
-static void free_small(void)
+static void free_whole(void)
 {
     free(truth.data);
     free(whole.data);
+}
+
+static void make_small(void)
+{
+    const model m = {little, COUNT(little), 4, 64, 30, 0x3f};
+    make_directory();
+    make_whole(&m);
+    ck_assert_uint_ge(frame_count, 6);
+}
+
+static void free_small(void)
+{
+    free_whole();
     remove_directory();
 }
 
@@ -686,63 +753,223 @@ START_TEST(foreign_frame)
 }
 END_TEST
 
-/* A frame whose checks are right, and that says what is wrong: changed as `change` does, and sealed again. */
-static void forge(size_t k, void (*change)(unsigned char *frame, size_t n, unsigned x), unsigned x, bytes *forged)
+/*
+ * Frame k changed as `change` does, and its checks set right again where a reader looks for them, which may be in another
+ * frame: then one of those is damaged, too.
+ */
+static void forge(size_t k, void (*change)(unsigned char *frame, unsigned x), unsigned x, bytes *forged)
 {
     s24_frame f;
     unsigned version;
-    const size_t at = frames[k], n = frames[k + 1] - at;
     append(forged, whole.data, whole.n);
-    unsigned char *const frame = forged->data + at;
-    ck_assert(s24_frame_get(&f, &version, frame));
-    const size_t begin = n - (size_t)f.payload;
+    unsigned char *const frame = forged->data + frames[k];
+    const uint64_t left = whole.n - frames[k];
     const bool header = k == 0 || k == frame_count - 2;
     const uint64_t hash = header ? 0 : s24_archive_check(truth.data, (size_t)s24_get_u64(truth.data) + 8, 0);
-    change(frame, n, x);
+    change(frame, x);
+    s24_frame_get(&f, &version, frame);
+    if (f.payload > left || s24_frame_bytes(&f) > left) {
+        return;
+    }
+    const size_t begin = (size_t)(s24_frame_bytes(&f) - f.payload);
     s24_put_u64(frame + 48, s24_archive_check(frame + begin, (size_t)f.payload, s24_frame_seed(hash, k)));
     s24_put_u64(frame + begin - 8, s24_archive_check(frame, begin - 8, s24_frame_seed(hash, k)));
 }
 
-static void change_byte(unsigned char *frame, size_t n, unsigned x)
+static void change_bit(unsigned char *data, unsigned x)
 {
-    (void)n;
-    frame[x / 8] ^= (unsigned char)(1u << x % 8);
+    data[x / 8] ^= (unsigned char)(1u << x % 8);
 }
 
-/* Every bit of every head and table, with checks that are right: none is without meaning. */
+/* What tensors take, with parts and without: there is an answer, or why there is none. */
+static void ask_sizes(bytes b)
+{
+    for (int parts = 0; parts < 2; parts++) {
+        s24_error err;
+        s24_source *const source = open_bytes(b, &strict, false, &err);
+        if (source) {
+            const s24_status status = s24_archive_measure(source, parts, &err);
+            ck_assert(status == S24_OK || (status == S24_ERR_DATA && strstr(err.message, "; ")));
+            s24_source_close(source);
+        }
+    }
+}
+
+/* Reads what lies in every way. Unless it is `coded` what changed, which may unpack to the same, none may be content. */
+static void try_lie(bytes forged, bool coded, const char *where, size_t k, unsigned bit)
+{
+    for (int piped = 0; piped < 2; piped++) {
+        const verdict v = read_all(forged, &strict, piped, truth);
+        ck_assert_msg(!v.fine || (coded && v.right == panel_count), "%s %zu, bit %u of byte %u%s", where, k, bit % 8,
+                      bit / 8, piped ? ", piped" : "");
+    }
+    read_all(forged, &lenient, false, truth);
+    ask_sizes(forged);
+}
+
+/* Every bit of every frame but for its checks, which are right. */
 START_TEST(every_lie)
 {
-    for (size_t k = 0; k < frame_count; k++) {
+    for (size_t k = (size_t)_i; k < frame_count; k += 4) {
         s24_frame f;
         unsigned version;
-        ck_assert(s24_frame_get(&f, &version, whole.data + frames[k]));
-        const size_t begin = (size_t)(s24_frame_bytes(&f) - f.payload) - 8;
-        for (unsigned bit = 0; bit < 8 * begin; bit++) {
-            if (bit / 8 >= 48 && bit / 8 < 56) {
-                continue; /* the payload's check, set again */
-            }
-            if ((bit / 8 >= 24 && bit / 8 < 40 && bit % 8 < 2 && bit / 8 % 4 == 0) || (bit / 8 >= 32 && bit / 8 < 34)) {
-                continue; /* where the table ends, or the payload: then this does not find the check */
+        s24_frame_get(&f, &version, whole.data + frames[k]);
+        const size_t begin = (size_t)(s24_frame_bytes(&f) - f.payload);
+        for (unsigned bit = 0; bit < 8 * (frames[k + 1] - frames[k]); bit += STRIDE) {
+            if ((bit / 8 >= 48 && bit / 8 < 56) || (bit / 8 >= begin - 8 && bit / 8 < begin)) {
+                continue;
             }
             bytes forged = {0};
-            forge(k, change_byte, bit, &forged);
-            ck_assert_msg(!read_all(forged, &strict, false, truth).fine, "frame %zu, bit %u of byte %u", k, bit % 8, bit / 8);
-            ck_assert_msg(!read_all(forged, &strict, true, truth).fine, "frame %zu, bit %u of byte %u", k, bit % 8, bit / 8);
+            forge(k, change_bit, bit, &forged);
+            try_lie(forged, bit / 8 >= begin && k < frame_count - 1, "frame", k, bit);
             free(forged.data);
         }
     }
 }
 END_TEST
 
-static void set_version(unsigned char *frame, size_t n, unsigned x)
+/* The same of the tail. */
+START_TEST(every_lie_of_the_tail)
 {
-    (void)n;
+    for (unsigned bit = 8 * 8; bit < 8 * 56; bit++) {
+        unsigned char *const tail = whole.data + frames[frame_count];
+        change_bit(tail, bit);
+        s24_put_u64(tail + 56, s24_archive_check(tail, 56, 0));
+        try_lie(whole, false, "tail", 0, bit);
+        change_bit(tail, bit);
+    }
+}
+END_TEST
+
+static void set_number(unsigned char *frame, unsigned x)
+{
+    s24_put_u32(frame + x % 1000, x / 1000);
+}
+
+/* As many panels as a frame may have are what makes S24_FRAME_BYTES: of more nothing is read. */
+START_TEST(too_many_panels)
+{
+    static const tensor large[] = {{"w", S24_U8, S24_U8, -1, 1, {8 << 16}}};
+    const model m = {large, 1, 4, 1 << 16, S24_FRAME_BYTES, 0}; /* two panels a frame; zeros take nothing */
+    const unsigned lines = 56 + 8 * 8 + 8; /* of the index, which has a check a panel */
+    unsigned char data[8];
+    bytes forged = {0}, other = {0};
+    s24_error err;
+    free_whole();
+    make_whole(&m);
+    forge(frame_count - 1, set_number, 3000 + lines + 24, &forged); /* the second frame from panel 3 on */
+    s24_source *source = open_bytes(forged, &strict, false, &err);
+    ck_assert_ptr_nonnull(source);
+    ck_assert_int_eq(s24_input_read(source->in, source->contents.entries[0].offset, data, sizeof data, &err), S24_ERR_DATA);
+    ck_assert_ptr_nonnull(strstr(err.message, "frame 1, at byte"));
+    ck_assert_ptr_nonnull(strstr(err.message, "cannot have what the index says; "));
+    ck_assert_int_eq(s24_archive_measure(source, true, &err), S24_ERR_DATA);
+    ck_assert_ptr_nonnull(strstr(err.message, "cannot have what the index says; "));
+    s24_source_close(source);
+    forge(1, set_number, 3000 + 24, &other);
+    source = open_bytes(other, &strict, true, &err);
+    ck_assert_ptr_nonnull(source);
+    ck_assert_int_eq(s24_archive_measure(source, true, &err), S24_ERR_DATA);
+    ck_assert_ptr_nonnull(strstr(err.message, "is not what must come next; "));
+    s24_source_close(source);
+    free(forged.data);
+    free(other.data);
+}
+END_TEST
+
+/* What is asked for when it is gone, or never was held; and nothing at all, which leaves things as they are. */
+START_TEST(gone)
+{
+    s24_error err;
+    unsigned char data[8];
+    for (int kept = 0; kept < 2; kept++) {
+        s24_source *const source = open_bytes(whole, &strict, true, &err);
+        const s24_entry *const first = source->contents.entries, *const last = &first[COUNT(little) - 1];
+        ck_assert(!kept || s24_input_hold(source->in, first->offset, first->bytes, &err) == S24_OK);
+        ck_assert_int_eq(s24_input_hold(source->in, last->offset, last->bytes, &err), S24_OK);
+        ck_assert_int_eq(s24_input_hold(source->in, first->offset, 0, &err), S24_OK);
+        ck_assert_int_eq(s24_input_read(source->in, last->offset, data, sizeof data, &err), S24_OK);
+        ck_assert(memcmp(data, truth.data + last->offset, sizeof data) == 0);
+        ck_assert_int_eq(s24_input_read(source->in, first->offset, data, sizeof data, &err), S24_ERR_SYSTEM);
+        ck_assert_ptr_nonnull(strstr(err.message, "frame 1 of a pipe is gone"));
+        s24_source_close(source);
+    }
+}
+END_TEST
+
+/* The flag to stop is looked at between frames. */
+START_TEST(stopped)
+{
+    s24_error err;
+    for (int piped = 0; piped < 2; piped++) {
+        s24_source *const source = open_bytes(whole, &strict, piped, &err);
+        ck_assert_ptr_nonnull(source);
+        cancelled = 1;
+        ck_assert_int_eq(s24_archive_measure(source, true, &err), S24_ERR_STOPPED);
+        cancelled = 0;
+        s24_source_close(source);
+    }
+    cancelled = 1;
+    ck_assert(!open_bytes(whole, &lenient, false, &err) && err.status == S24_ERR_STOPPED);
+    cancelled = 0;
+}
+END_TEST
+
+/* The frame of a header, with number 0: stored, for headers need not be deflated. */
+static void append_header(bytes *b, const s24_plain *plain)
+{
+    unsigned char begin[S24_FRAME_HEAD_BYTES + S24_FRAME_LINE_BYTES + S24_FRAME_CHECK_BYTES];
+    const s24_frame f = {.kind = S24_FRAME_HEADER, .units = 1, .payload = plain->header_bytes, .raw = plain->header_bytes,
+                         .check = s24_archive_check(plain->header, plain->header_bytes, s24_frame_seed(0, 0))};
+    s24_put_u32(begin + S24_FRAME_HEAD_BYTES, S24_CODEC_STORED);
+    s24_put_u32(begin + S24_FRAME_HEAD_BYTES + 4, (uint32_t)plain->header_bytes);
+    s24_frame_put(&f, s24_frame_seed(0, 0), begin);
+    append(b, begin, sizeof begin);
+    append(b, (const unsigned char *)plain->header, plain->header_bytes);
+}
+
+/* A header that tells of a tensor of 64 TiB, and nothing of it: no time or memory is spent on what is not there. */
+START_TEST(header_alone)
+{
+    static const tensor vast[] = {{"w", S24_U8, S24_U8, -1, 1, {(size_t)1 << 46}}};
+    const model m = {vast, 1, 4, 1 << 20, 1, 0};
+    unsigned char tail[S24_ARCHIVE_TAIL_BYTES], data[8];
+    bytes b = {0};
+    s24_plain plain;
+    s24_error err;
+    plan_model(&plain, &m);
+    ck_assert_msg(s24_plain_lay_out(&plain, &err) == S24_OK, "%s", err.message);
+    append(&b, (const unsigned char *)S24_ARCHIVE_MAGIC, S24_ARCHIVE_MAGIC_BYTES);
+    append_header(&b, &plain);
+    const s24_archive_tail t = {.size = b.n + sizeof tail, .index = b.n, .frames = 1, .hash = plain.hash,
+                                .plain_size = plain.file_size};
+    s24_archive_tail_put(&t, tail);
+    append(&b, tail, sizeof tail);
+    ck_assert(!open_bytes(b, &strict, false, &err) && err.status == S24_ERR_DATA);
+    ck_assert_ptr_nonnull(strstr(err.message, "its index is not where it must be; "));
+    s24_source *source = open_bytes(b, &strict, true, &err);
+    ck_assert_ptr_nonnull(source);
+    ck_assert_int_eq(s24_input_hold(source->in, source->contents.entries[0].offset, 1, &err), S24_ERR_DATA);
+    s24_source_close(source);
+    source = open_bytes(b, &lenient, false, &err);
+    ck_assert_ptr_nonnull(source);
+    ck_assert_int_eq(s24_input_read(source->in, source->contents.entries[0].checks, data, sizeof data, &err), S24_ERR_DATA);
+    ck_assert_ptr_nonnull(strstr(err.message, "it has not nearly what its header says"));
+    ck_assert_int_eq(s24_input_read(source->in, source->contents.entries[0].offset, data, sizeof data, &err), S24_ERR_DATA);
+    ck_assert_ptr_nonnull(strstr(err.message, "a frame is missing"));
+    s24_source_close(source);
+    s24_plain_free(&plain);
+    free(b.data);
+}
+END_TEST
+
+static void set_version(unsigned char *frame, unsigned x)
+{
     frame[6] = (unsigned char)x;
 }
 
-static void set_codec(unsigned char *frame, size_t n, unsigned x)
+static void set_codec(unsigned char *frame, unsigned x)
 {
-    (void)n;
     s24_put_u32(frame + S24_FRAME_HEAD_BYTES, x);
 }
 
@@ -785,6 +1012,7 @@ int main(void)
     tcase_add_test(tcase, any_model);
     tcase_add_test(tcase, any_range);
     tcase_add_test(tcase, many_readers);
+    tcase_add_loop_test(tcase, sizes, 0, 8);
     tcase_add_test(tcase, not_canonical);
     suite_add_tcase(suite, tcase);
     tcase_add_checked_fixture(damage, make_small, free_small);
@@ -795,7 +1023,12 @@ int main(void)
     tcase_add_test(damage, frames_moved);
     tcase_add_test(damage, bytes_moved);
     tcase_add_test(damage, foreign_frame);
-    tcase_add_test(damage, every_lie);
+    tcase_add_loop_test(damage, every_lie, 0, 4);
+    tcase_add_test(damage, every_lie_of_the_tail);
+    tcase_add_test(damage, too_many_panels);
+    tcase_add_test(damage, gone);
+    tcase_add_test(damage, stopped);
+    tcase_add_test(damage, header_alone);
     tcase_add_test(damage, unknown);
     suite_add_tcase(suite, damage);
     SRunner *const runner = srunner_create(suite);
