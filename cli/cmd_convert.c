@@ -81,6 +81,24 @@ static void report(const context *c, const char *output, s24_report *done)
     report_end(&reports);
 }
 
+/* Dense, a tensor that was permuted is not 2:4, which is what one converts for. */
+static void tell_orders(const char *input, const s24_report *done)
+{
+    const s24_report_tensor *first = NULL;
+    size_t more = 0;
+    for (size_t i = 0; i < done->count; i++) {
+        more += first && done->tensors[i].permuted;
+        first = !first && done->tensors[i].permuted ? &done->tensors[i] : first;
+    }
+    if (first && more) {
+        msg_warn("%s: %s and %zu more are 2:4 in another order of their columns, which is undone; only a .s24 keeps it", input,
+                 first->name, more);
+    } else if (first) {
+        msg_warn("%s: %s%sis 2:4 in another order of its columns, which is undone; only a .s24 keeps it", input,
+                 report_name(first), *report_name(first) ? " " : "");
+    }
+}
+
 static void run(const context *c, const void *options)
 {
     const convert_options *o = options;
@@ -101,6 +119,9 @@ static void run(const context *c, const void *options)
     progress_stop();
     if (status != S24_OK) {
         msg_failure(&err);
+    }
+    if (status == S24_OK && strcmp(to, "s24") != 0) {
+        tell_orders(c->files[0], &done);
     }
     if (done.count && (status == S24_OK || c->globals->verbose || c->globals->json)) {
         report(c, status == S24_OK ? o->output : NULL, &done);

@@ -96,7 +96,8 @@ static void add_tensor(table *rows, const s24_report *report, const s24_report_t
     table_add(rows, t->axis < 0 ? "" : text);
     text_bytes(text, t->bytes_dense);
     table_add(rows, text);
-    table_add(rows, status_of(report, t));
+    report_text_status(text, status_of(report, t), t);
+    table_add(rows, text);
     text_hardware(text, sizeof text, t);
     table_add(rows, text);
     if (report->archive) {
@@ -156,7 +157,7 @@ static void print_json(const s24_report *report, bool first)
         json_object j = json_new();
         report_json_head(&j, t, status_of(report, t));
         json_text(&j, "method", t->method);
-        report_json_scales(&j, t);
+        report_json_storage(&j, t);
         json_raw(&j, "bytes_dense", "%llu", (unsigned long long)t->bytes_dense);
         json_raw(&j, "bytes_stored", "%llu", (unsigned long long)t->bytes_stored);
         json_f64(&j, "bits_per_element", t->bits_per_element);

@@ -115,6 +115,11 @@ const char *report_status_name(s24_tensor_status status)
     return names[status];
 }
 
+void report_text_status(char out[TEXT_SIZE], const char *status, const s24_report_tensor *t)
+{
+    snprintf(out, TEXT_SIZE, "%s%s", status, t->permuted ? ", permuted" : "");
+}
+
 void report_stored(char out[TEXT_SIZE], const s24_report_tensor *t)
 {
     snprintf(out, TEXT_SIZE, t->scale_group ? "%s/%u" : "%s", s24_dtype_name(t->stored), t->scale_group);
@@ -222,13 +227,14 @@ void report_json_head(json_object *j, const s24_report_tensor *t, const char *st
     json_text(j, "reason", t->reason);
 }
 
-void report_json_scales(json_object *j, const s24_report_tensor *t)
+void report_json_storage(json_object *j, const s24_report_tensor *t)
 {
     if (t->scale_group) {
         json_raw(j, "scales", "%u", t->scale_group);
     } else {
         json_text(j, "scales", t->scaled ? "row" : NULL);
     }
+    json_raw(j, "permuted", t->permuted ? "true" : "false");
 }
 
 static void json_figures(json_object *j, const s24_report_tensor *t, bool measured, bool of_output)
@@ -322,7 +328,7 @@ static void json_file(const report_writer *w, FILE *out, const s24_report *repor
         report_json_head(&j, tensors[i], report_status_name(tensors[i]->status));
         json_text(&j, "method", tensors[i]->method);
         json_figures(&j, tensors[i], report_measured(report, tensors[i]), false);
-        report_json_scales(&j, tensors[i]);
+        report_json_storage(&j, tensors[i]);
         json_calibration(&j, tensors[i], report_measured(report, tensors[i]));
         json_input(&j, tensors[i]);
         report_json_parts(&j, tensors[i]);

@@ -65,12 +65,13 @@ svg *report_draw(const report_writer *w);
 const s24_report_tensor **report_order(const s24_report *files, size_t file_count, report_sort sort, size_t *count);
 
 const char *report_status_name(s24_tensor_status status);
+void report_text_status(char out[TEXT_SIZE], const char *status, const s24_report_tensor *t); /* "pruned, permuted" */
 void report_stored(char out[TEXT_SIZE], const s24_report_tensor *t); /* "i8"; with scales of 128 columns "i8/128" */
 void report_dtype(char out[TEXT_SIZE], const s24_report_tensor *t); /* "f32", "f32->f16" */
 const char *report_name(const s24_report_tensor *t); /* for people: "" for the array that has none */
 const char *report_why(const s24_report_tensor *t); /* it is dense, or how its axis was found; "": nothing to tell */
 void report_json_head(json_object *j, const s24_report_tensor *t, const char *status); /* members name to reason */
-void report_json_scales(json_object *j, const s24_report_tensor *t); /* "row", 128 or null */
+void report_json_storage(json_object *j, const s24_report_tensor *t); /* "scales": "row", 128 or null; "permuted" */
 
 unsigned report_planes(const s24_report_tensor *t); /* value planes that it has in an archive */
 void report_json_parts(json_object *j, const s24_report_tensor *t); /* bytes_by_part, where they are known */

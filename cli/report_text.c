@@ -28,7 +28,8 @@ static void add_kind(table *rows, const s24_report_tensor *t)
     table_add(rows, text);
     snprintf(text, sizeof text, "%d", t->axis);
     table_add(rows, t->axis < 0 ? "" : text);
-    table_add(rows, report_status_name(t->status));
+    report_text_status(text, report_status_name(t->status), t);
+    table_add(rows, text);
 }
 
 /* Columns of a table of tensors: those that all have, and those that are there for a reason. */
@@ -244,7 +245,7 @@ static void print_card(const report_writer *w, FILE *out, const s24_report *repo
     fprintf(out, "%s%s%s%s, %s", *report_name(t) ? ": " : "", dtype, *shape ? " " : "", shape,
             report_status_name(t->status));
     if (t->axis >= 0) {
-        fprintf(out, " along axis %d", t->axis);
+        fprintf(out, " along axis %d%s", t->axis, t->permuted ? ", permuted," : "");
     }
     if (t->method) {
         fprintf(out, " by %s", t->method);

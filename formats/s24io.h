@@ -102,6 +102,7 @@ typedef struct s24_report_tensor {
     s24_tensor_status status;
     bool scaled;             /* stored in 8 bits with scales: */
     uint16_t scale_group;    /* one for so many columns of a row; 0: for a row */
+    bool permuted;           /* 2:4 in another order of its columns, which is stored with it */
     size_t *shape;
     char *reason;            /* why dense, or how the axis was chosen; NULL: nothing to tell */
     char *method;            /* NULL for a dense one */

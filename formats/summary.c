@@ -105,6 +105,7 @@ static s24_status fill_tensor(s24_report_tensor *t, const s24_report_tensor *las
         t->bytes_dense = (uint64_t)e->pruned->geometry.num_elements * s24_info(e->dtype)->bytes;
         t->scaled = e->scaled;
         t->scale_group = e->scaled ? e->scale_group : 0;
+        t->permuted = e->permuted;
     }
     s24_status status = fill_texts(t, last, e, method, err);
     status = status == S24_OK ? fill_parts(t, e, err) : status;

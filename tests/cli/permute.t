@@ -69,3 +69,20 @@ run prune "$digits/digits.safetensors" --permute -o d.s24 -q
 run prune "$digits/digits.safetensors" --permute -o one.s24 -q -T 1
 expect_same d.s24 one.s24
 "$S24" prune - --permute -o - -q <"$digits/digits.safetensors" | cmp -s - d.s24 || fail "expected the same from a pipe and to one"
+
+# an order that is stored: which tensors have one is told, and so is that a dense file is not 2:4 without it
+run prune m.json -x a.weight --permute -o p.s24
+expect_status 0
+expect_stderr_has 'pruned, permuted'
+run inspect p.s24 --json
+expect_stdout_has '"permuted":true'
+expect_stdout_has '"permuted":false'
+run convert p.s24 -o p.npz
+expect_status 0
+expect_stderr_has 'p.s24: b.weight is 2:4 in another order of its columns, which is undone; only a .s24 keeps it'
+run convert p.s24 -z -o z.s24
+expect_status 0
+grep -q 'another order' .stderr && fail "expected no warning where the order is kept"
+run prune m.json -i a.weight --permute -o two.s24 -q
+run convert two.s24 -o two.npz -v
+expect_stderr_has 'two.s24: a.weight and 1 more are 2:4 in another order of their columns'
