@@ -43,10 +43,10 @@ expect_stdout_has '{"path": "d.s24", "format": "s24", "archive": false, "tensors
 grep -F '{"name":"fc1.weight"' .stdout >line || fail "expected an object for fc1.weight"
 for key in name dtype stored_dtype shape axis status reason method pruned_count total_count approximation_error \
     kept_magnitude_mean pruned_magnitude_mean relative_error max_abs_error sparsity_percent nonfinite_count \
-    bytes_dense bytes_stored bits_per_element scales; do
+    bytes_dense bytes_stored bits_per_element scales permuted; do
     grep -F -q "\"$key\":" line || fail "expected the key $key"
 done
-[ "$(tr -cd : <line | wc -c)" -eq 22 ] || fail "expected 21 keys"
+[ "$(tr -cd : <line | wc -c)" -eq 22 ] || fail "expected 22 keys"
 grep -F -q '"dtype":"f32","stored_dtype":"f32","shape":[128,64],"axis":1,"status":"pruned","reason":null,"method":"magnitude","pruned_count":4096,"total_count":8192,' line || fail "expected other values of fc1.weight"
 grep -F -q '"relative_error":0.3807219584127' line || fail "expected another relative error of fc1.weight"
 grep -F '{"name":"fc1.bias"' .stdout >line
