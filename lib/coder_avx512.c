@@ -289,8 +289,8 @@ INLINE __m512i decode16(__m512i x, const uint32_t *table, const uint8_t **words,
     return _mm512_or_si512(_mm512_mask_slli_epi32(x, low, x, 16), next);
 }
 
-size_t s24_rans_avx512(s24_rans_decoder *decoder, const s24_coded_plane *plane, const s24_decode_table *tables,
-                       size_t first, uint8_t *symbols)
+size_t s24_decode_avx512(s24_rans_decoder *decoder, const s24_coded_plane *plane, const s24_decode_table *tables,
+                         size_t first, uint8_t *symbols)
 {
     const unsigned shift = 5 + plane->block;
     const uint8_t *words = decoder->words;

@@ -45,7 +45,7 @@ static size_t take_encoding(encoding *e, const s24_unit *unit, void *scratch)
     e->values.of = s24_take(&a, sizeof *e->values.of * S24_PALETTE_MOST);
     e->values.slots = s24_take(&a, sizeof *e->values.slots * S24_PALETTE_SLOTS);
     e->escapes = s24_take(&a, 2 * n);
-    const size_t words = planes + n / 8 + 64;
+    const size_t words = planes + n / 8 + 64 + S24_WORDS_BELOW;
     e->words = s24_take(&a, sizeof *e->words * words);
     e->words_end = e->words ? e->words + words : NULL;
     e->copies_table = s24_take(&a, sizeof *e->copies_table * S24_COPIES_TABLE);
@@ -235,12 +235,12 @@ static void encode_planes(encoding *e)
         for (unsigned t = 0; t < c->tables; t++) {
             s24_encode_table_of(&e->tables[t], &c->frequencies[t]);
         }
-        s24_rans_encode(&e->rans, &plane, e->tables, literals);
+        s24_rans_encode(&e->rans, &plane, e->tables, literals, e->unit->isa);
         c->words = (size_t)(before - e->rans.words);
         if (c->tables > 1) {
             before = e->rans.words;
             s24_encode_table_of(&e->tables[0], &c->class_frequencies);
-            s24_rans_encode(&e->rans, &(s24_coded_plane){.n = c->blocks}, e->tables, c->classes);
+            s24_rans_encode(&e->rans, &(s24_coded_plane){.n = c->blocks}, e->tables, c->classes, e->unit->isa);
             c->class_words = (size_t)(before - e->rans.words);
         }
     }

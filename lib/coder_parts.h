@@ -194,11 +194,12 @@ typedef struct s24_coded_plane {
     unsigned block;
 } s24_coded_plane;
 
+/*
+ * x / frequency is (x + add) * inverse >> shift: coder_rans.c has why. numbers: start, the sum of the frequencies before it |
+ * shift << 12 | add << 18 | frequency << 20.
+ */
 typedef struct s24_encode_entry {
-    uint64_t inverse;   /* ceil(2^44 / frequency) */
-    uint16_t frequency;
-    uint16_t rest;      /* S24_RANS_SUM - frequency */
-    uint16_t start;     /* the sum of the frequencies before it */
+    uint32_t inverse, numbers;
 } s24_encode_entry;
 
 typedef struct s24_encode_table {
@@ -219,11 +220,17 @@ void s24_decode_table_of(s24_decode_table *table, const s24_frequencies *frequen
 typedef struct s24_rans_encoder {
     uint32_t state[S24_RANS_LANES];
     unsigned lanes;   /* a power of 2 */
-    uint16_t *words;  /* the last one written; as many must be free below it as there are symbols */
+    uint16_t *words;  /* the last one written; as many must be free below it as there are symbols, and S24_WORDS_BELOW */
 } s24_rans_encoder;
 
+#define S24_WORDS_BELOW 4 /* that kernels may overwrite */
+
 void s24_rans_encode(s24_rans_encoder *encoder, const s24_coded_plane *plane, const s24_encode_table *tables,
-                     const uint8_t *symbols);
+                     const uint8_t *symbols, s24_isa isa);
+
+/* How a kernel does steps of 32 symbols with 32 lanes: n symbols, a multiple of 32, from the last to the first. */
+typedef void s24_encode_kernel(s24_rans_encoder *encoder, const s24_coded_plane *plane, const s24_encode_table *tables,
+                               size_t n, const uint8_t *symbols);
 
 typedef struct s24_rans_decoder {
     uint32_t state[S24_RANS_LANES];
@@ -239,26 +246,28 @@ bool s24_rans_decode(s24_rans_decoder *decoder, const s24_coded_plane *plane, co
  * How a kernel does steps of 32 symbols with 32 lanes, from `first`, a multiple of 32, on: as long as all words that they
  * may take are there. Returns the first symbol that is not done.
  */
-typedef size_t s24_rans_kernel(s24_rans_decoder *decoder, const s24_coded_plane *plane, const s24_decode_table *tables,
-                               size_t first, uint8_t *symbols);
+typedef size_t s24_decode_kernel(s24_rans_decoder *decoder, const s24_coded_plane *plane, const s24_decode_table *tables,
+                                 size_t first, uint8_t *symbols);
 
 /* ---------------------------------------------------------------- kernels */
 
-/* As in kernels.h: instruction set, bytes of an element, splitting, joining; instruction set, decoding. */
+/* As in kernels.h: instruction set, bytes of an element, splitting, joining; instruction set, encoding, decoding. */
 #if S24_X86
 #define S24_PLANE_KERNELS(X) \
     X(AVX512, 2, s24_split_avx512_2, s24_join_avx512_2) \
     X(AVX512, 4, s24_split_avx512_4, s24_join_avx512_4) \
     X(AVX2, 2, s24_split_avx2_2, s24_join_avx2_2) \
     X(AVX2, 4, s24_split_avx2_4, s24_join_avx2_4)
-#define S24_RANS_KERNELS(X) X(AVX512, s24_rans_avx512) X(AVX2, s24_rans_avx2)
+#define S24_RANS_KERNELS(X) \
+    X(AVX512, s24_encode_avx2, s24_decode_avx512) \
+    X(AVX2, s24_encode_avx2, s24_decode_avx2)
 #else
 #define S24_PLANE_KERNELS(X)
 #define S24_RANS_KERNELS(X)
 #endif
 
 #define S24_DECLARE_PLANES(isa, bytes, split, join) s24_split_kernel split; s24_join_kernel join;
-#define S24_DECLARE_RANS(isa, decode) s24_rans_kernel decode;
+#define S24_DECLARE_RANS(isa, encode, decode) s24_encode_kernel encode; s24_decode_kernel decode;
 S24_PLANE_KERNELS(S24_DECLARE_PLANES)
 S24_RANS_KERNELS(S24_DECLARE_RANS)
 

@@ -13,51 +13,99 @@
 
 #include <string.h>
 
+typedef struct rans_kernels {
+    s24_encode_kernel *encode;
+    s24_decode_kernel *decode;
+} rans_kernels;
+
+static s24_encode_kernel encode_steps;
+static s24_decode_kernel decode_steps;
+
+#define ROW(ISA, encode_function, decode_function) \
+    if (best == S24_ISA_##ISA) { \
+        return (rans_kernels){.encode = encode_function, .decode = decode_function}; \
+    }
+
+static rans_kernels find(s24_isa isa)
+{
+    const s24_isa best = s24_isa_detect(isa == S24_ISA_BEST || isa > S24_ISA_AVX512 ? S24_ISA_AVX512 : isa);
+    S24_RANS_KERNELS(ROW)
+    (void)best;
+    return (rans_kernels){.encode = encode_steps, .decode = decode_steps};
+}
+
 /* ---------------------------------------------------------------- encoding */
+
+/*
+ * The quotient x / f by a multiplication of 32 bits, x < f << 20. Let f have `bits` bits behind its first one, and m be
+ * floor(2^k / f), k = 32 + bits, or 2^32 - 1 where f is 2^bits. With e = 2^k - m f, 0 < e <= f,
+ *
+ *     (x + 1) m / 2^k = (x + 1) / f - (x + 1) e / (f 2^k)
+ *
+ * is below the next quotient, and not below x / f's own as long as (x + 1) e <= 2^k, which f e <= 2^(k - 20) sees to:
+ * always where bits < 11. Otherwise f - e < f / 2, and x (m + 1) / 2^k, too great by x (f - e) / (f 2^k) < 1 / f, will do.
+ */
+static s24_encode_entry entry_of(uint32_t f, uint32_t start)
+{
+    const unsigned shift = 63 - (unsigned)__builtin_clz(f);
+    const uint64_t one = UINT64_C(1) << shift, m = f & (f - 1) ? one / f : UINT32_MAX, e = one - m * f;
+    const uint32_t add = f * e <= one >> 20;
+    return (s24_encode_entry){.inverse = (uint32_t)m + !add, .numbers = start | shift << 12 | add << 18 | f << 20};
+}
 
 void s24_encode_table_of(s24_encode_table *table, const s24_frequencies *frequencies)
 {
-    unsigned start = 0;
+    uint32_t start = 0;
     for (unsigned s = 0; s < 256; s++) {
-        const unsigned f = frequencies->of[s];
-        if (f) {
-            table->of[s] = (s24_encode_entry){.inverse = ((UINT64_C(1) << 44) + f - 1) / f, .frequency = (uint16_t)f,
-                                              .rest = (uint16_t)(S24_RANS_SUM - f), .start = (uint16_t)start};
+        if (frequencies->of[s]) {
+            table->of[s] = entry_of(frequencies->of[s], start);
+            start += frequencies->of[s];
         }
-        start += f;
     }
 }
 
-/*
- * The quotient x / f by a multiplication: x < f << 20 here, so that with m = (2^44 + e) / f, e < f, the product x m is below
- * 2^64, and its error, x e / f < f << 20, never reaches the next multiple of 2^44.
- */
-static inline void encode_symbol(uint32_t *state, uint16_t **words, const s24_encode_entry *entry)
+static inline void encode_symbol(uint32_t *state, uint16_t **words, s24_encode_entry entry)
 {
+    const uint32_t f = entry.numbers >> 20, add = entry.numbers >> 18 & 1, shift = entry.numbers >> 12 & 63;
     uint32_t x = *state;
-    const unsigned full = x >> 20 >= entry->frequency;
+    const unsigned full = x >> 20 >= f;
     (*words)[-1] = (uint16_t)x; /* in any case: whether it is one is hard to foretell, and below the last word there is room */
     *words -= full;
     x >>= full << 4;
-    const uint32_t quotient = (uint32_t)((x * entry->inverse) >> 44);
-    *state = x + entry->start + quotient * entry->rest;
+    const uint32_t quotient = (uint32_t)((x + add) * (uint64_t)entry.inverse >> shift);
+    *state = x + (entry.numbers & (S24_RANS_SUM - 1)) + quotient * (S24_RANS_SUM - f);
 }
 
-void s24_rans_encode(s24_rans_encoder *encoder, const s24_coded_plane *plane, const s24_encode_table *tables,
-                     const uint8_t *symbols)
+/* Symbols [from, to). */
+static void encode_symbols(s24_rans_encoder *encoder, const s24_coded_plane *plane, const s24_encode_table *tables,
+                           size_t from, size_t to, const uint8_t *symbols)
 {
     uint16_t *words = encoder->words;
     const unsigned lanes = encoder->lanes;
     const size_t block = (size_t)S24_RANS_LANES << plane->block;
-    for (size_t to = plane->n; to > 0;) {
-        const size_t from = (to - 1) / lanes * lanes; /* no step is in two blocks: lanes divide 32 */
-        const s24_encode_table *table = &tables[plane->classes ? plane->classes[from / block] : 0];
-        for (size_t i = to; i-- > from;) {
-            encode_symbol(&encoder->state[i - from], &words, &table->of[symbols[i]]);
+    while (to > from) {
+        const size_t step = (to - 1) / lanes * lanes; /* no step is in two blocks: lanes divide 32 */
+        const s24_encode_table *table = &tables[plane->classes ? plane->classes[step / block] : 0];
+        for (size_t i = to; i-- > step;) {
+            encode_symbol(&encoder->state[i - step], &words, table->of[symbols[i]]);
         }
-        to = from;
+        to = step;
     }
     encoder->words = words;
+}
+
+static void encode_steps(s24_rans_encoder *encoder, const s24_coded_plane *plane, const s24_encode_table *tables, size_t n,
+                         const uint8_t *symbols)
+{
+    encode_symbols(encoder, plane, tables, 0, n, symbols);
+}
+
+void s24_rans_encode(s24_rans_encoder *encoder, const s24_coded_plane *plane, const s24_encode_table *tables,
+                     const uint8_t *symbols, s24_isa isa)
+{
+    const size_t whole = encoder->lanes == S24_RANS_LANES ? plane->n / S24_RANS_LANES * S24_RANS_LANES : 0;
+    encode_symbols(encoder, plane, tables, whole, plane->n, symbols);
+    find(isa).encode(encoder, plane, tables, whole, symbols);
 }
 
 /* ---------------------------------------------------------------- decoding */
@@ -143,24 +191,11 @@ static size_t decode_steps(s24_rans_decoder *decoder, const s24_coded_plane *pla
     return i;
 }
 
-#define ROW(ISA, function) \
-    if (best == S24_ISA_##ISA) { \
-        return function; \
-    }
-
-static s24_rans_kernel *find(s24_isa isa)
-{
-    const s24_isa best = s24_isa_detect(isa == S24_ISA_BEST || isa > S24_ISA_AVX512 ? S24_ISA_AVX512 : isa);
-    S24_RANS_KERNELS(ROW)
-    (void)best;
-    return decode_steps;
-}
-
 /*
  * The last steps, for which there may be too few words: with zeros behind these. False: they wanted some of the zeros.
  * Symbols are done from *done on, as far as steps go.
  */
-static bool decode_last_steps(s24_rans_kernel *kernel, s24_rans_decoder *decoder, const s24_coded_plane *plane,
+static bool decode_last_steps(s24_decode_kernel *kernel, s24_rans_decoder *decoder, const s24_coded_plane *plane,
                               const s24_decode_table *tables, size_t *done, uint8_t *symbols)
 {
     uint8_t words[2 * 2 * S24_RANS_LANES] = {0};
@@ -182,7 +217,7 @@ bool s24_rans_decode(s24_rans_decoder *decoder, const s24_coded_plane *plane, co
     const size_t block = (size_t)S24_RANS_LANES << plane->block;
     size_t i = 0;
     if (decoder->lanes == S24_RANS_LANES) {
-        s24_rans_kernel *kernel = find(isa);
+        s24_decode_kernel *kernel = find(isa).decode;
         i = kernel(decoder, plane, tables, i, symbols);
         if (plane->n - i >= S24_RANS_LANES && !decode_last_steps(kernel, decoder, plane, tables, &i, symbols)) {
             return false;

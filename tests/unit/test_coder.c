@@ -560,6 +560,34 @@ START_TEST(frequencies)
 }
 END_TEST
 
+/* Quotients by multiplication are those by division, for every frequency and states about its multiples. */
+START_TEST(quotients)
+{
+    const uint8_t symbols[S24_RANS_LANES] = {0};
+    for (uint32_t f = 1; f < S24_RANS_SUM; f++) {
+        const s24_frequencies two = {{(uint16_t)f, (uint16_t)(S24_RANS_SUM - f)}};
+        s24_encode_table table;
+        s24_encode_table_of(&table, &two);
+        for (unsigned i = 0; i < 2 * ISAS; i++) {
+            uint16_t room[S24_RANS_LANES + S24_WORDS_BELOW];
+            s24_rans_encoder encoder = {.lanes = S24_RANS_LANES, .words = room + S24_RANS_LANES + S24_WORDS_BELOW};
+            uint32_t state[S24_RANS_LANES];
+            bool same = true;
+            for (unsigned lane = 0; lane < S24_RANS_LANES; lane++) {
+                const uint32_t least = S24_RANS_LOW / f + 1, most = (1u << 20) - 1;
+                const uint32_t quotient = i < ISAS ? most - lane / 2 : least + (uint32_t)below(most - least);
+                state[lane] = encoder.state[lane] = quotient * f + (lane % 2 ? f - 1 : 0);
+            }
+            s24_rans_encode(&encoder, &(s24_coded_plane){.n = S24_RANS_LANES}, &table, symbols, isas[i % ISAS]);
+            for (unsigned lane = 0; lane < S24_RANS_LANES; lane++) {
+                same = same && encoder.state[lane] == state[lane] / f * S24_RANS_SUM + state[lane] % f;
+            }
+            ck_assert_msg(same, "frequency %u", f);
+        }
+    }
+}
+END_TEST
+
 /* The integers that choices are made by are logarithms. */
 START_TEST(logarithms)
 {
@@ -597,6 +625,7 @@ int main(void)
     tcase_add_test(refused, flipped_words);
     tcase_add_test(refused, one_fault);
     tcase_add_test(parts, frequencies);
+    tcase_add_test(parts, quotients);
     tcase_add_test(parts, logarithms);
     suite_add_tcase(suite, trips);
     suite_add_tcase(suite, refused);
