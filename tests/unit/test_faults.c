@@ -13,6 +13,7 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <math.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdatomic.h>
@@ -24,6 +25,7 @@
 #include <zlib.h>
 
 #include "carry.h"
+#include "plain_blas.h"
 #include "zip.h"
 
 #define COUNT(array) (sizeof(array) / sizeof *(array))
@@ -384,7 +386,15 @@ static void deflate_archive(const char *from, const char *to)
 
 static const s24_axis_rule axes[] = {{"*turned", 0}};
 static const char *const include[] = {"*turned"};
-static s24_io io = {.threads = 1}; /* with its fsyncs */
+
+static const s24_blas *give_plain(void *user, s24_error *err)
+{
+    (void)user;
+    (void)err;
+    return &plain;
+}
+
+static s24_io io = {.threads = 1, .blas = give_plain}; /* with its fsyncs */
 
 static s24_status prune_as(const char *from, const char *to, int level, s24_report *report, s24_error *err)
 {
@@ -441,6 +451,125 @@ static s24_status do_permuted(s24_error *err)
         status = memcmp(array.data, dense, sizeof dense) == 0 ? S24_OK : S24_ERR_CHECK;
         s24_array_free(&array);
     }
+    return status;
+}
+
+/* ---------------------------------------------------------------- calibration */
+
+/* A file of two tensors: weights, or what is known of them. rows 0: vectors of so many columns. */
+static void make_two(const char *path, s24_dtype dtype, const size_t shapes[2][2], const void *const data[2])
+{
+    static const char *const names[] = {"w.weight", "turned"};
+    s24_contents plan = {0};
+    s24_output *out;
+    s24_sink *sink;
+    s24_error err;
+    for (size_t i = 0; i < 2; i++) {
+        const size_t *const shape = shapes[i] + !shapes[i][0];
+        ck_assert_ptr_nonnull(s24_contents_add(&plan, names[i], dtype, shapes[i][0] ? 2 : 1, shape, &err));
+    }
+    ck_assert_int_eq(s24_output_open(&out, &io, path, NULL, 0, &err), S24_OK);
+    ck_assert_int_eq(s24_sink_open(&sink, &s24_format_safetensors, out, &plan, &err), S24_OK);
+    for (size_t i = 0; i < 2; i++) {
+        const s24_entry *const e = &sink->contents.entries[i];
+        ck_assert_int_eq(s24_output_write(out, e->offset, data[i], (size_t)e->bytes, &err), S24_OK);
+    }
+    ck_assert_int_eq(s24_sink_commit(sink, &err), S24_OK);
+}
+
+enum { SAMPLES = 24, MOST = 12 };
+
+/* X'X and the norms of X [SAMPLES, k]. */
+static void multiply_inputs(const float *x, size_t k, double *h, double *norms)
+{
+    for (size_t i = 0; i < k * k; i++) {
+        h[i] = 0;
+        for (size_t s = 0; s < SAMPLES; s++) {
+            h[i] += (double)(x[s * k + i / k] * x[s * k + i % k]);
+        }
+    }
+    for (size_t j = 0; j < k; j++) {
+        norms[j] = sqrt(h[j * k + j]);
+    }
+}
+
+/*
+ * Samples of the inputs, their products and norms; scores of the elements. The same of narrow weights, which are those to
+ * permute: of one group there is nothing to search for.
+ */
+static void make_seconds(void)
+{
+    static const struct {
+        const char *weights, *scores, *x, *h, *norms;
+        size_t shapes[2][2], k[2];
+    } sets[] = {
+        {"unused.safetensors", "scores.safetensors", "x.safetensors", "h.safetensors", "norms.safetensors",
+         {{8, 8}, {12, 6}}, {8, 12}},
+        {"narrow.safetensors", "scores4.safetensors", "x4.safetensors", "h4.safetensors", "norms4.safetensors",
+         {{6, 4}, {4, 5}}, {4, 4}},
+    };
+    static float x[SAMPLES * MOST];
+    static double h[2][MOST * MOST], norms[2][MOST];
+    s24_bench_normal(1, x, SAMPLES * MOST);
+    for (size_t i = 0; i < COUNT(sets); i++) {
+        const size_t *const k = sets[i].k;
+        const size_t samples[2][2] = {{SAMPLES, k[0]}, {SAMPLES, k[1]}}, squares[2][2] = {{k[0], k[0]}, {k[1], k[1]}},
+            vectors[2][2] = {{0, k[0]}, {0, k[1]}};
+        const void *const inputs[] = {x, x}, *const products[] = {h[0], h[1]}, *const lengths[] = {norms[0], norms[1]};
+        multiply_inputs(x, k[0], h[0], norms[0]);
+        multiply_inputs(x, k[1], h[1], norms[1]);
+        make_two(sets[i].weights, S24_F32, sets[i].shapes, inputs);
+        make_two(sets[i].scores, S24_F32, sets[i].shapes, inputs);
+        make_two(sets[i].x, S24_F32, samples, inputs);
+        make_two(sets[i].h, S24_F64, squares, products);
+        make_two(sets[i].norms, S24_F64, vectors, lengths);
+    }
+}
+
+/* What one of these writes is in a file of its name. */
+static const struct calibrated {
+    const char *name, *method;
+    const char *second[S24_SECONDS];
+    bool refit, transposable, permute, neighbours;
+    int level;
+} calibrated[] = {
+    {.name = "obs", .method = "obs", .second = {[S24_ACTIVATIONS] = "x.safetensors"}, .level = 5},
+    {.name = "obs by a hessian", .method = "obs", .second = {[S24_HESSIAN] = "h.safetensors"}},
+    {.name = "sparsegpt", .method = "sparsegpt", .second = {[S24_ACTIVATIONS] = "x.safetensors"}},
+    {.name = "wanda", .method = "wanda", .second = {[S24_ACTIVATIONS] = "x.safetensors"}},
+    {.name = "wanda by norms", .method = "wanda", .second = {[S24_NORMS] = "norms.safetensors"}, .level = 5},
+    {.name = "ria", .method = "ria", .second = {[S24_ACTIVATIONS] = "x.safetensors"}},
+    {.name = "ria by a hessian", .method = "ria", .second = {[S24_HESSIAN] = "h.safetensors"}},
+    {.name = "ria by norms", .method = "ria", .second = {[S24_NORMS] = "norms.safetensors"}},
+    {.name = "gradients, measured", .method = "gradient",
+     .second = {[S24_GRADIENTS] = "scores.safetensors", [S24_ACTIVATIONS] = "x.safetensors"}},
+    {.name = "scores, fitted", .method = "scores",
+     .second = {[S24_SCORES] = "scores.safetensors", [S24_HESSIAN] = "h.safetensors"}, .refit = true},
+    {.name = "transposable, fitted", .method = "wanda",
+     .second = {[S24_ACTIVATIONS] = "x.safetensors"}, .refit = true, .transposable = true},
+    {.name = "permuted, fitted", .method = "obs", .second = {[S24_ACTIVATIONS] = "x4.safetensors"}, .permute = true},
+    {.name = "permuted by norms", .method = "wanda", .second = {[S24_NORMS] = "norms4.safetensors"}, .permute = true},
+    {.name = "permuted with its neighbour", .method = "scores",
+     .second = {[S24_SCORES] = "scores4.safetensors", [S24_HESSIAN] = "h4.safetensors"}, .neighbours = true},
+};
+
+static const char *input_of(const struct calibrated *c)
+{
+    return c->permute || c->neighbours ? "narrow.safetensors" : "in.safetensors";
+}
+
+static s24_status prune_calibrated(const struct calibrated *c, const char *from, const char *to, s24_error *err)
+{
+    static const s24_permute_rule rule = {"turned", "w.weight@1"};
+    s24_prune_request q = {.input = from, .output = to, .method = c->method, .refit = c->refit, .permute = c->permute,
+                           .permute_with = &rule, .permute_with_count = c->neighbours, .transposable = c->transposable,
+                           .dtype = S24_SAME, .panel_groups = 4, .panel_bytes = 64,
+                           .packing = {.level = c->level, .frame_bytes = 100},
+                           .selection = {.axes = axes, .axis_count = 1}};
+    s24_report report = {0};
+    memcpy(q.second, c->second, sizeof q.second);
+    const s24_status status = s24_prune_file(&io, &q, &report, err);
+    s24_report_free(&report);
     return status;
 }
 
@@ -647,6 +776,11 @@ static void make_directory(void)
     ck_assert_msg(s24_decompress_file(&io, &j, &err) == S24_OK, "%s", err.message);
     ck_assert_msg(prune_from("m.json", "j.s24", NULL, &err) == S24_OK, "%s", err.message);
     make_trees();
+    make_seconds();
+    for (size_t i = 0; i < COUNT(calibrated); i++) {
+        ck_assert_msg(prune_calibrated(&calibrated[i], input_of(&calibrated[i]), calibrated[i].name, &err) == S24_OK, "%s: %s",
+                      calibrated[i].name, err.message);
+    }
     put("plan.json", plan_text, sizeof plan_text - 1);
 }
 
@@ -1072,6 +1206,18 @@ static s24_status do_decompress_permuted(s24_error *err)
     return s24_decompress_file(&io, &q, err);
 }
 
+static const struct calibrated *now; /* which one the next two do */
+
+static s24_status do_calibrated(s24_error *err)
+{
+    return prune_calibrated(now, input_of(now), "out", err);
+}
+
+static s24_status do_calibrated_pipe(s24_error *err)
+{
+    return prune_calibrated(now, path_in, path_out, err);
+}
+
 typedef struct operation {
     const char *name;
     s24_status (*run)(s24_error *err);
@@ -1142,6 +1288,26 @@ static const operation operations[] = {
     {"bitmask through pipes", do_bitmask_pipe, "bitmask.safetensors", "bitmask.safetensors", false, 2, false, NULL},
     {"cutlass through pipes", do_cutlass_pipe, "cutlass.safetensors", "cutlass.safetensors", false, 2, false, NULL},
 };
+
+/* How many there are: those, and each calibrated one with files and through pipes. */
+enum { OPERATIONS = COUNT(operations) + 2 * COUNT(calibrated) };
+
+static const operation *operation_of(int i)
+{
+    static operation made;
+    if (i < (int)COUNT(operations)) {
+        return &operations[i];
+    }
+    const int c = i - (int)COUNT(operations);
+    int seconds = 0;
+    now = &calibrated[c / 2];
+    for (int k = 0; k < S24_SECONDS; k++) {
+        seconds += now->second[k] != NULL;
+    }
+    made = c % 2 ? (operation){now->name, do_calibrated_pipe, now->name, input_of(now), .spared = 2 * seconds}
+                 : (operation){now->name, do_calibrated, now->name, NULL, .writes = true, .spared = 2 * seconds + 2};
+    return &made;
+}
 
 static bool same_file(const char *a, const char *b)
 {
@@ -1284,7 +1450,7 @@ static void try_all(const operation *op, int error, bool retried)
 
 START_TEST(every_call)
 {
-    const operation *const op = &operations[_i];
+    const operation *const op = operation_of(_i);
     for (int force = 0; force < 2; force++) {
         io.force = force;
         try_all(op, EIO, false);
@@ -1296,21 +1462,22 @@ START_TEST(every_interruption)
 {
     only_transfers = true;
     io.force = true;
-    try_all(&operations[_i], EINTR, true);
-    try_all(&operations[_i], EAGAIN, true);
+    try_all(operation_of(_i), EINTR, true);
+    try_all(operation_of(_i), EAGAIN, true);
 }
 END_TEST
 
 /* The system may move fewer bytes than it was asked to, at any time. */
 START_TEST(short_transfers)
 {
+    const operation *const op = operation_of(_i);
     s24_status status;
     s24_error err;
     io.force = true;
     for (most = 1; most < 200; most = 3 * most + 1) {
-        run_with_fault(&operations[_i], 0, &status, &err);
+        run_with_fault(op, 0, &status, &err);
         ck_assert_msg(status == S24_OK, "%s", err.message);
-        check_output(&operations[_i], 0, status);
+        check_output(op, 0, status);
     }
 }
 END_TEST
@@ -1318,7 +1485,7 @@ END_TEST
 #ifndef SANITIZED
 START_TEST(every_allocation)
 {
-    const operation *const op = &operations[_i];
+    const operation *const op = operation_of(_i);
     allocating = true;
     for (int force = 0; force < 2; force++) {
         io.force = force;
@@ -1430,7 +1597,7 @@ START_TEST(with_threads)
 {
     io.threads = 3;
     io.force = true;
-    try_all(&operations[_i], EIO, false);
+    try_all(operation_of(_i), EIO, false);
 }
 END_TEST
 
@@ -1468,19 +1635,18 @@ int main(void)
 {
     Suite *const suite = suite_create("faults");
     TCase *const tcase = tcase_create("all");
-    const int n = (int)COUNT(operations);
     tcase_add_unchecked_fixture(tcase, make_directory, remove_directory);
     tcase_set_timeout(tcase, 120);
-    tcase_add_loop_test(tcase, every_call, 0, n);
-    tcase_add_loop_test(tcase, every_interruption, 0, n);
-    tcase_add_loop_test(tcase, short_transfers, 0, n);
+    tcase_add_loop_test(tcase, every_call, 0, OPERATIONS);
+    tcase_add_loop_test(tcase, every_interruption, 0, OPERATIONS);
+    tcase_add_loop_test(tcase, short_transfers, 0, OPERATIONS);
 #ifdef SANITIZED
     puts("test_faults: a sanitizer has malloc; only the other calls fail");
 #else
-    tcase_add_loop_test(tcase, every_allocation, 0, n);
+    tcase_add_loop_test(tcase, every_allocation, 0, OPERATIONS);
     tcase_add_loop_test(tcase, every_allocation_in_memory, 0, (int)COUNT(in_memory));
 #endif
-    tcase_add_loop_test(tcase, with_threads, 0, n);
+    tcase_add_loop_test(tcase, with_threads, 0, OPERATIONS);
     tcase_add_test(tcase, old_file_systems);
     suite_add_tcase(suite, tcase);
     SRunner *const runner = srunner_create(suite);
