@@ -214,28 +214,20 @@ void s24_source_close(s24_source *source)
     }
 }
 
-/* Where an entry's data end, of several planes the last. */
-static uint64_t end_of(const s24_entry *e)
-{
-    uint64_t end = e->layout ? 0 : e->offset + e->bytes;
-    for (size_t p = 0; p < e->plane_count; p++) {
-        const uint64_t plane = end_of(&e->planes[p]); /* a view's may have planes, too */
-        end = plane > end ? plane : end;
-    }
-    return end;
-}
-
 s24_status s24_source_expect_end(s24_source *source, s24_error *err)
 {
+    bool planes = source->contents.count != source->listed; /* in it; of tensors that may be another shard's */
     uint64_t end = 0;
     if (source->format->end) {
         return source->format->end(source, err);
     }
     for (size_t i = 0; i < source->contents.count; i++) {
-        const uint64_t entry_end = end_of(&source->contents.entries[i]);
-        end = entry_end > end ? entry_end : end;
+        const s24_entry *e = &source->contents.entries[i];
+        planes = planes || e->layout;
+        end = e->offset + e->bytes > end ? e->offset + e->bytes : end;
     }
-    return source->in->stream && source->contents.count ? s24_input_expect_end(source->in, end, err) : S24_OK;
+    /* What has planes was read to its end when they were found. */
+    return source->in->stream && source->contents.count && !planes ? s24_input_expect_end(source->in, end, err) : S24_OK;
 }
 
 s24_status s24_format_accepts(const s24_format *format, const s24_contents *contents, s24_error *err)

@@ -369,6 +369,17 @@ for share in 1 2 3; do
 done
 run verify torn-shared
 expect_status 0
+mkdir fifos
+cp torn/*.json fifos
+if mkfifo fifos/a.safetensors fifos/b.safetensors fifos/c.safetensors; then # what comes once is held
+    for shard in a b c; do
+        cat torn/$shard.safetensors >fifos/$shard.safetensors &
+    done
+    run convert fifos --to json -o fifos.json -q
+    expect_status 0
+    expect_same fifos.json torn.json
+    wait
+fi
 cp -r torn bad
 sed -i 's/"two.bitmask":"b.safetensors",//' bad/model.safetensors.index.json
 run inspect bad
