@@ -82,24 +82,12 @@ s24_status s24_archive_take_frames(s24_archive *a, uint64_t wanted, uint64_t end
 s24_status s24_archive_drop_before(s24_archive *a, uint64_t wanted, s24_error *err)
 {
     const s24_archive_span *p = s24_archive_frame_of(a, wanted);
-    const uint64_t from = p ? p->offset : a->position, end = a->held_from + a->held.length;
-    s24_spool old = a->held;
+    const uint64_t from = p ? p->offset : a->position, n = from - a->held_from;
     if (a->held.length == 0 || from <= a->held_from) {
         return S24_OK;
     }
-    s24_spool_init(&a->held, old.io);
-    unsigned char *buffer = s24_malloc(COPY_BYTES, err);
-    s24_status status = buffer ? S24_OK : S24_ERR_SYSTEM;
-    for (uint64_t at = from; at < end && status == S24_OK;) {
-        const size_t n = end - at < COPY_BYTES ? (size_t)(end - at) : COPY_BYTES;
-        status = s24_spool_read(&old, at - a->held_from, buffer, n, err);
-        status = status == S24_OK ? s24_spool_append(&a->held, buffer, n, err) : status;
-        at += n;
-    }
-    free(buffer);
-    s24_spool_free(&old);
     a->held_from = from;
-    return status;
+    return s24_spool_drop(&a->held, n, err);
 }
 
 s24_status s24_archive_read_coded(s24_archive *a, const s24_archive_span *p, unsigned char *data, size_t n, s24_error *err)

@@ -261,6 +261,22 @@ s24_status s24_spool_read(const s24_spool *spool, uint64_t offset, void *data, s
     return status;
 }
 
+s24_status s24_spool_drop(s24_spool *spool, uint64_t n, s24_error *err)
+{
+    s24_spool old = *spool;
+    unsigned char buffer[1 << 14];
+    s24_status status = S24_OK;
+    s24_spool_init(spool, old.io);
+    while (n < old.length && status == S24_OK) {
+        const size_t part = old.length - n < sizeof buffer ? (size_t)(old.length - n) : sizeof buffer;
+        status = s24_spool_read(&old, n, buffer, part, err);
+        status = status == S24_OK ? s24_spool_append(spool, buffer, part, err) : status;
+        n += part;
+    }
+    s24_spool_free(&old);
+    return status;
+}
+
 /* ---------------------------------------------------------------- input */
 
 static s24_input *input_new(const s24_io *io, const char *name, s24_error *err)
@@ -568,20 +584,7 @@ s24_status s24_input_hold(s24_input *in, uint64_t offset, uint64_t n, s24_error 
         return S24_OK; /* the stream is at its end, and others may want what else is held */
     }
     /* What is held from there on (a peek, the last hold) stays, also behind the range: it comes only once. */
-    s24_spool old = in->held;
-    s24_spool_init(&in->held, in->io);
-    s24_status status = S24_OK;
-    if (offset >= in->held_from && offset < held_to) {
-        const uint64_t keep = held_to - offset;
-        unsigned char buffer[4096];
-        for (uint64_t done = 0; done < keep && status == S24_OK;) {
-            const size_t part = keep - done < sizeof buffer ? (size_t)(keep - done) : sizeof buffer;
-            status = s24_spool_read(&old, offset - in->held_from + done, buffer, part, err);
-            status = status == S24_OK ? s24_spool_append(&in->held, buffer, part, err) : status;
-            done += part;
-        }
-    }
-    s24_spool_free(&old);
+    s24_status status = s24_spool_drop(&in->held, offset >= in->held_from ? offset - in->held_from : in->held.length, err);
     in->held_from = offset;
     if (status == S24_OK && in->held.length < n && offset + in->held.length < in->position) {
         return s24_fail(err, S24_ERR_SYSTEM, "byte %llu of a pipe is gone: an error of s24",

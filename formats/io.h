@@ -42,6 +42,8 @@ s24_status s24_spool_reserve(s24_spool *spool, uint64_t length, const char *what
 s24_status s24_spool_append(s24_spool *spool, const void *data, size_t n, s24_error *err);
 s24_status s24_spool_write(s24_spool *spool, uint64_t offset, const void *data, size_t n, s24_error *err);
 s24_status s24_spool_read(const s24_spool *spool, uint64_t offset, void *data, size_t n, s24_error *err);
+/* Forgets the first n bytes, or all where there are fewer. */
+s24_status s24_spool_drop(s24_spool *spool, uint64_t n, s24_error *err);
 
 /* ---------------------------------------------------------------- input */
 
