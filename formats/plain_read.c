@@ -189,12 +189,27 @@ static s24_status read_header(s24_input *in, char **header, record *head, s24_er
     return S24_OK;
 }
 
-/* For a damaged file: n bytes at `offset` that match the hash, or NULL. */
-static char *matching_header(s24_input *in, uint64_t offset, const record *r)
+/* A search in a damaged file: what cannot be read is not there, and is told if nothing else is found. */
+typedef struct search {
+    s24_input *in;
+    int trouble; /* errno of a read; 0: there was none */
+} search;
+
+static bool is_there(search *s, s24_status status, const s24_error *err)
+{
+    if (status == S24_ERR_SYSTEM) {
+        s->trouble = err->sys_errno;
+    }
+    return status == S24_OK;
+}
+
+/* n bytes at `offset` that match the hash, or NULL. */
+static char *matching_header(search *s, uint64_t offset, const record *r)
 {
     char *header;
+    s24_error err;
     if (!header_length_plausible(r->header_bytes) ||
-        s24_input_read_new(in, offset, &header, (size_t)r->header_bytes, NULL) != S24_OK) {
+        !is_there(s, s24_input_read_new(s->in, offset, &header, (size_t)r->header_bytes, &err), &err)) {
         return NULL;
     }
     if (XXH3_64bits(header, (size_t)r->header_bytes) == r->hash) {
@@ -205,15 +220,16 @@ static char *matching_header(s24_input *in, uint64_t offset, const record *r)
 }
 
 /* A record at `offset`, and a header that it vouches for, at the front or in the copy. */
-static char *header_by_record(s24_input *in, uint64_t offset, const char *magic, record *r)
+static char *header_by_record(search *s, uint64_t offset, const char *magic, record *r)
 {
     unsigned char bytes[S24_RECORD_BYTES];
-    if (s24_input_read(in, offset, bytes, sizeof bytes, NULL) != S24_OK ||
+    s24_error err;
+    if (!is_there(s, s24_input_read(s->in, offset, bytes, sizeof bytes, &err), &err) ||
         parse_record(bytes, magic, "", offset, r, NULL) != S24_OK) {
         return NULL;
     }
-    char *header = matching_header(in, 0, r);
-    return header ? header : matching_header(in, r->copy, r);
+    char *header = matching_header(s, 0, r);
+    return header ? header : matching_header(s, r->copy, r);
 }
 
 /*
@@ -226,18 +242,17 @@ static s24_status find_header(s24_input *in, char **header, record *r, s24_error
     if (status != S24_OK) {
         return status;
     }
-    char *found = in->size >= S24_RECORD_BYTES ? header_by_record(in, in->size - S24_RECORD_BYTES, "S24TAIL", r) : NULL;
+    search s = {.in = in};
+    char *found = in->size >= S24_RECORD_BYTES ? header_by_record(&s, in->size - S24_RECORD_BYTES, "S24TAIL", r) : NULL;
     for (uint64_t at = 64; !found && at < S24_ST_HEADER_MAX && at + S24_RECORD_BYTES <= in->size; at += 64) {
-        unsigned char magic[8];
-        if (s24_input_read(in, at, magic, sizeof magic, NULL) == S24_OK && memcmp(magic, "S24HEAD", 8) == 0) {
-            found = header_by_record(in, at, "S24HEAD", r);
-        }
-    }
-    if (!found) {
-        return s24_fail(err, S24_ERR_DATA, "is damaged beyond recovery: neither its header nor the copy is whole");
+        found = header_by_record(&s, at, "S24HEAD", r);
     }
     *header = found;
-    return S24_OK;
+    if (!found && s.trouble) {
+        return s24_fail_errno(err, s.trouble, "cannot read what may be left of its header");
+    }
+    return found ? S24_OK
+                 : s24_fail(err, S24_ERR_DATA, "is damaged beyond recovery: neither its header nor the copy is whole");
 }
 
 /* ---------------------------------------------------------------- what the header says */
