@@ -166,10 +166,10 @@ size_t s24_archive_count(const s24_plain *plain, const s24_entry *entry)
     return s24_plain_check_count(plain, entry);
 }
 
-/* The permutation of a tensor is a panel of its own, behind the others. */
+/* The permutation of a pruned tensor is a panel of its own, behind the others. */
 static bool is_permutation(const s24_plain *plain, const s24_entry *e, size_t panel)
 {
-    return e->packed && panel == s24_plain_panel_count(plain, e);
+    return panel == s24_plain_panel_count(plain, e);
 }
 
 size_t s24_archive_parts(const s24_plain *plain, const s24_entry *e, size_t panel, s24_archive_part parts[S24_PARTS_MAX])
@@ -415,7 +415,10 @@ void s24_archive_scatter_stored(const s24_archive_map *map, const s24_frame *fra
 enum { PART_POSITIONS, PART_PLANES, PART_TABLES = PART_PLANES + 8, PART_FRAMES };
 _Static_assert(sizeof(s24_stored_parts) == (PART_FRAMES + 1) * sizeof(uint64_t), "parts are numbers");
 
-/* Some bytes of a frame to the entries whose pieces they are, NULL: of any unit. Rounded so that the shares are all of it. */
+/*
+ * Some bytes of a frame to the entries whose pieces they are, NULL: of any unit. Rounded so that the shares are all of it.
+ * No unit is empty, since no panel is.
+ */
 static void share(const s24_archive_map *map, const s24_frame *frame, const s24_archive_unit *unit, uint64_t bytes,
                   unsigned part, s24_entry *entries)
 {
@@ -428,7 +431,7 @@ static void share(const s24_archive_map *map, const s24_frame *frame, const s24_
         for (size_t i = 0; i < n; i++) {
             after += !unit || is_of(&pieces[i], unit) ? pieces[i].bytes : 0;
         }
-        if (entry < map->contents->count && all) {
+        if (entry < map->contents->count) {
             const uint64_t share = bytes * after / all - bytes * before / all; /* below 2^63: some panels times some */
             entries[entry].coded += share;
             if (entries[entry].parts) {

@@ -1,6 +1,7 @@
 #include "checkpoint.h"
 #include "layout.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -172,7 +173,7 @@ static s24_status list_shards(s24_checkpoint *c, const cJSON *map, s24_error *er
     const char **names = s24_calloc(most, sizeof *names, err);
     c->places = s24_calloc(most, sizeof *c->places, err);
     s24_status status = names && c->places ? S24_OK : S24_ERR_SYSTEM;
-    cJSON_ArrayForEach(place, map) {
+    for (place = map->child; place; place = place->next) {
         status = status == S24_OK ? check_shard_name(place, err) : status;
         if (status == S24_OK) {
             names[count++] = place->valuestring;
@@ -209,7 +210,7 @@ static s24_status understand_index(s24_checkpoint *c, s24_error *err)
                             c->shards.items[i]);
         }
     }
-    cJSON_ArrayForEach(place, map) {
+    for (place = map->child; place; place = place->next) {
         char *const *shard = bsearch(&place->valuestring, c->shards.items, c->shards.count, sizeof *c->shards.items, by_text);
         c->places[c->place_count++] = (s24_index_place){.tensor = place->string, .shard = (size_t)(shard - c->shards.items)};
     }
@@ -369,14 +370,16 @@ static s24_status compare_count(s24_source *source, s24_error *err)
     for (size_t i = 0; i < source->part_count; i++) {
         count += source->parts[i]->contents.count;
     }
-    for (size_t i = 0; c->index && count != c->place_count && i < c->place_count; i++) {
-        const s24_index_place *p = &c->places[i];
-        if (!s24_source_find_entry(source->parts[p->shard], p->tensor)) {
-            return s24_fail(err, S24_ERR_DATA, "%s: has no tensor %s, which the index says is in it",
-                            c->shards.items[p->shard], p->tensor);
-        }
+    if (!c->index || count == c->place_count) {
+        return S24_OK;
     }
-    return S24_OK;
+    const s24_index_place *p = c->places;
+    while (s24_source_find_entry(source->parts[p->shard], p->tensor)) {
+        p++;
+        assert(p < c->places + c->place_count); /* those that are there are fewer, since each has its own place */
+    }
+    return s24_fail(err, S24_ERR_DATA, "%s: has no tensor %s, which the index says is in it", c->shards.items[p->shard],
+                    p->tensor);
 }
 
 /* A pair of metadata, of one of the shards; `number` counts them through all. */

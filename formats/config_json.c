@@ -240,10 +240,11 @@ static s24_status open_object(s24_text *text, size_t object, int depth, const ch
 {
     const bool there = find(text, object, name, m) && !is_null(text, m);
     const s24_status status = there ? S24_OK : set(text, object, depth, name, "{}", err);
-    if (status == S24_OK && find(text, object, name, m) && !is_object(text, m)) {
-        return s24_fail(err, S24_ERR_DATA, "\"%s\" is not an object", name);
+    if (status != S24_OK) {
+        return status;
     }
-    return status;
+    find(text, object, name, m); /* it is there now */
+    return is_object(text, m) ? S24_OK : s24_fail(err, S24_ERR_DATA, "\"%s\" is not an object", name);
 }
 
 static s24_status add_sparsity(s24_text *text, const char *format, s24_error *err)

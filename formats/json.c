@@ -285,16 +285,15 @@ static s24_status read_dtype(const walk *w, s24_dtype *dtype)
     }
     s24_status status = s24_json_take_string(&in, &text, w->err);
     if (status == S24_OK && !(s24_dtype_parse(text.text, dtype) && holds(s24_info(*dtype)))) {
-        s24_text names = {0};
-        char shown[40];
+        char shown[40], names[200] = ""; /* of a dozen, a few letters each */
+        size_t used = 0;
         for (int i = S24_F64; i < S24_DTYPES; i++) {
             if (holds(&s24_dtype_infos[i])) {
-                s24_text_printf(&names, " %s", s24_dtype_infos[i].name);
+                used += (size_t)snprintf(names + used, sizeof names - used, " %s", s24_dtype_infos[i].name);
             }
         }
         s24_text_shorten(text.text, shown, sizeof shown);
-        status = refuse(w, WHOLE, "has the unknown dtype \"%s\"; known are%s", shown, names.text ? names.text : "");
-        s24_text_free(&names);
+        status = refuse(w, WHOLE, "has the unknown dtype \"%s\"; known are%s", shown, names);
     }
     s24_text_free(&text);
     return status;
@@ -592,9 +591,9 @@ static void write_float(s24_text *text, const s24_dtype_info *info, uint64_t bit
     const int certain = subnormal ? 0 : (int)info->mantissa_bits * 30103 / 100000;
     for (int digits = certain ? certain : 1;; digits++) {
         assert(digits <= 17); /* which tell every f64 */
-        bool overflow = false;
+        bool overflow = false; /* then the bits are others */
         snprintf(number, sizeof number, "%.*g", digits, x);
-        if (s24_encode(info, strtod(number, NULL), &overflow) == bits && !overflow) {
+        if (s24_encode(info, strtod(number, NULL), &overflow) == bits) {
             break;
         }
     }

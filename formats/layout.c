@@ -4,6 +4,7 @@
  */
 #include "layout.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -252,14 +253,6 @@ static s24_status find_sets(s24_source *source, set **sets, size_t *count, s24_e
 
 /* ---------------------------------------------------------------- holding */
 
-static void widen(const s24_entry *e, const s24_input *in, uint64_t *from, uint64_t *to)
-{
-    if (e->in == in) {
-        *from = e->offset < *from ? e->offset : *from;
-        *to = e->offset + e->bytes > *to ? e->offset + e->bytes : *to;
-    }
-}
-
 s24_status s24_contents_hold(const s24_contents *contents, s24_input *in, s24_error *err)
 {
     uint64_t from = UINT64_MAX, to = 0;
@@ -268,11 +261,10 @@ s24_status s24_contents_hold(const s24_contents *contents, s24_input *in, s24_er
     }
     for (size_t i = 0; i < contents->count; i++) {
         const s24_entry *const e = &contents->entries[i];
-        if (!e->layout) {
-            widen(e, in, &from, &to);
-        }
-        for (size_t p = 0; p < e->plane_count; p++) {
-            widen(&e->planes[p], in, &from, &to);
+        assert(!e->layout); /* else all of the stream is held */
+        if (e->in == in) { /* another shard has another one */
+            from = e->offset < from ? e->offset : from;
+            to = e->offset + e->bytes > to ? e->offset + e->bytes : to;
         }
     }
     const s24_status status = s24_input_hold(in, from, to - from, err);

@@ -355,11 +355,7 @@ static s24_status say_which(const npy_header *h, const s24_read_options *options
     return S24_OK;
 }
 
-static bool machine_is_big_endian(void)
-{
-    const uint16_t one = 1;
-    return *(const unsigned char *)&one == 0;
-}
+#define MACHINE (__BYTE_ORDER__ == __ORDER_BIG_ENDIAN__ ? '>' : '<')
 
 static s24_status resolve_descr(const s24_source *source, const npy_header *h, const char *name, bool member,
                                 s24_dtype *dtype, bool *big_endian, s24_error *err)
@@ -375,7 +371,8 @@ static s24_status resolve_descr(const s24_source *source, const npy_header *h, c
     }
     const s24_dtype_info *info = s24_info(*dtype);
     const s24_read_options *options = source->options;
-    *big_endian = info->bytes > 1 && (text[0] == '>' || (text[0] != '<' && machine_is_big_endian()));
+    const char order = text[0] == '<' || text[0] == '>' ? text[0] : MACHINE;
+    *big_endian = info->bytes > 1 && order == '>';
     if (!named && info->bits == 8 && s24_dtype_prunable(*dtype) && info->kind != S24_KIND_INT) {
         return say_which(h, options, dtype, err);
     }

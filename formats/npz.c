@@ -250,13 +250,15 @@ static s24_status end_member(s24_sink *sink, s24_error *err)
 static s24_status begin_members(s24_sink *sink, size_t end, s24_error *err)
 {
     writer *w = sink->state;
-    s24_status status = S24_OK;
-    for (; w->next < end && status == S24_OK; w->next++) {
+    for (; w->next < end; w->next++) {
         s24_entry *entry = &sink->contents.entries[w->next];
-        status = begin_member(sink, entry, err);
+        s24_status status = begin_member(sink, entry, err);
         status = status == S24_OK && entry->bytes == 0 ? end_member(sink, err) : status;
+        if (status != S24_OK) {
+            return status;
+        }
     }
-    return status;
+    return S24_OK;
 }
 
 static s24_status npz_write(s24_sink *sink, size_t index, size_t first, size_t n, const void *data, s24_error *err)

@@ -464,7 +464,7 @@ static s24_status parse_tensor(s24_plain *plain, const s24_contents *stored, con
         !optional_mark(object, "order", "F", &fortran) || !optional_mark(object, "endian", "big", &big_endian)) {
         return bad_header(err, "a tensor in s24.tensors lacks something or has the wrong type");
     }
-    cJSON_ArrayForEach(item, dims) {
+    for (item = dims->child; item; item = item->next) {
         if (rank == S24_MAX_RANK || !s24_json_size(item, &shape[rank++])) {
             return bad_header(err, "a shape in s24.tensors makes no sense");
         }
@@ -525,32 +525,21 @@ static s24_status parse_tensors(s24_plain *plain, const s24_contents *stored, s2
 
 #define FEATURE_SHOWN 64 /* letters of its name */
 
-/* Whether s24.needs may name it. */
-static bool is_known(const char *name, size_t n)
+/* What s24.needs may name. */
+enum { NEEDS_SCALES, NEEDS_PERM, FEATURES };
+static const char *const features[FEATURES] = {[NEEDS_SCALES] = S24_NEEDS_SCALES, [NEEDS_PERM] = S24_NEEDS_PERM};
+
+/* FEATURES: unknown. */
+static int find_feature(const char *name, size_t n)
 {
-    static const char *const features[] = {S24_NEEDS_SCALES, S24_NEEDS_PERM};
-    for (size_t i = 0; i < sizeof features / sizeof *features; i++) {
-        if (strlen(features[i]) == n && strncmp(features[i], name, n) == 0) {
-            return true;
-        }
+    int i = 0;
+    while (i < FEATURES && !(strlen(features[i]) == n && strncmp(features[i], name, n) == 0)) {
+        i++;
     }
-    return false;
+    return i;
 }
 
-/* Whether a list of names between single blanks, NULL: an empty one, has this one. */
-static bool names_feature(const char *names, const char *feature)
-{
-    const size_t length = strlen(feature);
-    bool found = false;
-    for (size_t n; names && *names && !found; names += n) {
-        n = strcspn(names, " ");
-        found = n == length && strncmp(names, feature, n) == 0;
-        n += names[n] == ' ';
-    }
-    return found;
-}
-
-static s24_status check_features(const s24_contents *stored, s24_error *err)
+static s24_status check_features(const s24_contents *stored, bool named[FEATURES], s24_error *err)
 {
     const char *mark = metadata_get(stored, "s24"), *needs = metadata_get(stored, "s24.needs");
     if (!mark || strcmp(mark, "1") != 0) {
@@ -558,25 +547,25 @@ static s24_status check_features(const s24_contents *stored, s24_error *err)
     }
     for (size_t n; needs && *needs; needs += n) { /* names between single blanks */
         n = strcspn(needs, " ");
-        if (!is_known(needs, n)) {
+        const int i = find_feature(needs, n);
+        if (i == FEATURES) {
             return s24_fail_unsupported(err, "needs features that this s24 does not know (%.*s); use a newer one",
                                         n < FEATURE_SHOWN ? (int)n : FEATURE_SHOWN, needs);
         }
+        named[i] = true;
         n += needs[n] == ' ';
     }
     return S24_OK;
 }
 
 /* A reader that does not know a feature refuses the file by its name, and not because it finds it odd. */
-static s24_status check_needs(const s24_plain *plain, const s24_contents *stored, s24_error *err)
+static s24_status check_needs(const s24_plain *plain, const bool named[FEATURES], s24_error *err)
 {
-    const char *needs = metadata_get(stored, "s24.needs");
-    const bool scales = names_feature(needs, S24_NEEDS_SCALES), perm = names_feature(needs, S24_NEEDS_PERM);
     for (size_t i = 0; i < plain->contents.count; i++) {
-        if (plain->contents.entries[i].scaled && !scales) {
+        if (plain->contents.entries[i].scaled && !named[NEEDS_SCALES]) {
             return bad_header(err, "it has scales, and s24.needs does not say so");
         }
-        if (plain->contents.entries[i].permuted && !perm) {
+        if (plain->contents.entries[i].permuted && !named[NEEDS_PERM]) {
             return bad_header(err, "it has a permutation, and s24.needs does not say so");
         }
     }
@@ -587,13 +576,14 @@ static s24_status check_needs(const s24_plain *plain, const s24_contents *stored
 static s24_status understand(s24_plain *plain, char *header, const record *r, bool has_record, s24_error *err)
 {
     s24_contents stored = {.most = STORED_MAX};
+    bool named[FEATURES] = {false};
     uint64_t end;
     s24_status status = s24_st_header_parse(header + 8, (size_t)r->header_bytes - 8, r->header_bytes, &stored, &end, err);
-    status = status == S24_OK ? check_features(&stored, err) : status;
+    status = status == S24_OK ? check_features(&stored, named, err) : status;
     status = status == S24_OK ? parse_layout(plain, &stored, err) : status;
     status = status == S24_OK ? parse_file(plain, &stored, err) : status;
     status = status == S24_OK ? parse_tensors(plain, &stored, err) : status;
-    status = status == S24_OK ? check_needs(plain, &stored, err) : status;
+    status = status == S24_OK ? check_needs(plain, named, err) : status;
     status = status == S24_OK ? take_user_metadata(plain, &stored, err) : status;
     if (status != S24_OK) {
         free(header);
@@ -875,14 +865,15 @@ static s24_status read_metrics(s24_source *source, s24_error *err)
     s24_status status = slots ? s24_plain_begin(m, &checks, err) : S24_ERR_SYSTEM;
     bool damaged = false;
     size_t at = 0;
-    for (size_t i = 0; i < s24_plain_carried_panels(plain, m) && status == S24_OK && !damaged; i++) {
+    assert(!plain->lenient); /* damage is an error */
+    for (size_t i = 0; i < s24_plain_carried_panels(plain, m) && status == S24_OK; i++) {
         size_t n = 0;
         status = s24_plain_read_carried(m, &checks, i, slots + at, &n, &damaged, err);
         s24_fail_prefix(err, status, "the recorded metrics: ");
         at += n;
     }
     at = 0;
-    for (size_t i = 0; i < source->contents.count && status == S24_OK && !damaged; i++) {
+    for (size_t i = 0; i < source->contents.count && status == S24_OK; i++) {
         s24_entry *e = &source->contents.entries[i];
         if (e->packed) {
             if (!s24_plain_get_metrics(e->pruned, slots + at) || !counts_fit(e)) {

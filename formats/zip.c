@@ -461,10 +461,13 @@ static uint32_t or_aside(uint64_t x)
     return x < IN_ZIP64_32 ? (uint32_t)x : IN_ZIP64_32;
 }
 
-/* Members of 4 GiB have their sizes in a zip64 field; for others it would only be one more thing to be read wrong. */
+/*
+ * Members of 4 GiB have their sizes in a zip64 field; for others it would only be one more thing to be read wrong. None is
+ * compressed, so that both sizes are one.
+ */
 static bool large(const s24_zip_entry *e)
 {
-    return e->size >= IN_ZIP64_32 || e->compressed >= IN_ZIP64_32;
+    return e->size >= IN_ZIP64_32;
 }
 
 /* What local header and directory have in common, from the version to the length of the name. */
