@@ -654,6 +654,11 @@ START_TEST(beginning_gone)
     ck_assert(!read_all(whole, &strict, false, truth).fine);
     ck_assert(!read_all(whole, &strict, true, truth).fine);
     ck_assert_uint_eq(read_all(whole, &lenient, false, truth).right, panel_count);
+    s24_source *source;
+    s24_error err;
+    spit("archive", whole); /* whatever type it may be */
+    ck_assert_int_eq(s24_source_open(&source, &io, "archive", NULL, &err), S24_ERR_DATA);
+    ck_assert_ptr_nonnull(strstr(err.message, "it does not begin as an archive does; s24 decompress --salvage"));
     whole.data[whole.n - S24_ARCHIVE_TAIL_BYTES] ^= 1;
     ck_assert_uint_eq(read_all(whole, &lenient, false, truth).right, 0);
     whole.data[whole.n - S24_ARCHIVE_TAIL_BYTES] ^= 1;
@@ -853,10 +858,13 @@ START_TEST(too_many_panels)
     const model m = {large, 1, 4, 1 << 16, S24_FRAME_BYTES, 0}; /* two panels a frame; zeros take nothing */
     const unsigned lines = 56 + 8 * 8 + 8; /* of the index, which has a check a panel */
     unsigned char data[8];
-    bytes forged = {0}, other = {0};
+    bytes forged = {0}, other = {0}, less = {0};
     s24_error err;
     free_whole();
     make_whole(&m);
+    forge(frame_count - 1, set_number, 7000 + lines + 16 * 4 + 8, &less); /* a panel is in no frame */
+    ck_assert(!open_bytes(less, &strict, false, &err) && err.status == S24_ERR_DATA);
+    ck_assert_ptr_nonnull(strstr(err.message, "its index does not have all panels; "));
     forge(frame_count - 1, set_number, 3000 + lines + 24, &forged); /* the second frame from panel 3 on */
     s24_source *source = open_bytes(forged, &strict, false, &err);
     ck_assert_ptr_nonnull(source);
@@ -874,6 +882,7 @@ START_TEST(too_many_panels)
     s24_source_close(source);
     free(forged.data);
     free(other.data);
+    free(less.data);
 }
 END_TEST
 

@@ -219,6 +219,11 @@ START_TEST(a_directory_without_an_index)
     s24_source_close(source);
     put_one("ck/a.safetensors", "", 7, "b");
     refuse("ck", "has 2 weights files, a.safetensors first, and no index");
+    unlink("ck/a.safetensors");
+    put_shard("ck/one.safetensors", "", 7, NULL, 0);
+    s24_source *const nothing = must_open("ck");
+    ck_assert(nothing->part_count == 1 && nothing->contents.count == 0);
+    s24_source_close(nothing);
 }
 END_TEST
 
@@ -330,14 +335,30 @@ START_TEST(an_index_that_is_too_large)
 }
 END_TEST
 
+START_TEST(joined_paths)
+{
+    static const char *const joined[][3] = {{"ck", "x", "ck/x"}, {"ck/", "x", "ck/x"}, {"/", "x", "/x"}, {"", "x", "x"}};
+    for (size_t i = 0; i < COUNT(joined); i++) {
+        char *const path = s24_path_join(joined[i][0], joined[i][1], NULL);
+        ck_assert_str_eq(path, joined[i][2]);
+        free(path);
+    }
+}
+END_TEST
+
 START_TEST(tensors_and_their_shards)
 {
     static const char *const both[] = {"b", "a"};
+    s24_source *source;
     two_shards();
     unlink("ck/2.safetensors");
     refuse("ck", "2.safetensors is missing: 1 of the ");
+    ck_assert_int_eq(s24_source_open(&source, &io, "ck", NULL, NULL), S24_ERR_DATA); /* nobody asks why */
     ck_assert_int_eq(symlink("nowhere", "ck/2.safetensors"), 0);
     refuse("ck", "2.safetensors is missing: 1 of the ");
+    unlink("ck/2.safetensors");
+    ck_assert_int_eq(symlink("2.safetensors", "ck/2.safetensors"), 0); /* there is something, whatever it is */
+    refuse_as("ck", NULL, S24_ERR_SYSTEM, "2.safetensors: cannot open: ");
     unlink("ck/2.safetensors");
     ck_assert_int_eq(mkdir("ck/2.safetensors", 0777), 0);
     refuse_as("ck", NULL, S24_ERR_DATA, "2.safetensors: ");
@@ -660,6 +681,7 @@ int main(void)
     tcase_add_test(tcase, an_index_by_its_bare_name);
     tcase_add_loop_test(tcase, a_bad_index, 0, (int)COUNT(bad_indexes));
     tcase_add_test(tcase, an_index_that_is_too_large);
+    tcase_add_test(tcase, joined_paths);
     tcase_add_test(tcase, tensors_and_their_shards);
     tcase_add_test(tcase, shards_that_are_something_else);
     tcase_add_test(tcase, metadata_of_all_shards);

@@ -25,6 +25,7 @@
 #include <zlib.h>
 
 #include "carry.h"
+#include "config_json.h"
 #include "plain_blas.h"
 #include "zip.h"
 
@@ -171,7 +172,7 @@ DIR *opendir(const char *path)
     REAL(opendir, "opendir")
     const bool sweeps = strcmp(path, ".") == 0 || path[strlen(path) - 1] == '/';
     DIR *const d = fails_besides(!sweeps) ? NULL : real(path);
-    swept = sweeps ? d : swept;
+    swept = sweeps ? d : d == swept ? NULL : swept; /* another may be where it was */
     return d;
 }
 
@@ -384,6 +385,29 @@ static void deflate_archive(const char *from, const char *to)
     s24_input_close(in);
 }
 
+/* The same archive with a zip64 record before the end record. */
+static void add_zip64(const char *from, const char *to)
+{
+    enum { END = 22, END64 = 56, LOCATOR = 20 };
+    static bytes b;
+    ck_assert(get(from, &b) && b.n > END && b.n + END64 + LOCATOR <= sizeof b.data);
+    const size_t at = b.n - END;
+    unsigned char *const p = b.data + at, end[END];
+    memcpy(end, p, END);
+    memset(p, 0, END64 + LOCATOR);
+    s24_put_u32(p, 0x06064b50);
+    s24_put_u64(p + 4, END64 - 12);
+    s24_put_u64(p + 24, end[10]); /* members, twice, and where the directory is */
+    s24_put_u64(p + 32, end[10]);
+    s24_put_u64(p + 40, s24_get_u32(end + 12));
+    s24_put_u64(p + 48, s24_get_u32(end + 16));
+    s24_put_u32(p + END64, 0x07064b50);
+    s24_put_u64(p + END64 + 8, at);
+    s24_put_u32(p + END64 + 16, 1);
+    memcpy(p + END64 + LOCATOR, end, END);
+    put(to, b.data, b.n + END64 + LOCATOR);
+}
+
 static const s24_axis_rule axes[] = {{"*turned", 0}};
 static const char *const include[] = {"*turned"};
 
@@ -415,6 +439,14 @@ static s24_status prune_scaled_from(const char *from, const char *to, s24_error 
 static s24_status prune_from(const char *from, const char *to, s24_report *report, s24_error *err)
 {
     return prune_as(from, to, 0, report, err);
+}
+
+static s24_status prune_raw(const char *type, const char *to, s24_error *err)
+{
+    const s24_prune_request q = {.input = "in.raw", .output = to, .to = type, .dtype = S24_SAME,
+                                 .read = {.format = "raw", .has_dtype = true, .dtype = S24_I8, .has_shape = true, .rank = 2,
+                                          .shape = {8, 8}}};
+    return s24_prune_file(&io, &q, NULL, err);
 }
 
 /* An order is searched for, twice: few groups, and many; a transposable mask in it; to a file, and back from there. */
@@ -633,15 +665,21 @@ static void make_checkpoint(void)
     make_part("ck/model-2.safetensors", "2.", 11);
 }
 
-static s24_status prune_tree(const char *to, const char *type, unsigned shard, unsigned shards, s24_error *err)
+static s24_status prune_tree_from(const char *from, const char *to, const char *type, unsigned shard, unsigned shards,
+                                  s24_error *err)
 {
-    const s24_prune_request q = {.input = "ck", .output = to, .directory = true, .to = type, .shard = shard,
+    const s24_prune_request q = {.input = from, .output = to, .directory = true, .to = type, .shard = shard,
                                  .shards = shards, .dtype = S24_SAME, .panel_groups = 4, .panel_bytes = 64,
                                  .selection = {.include = include, .include_count = 1, .axes = axes, .axis_count = 1}};
     s24_report report = {0};
     const s24_status status = s24_prune_file(&io, &q, &report, err);
     s24_report_free(&report);
     return status;
+}
+
+static s24_status prune_tree(const char *to, const char *type, unsigned shard, unsigned shards, s24_error *err)
+{
+    return prune_tree_from("ck", to, type, shard, shards, err);
 }
 
 static s24_status convert(const char *from, const char *to, bool tree, const char *type, s24_error *err)
@@ -733,6 +771,18 @@ static void make_any_number(const char *path)
     put(path, file, 8 + n + sizeof numbers + sizeof rest);
 }
 
+/* Files of which salvage has to find the header elsewhere, and what is lost of one that is cut off. */
+static void damage_files(void)
+{
+    bytes b;
+    ck_assert(get("m.s24", &b));
+    put("cut.s24", b.data, b.n - 64);
+    put("half.s24", b.data, b.n / 2);
+    ck_assert(get("z.s24", &b));
+    b.data[100] ^= 1;
+    put("damaged.s24", b.data, b.n);
+}
+
 static const char plan_text[] =
     "{\"schema\":\"s24.plan/1\",\"method\":\"magnitude\",\"refit\":false,\"transposable\":false,"
     "\"dtype\":\"same\",\"group_size\":0,\"tensors\":["
@@ -781,6 +831,11 @@ static void make_directory(void)
         ck_assert_msg(prune_calibrated(&calibrated[i], input_of(&calibrated[i]), calibrated[i].name, &err) == S24_OK, "%s: %s",
                       calibrated[i].name, err.message);
     }
+    damage_files();
+    add_zip64("in.npz", "zip64.npz");
+    put("in.raw", plan_text, 64);
+    ck_assert_msg(prune_raw("s24", "raw.s24", &err) == S24_OK, "%s", err.message);
+    ck_assert_msg(prune_raw("safetensors", "raw.safetensors", &err) == S24_OK, "%s", err.message);
     put("plan.json", plan_text, sizeof plan_text - 1);
 }
 
@@ -859,10 +914,42 @@ static s24_status do_decompress_npz(s24_error *err)
     return s24_decompress_file(&io, &q, err);
 }
 
+static s24_status do_prune_zip64(s24_error *err)
+{
+    return prune_from("zip64.npz", "out", NULL, err);
+}
+
+static s24_status do_prune_raw(s24_error *err)
+{
+    return prune_raw("s24", "out", err);
+}
+
+static s24_status do_prune_raw_same(s24_error *err)
+{
+    return prune_raw("safetensors", "out", err);
+}
+
+static s24_status salvage(const char *from, s24_error *err)
+{
+    const s24_decompress_request q = {.input = from, .output = "out", .dtype = S24_SAME, .salvage = true};
+    return s24_decompress_file(&io, &q, err);
+}
+
 static s24_status do_salvage(s24_error *err)
 {
-    const s24_decompress_request q = {.input = "m.s24", .output = "out", .dtype = S24_SAME, .salvage = true};
-    return s24_decompress_file(&io, &q, err);
+    return salvage("m.s24", err);
+}
+
+static s24_status do_salvage_cut(s24_error *err)
+{
+    return salvage("cut.s24", err);
+}
+
+/* What is lost is told, and the rest is there. */
+static s24_status do_salvage_half(s24_error *err)
+{
+    const s24_status status = salvage("half.s24", err);
+    return status == S24_ERR_DATA ? S24_OK : status;
 }
 
 static s24_status do_verify(s24_error *err)
@@ -1015,6 +1102,11 @@ static s24_status do_prune_tree(s24_error *err)
     return prune_tree("out", "s24", 0, 0, err);
 }
 
+static s24_status do_prune_index(s24_error *err)
+{
+    return prune_tree_from("ck/model.safetensors.index.json", "out", "s24", 0, 0, err);
+}
+
 static s24_status do_prune_tree_same(s24_error *err)
 {
     return prune_tree("out", "same", 0, 0, err);
@@ -1064,8 +1156,12 @@ static s24_status do_decompress_archive(s24_error *err)
 
 static s24_status do_salvage_archive(s24_error *err)
 {
-    const s24_decompress_request q = {.input = "z.s24", .output = "out", .dtype = S24_SAME, .salvage = true};
-    return s24_decompress_file(&io, &q, err);
+    return salvage("z.s24", err);
+}
+
+static s24_status do_salvage_damaged_archive(s24_error *err)
+{
+    return salvage("damaged.s24", err);
 }
 
 static s24_status do_verify_archive(s24_error *err)
@@ -1235,9 +1331,14 @@ static const operation operations[] = {
     {"prune", do_prune, "m.s24", NULL, true, 2, false, NULL},
     {"prune by a plan", do_prune_planned, "m.s24", NULL, true, 2, false, NULL},
     {"prune .npz", do_prune_npz, "n.s24", NULL, true, 2, false, NULL},
+    {"prune .npz with zip64", do_prune_zip64, "n.s24", NULL, true, 2, false, NULL},
+    {"prune raw", do_prune_raw, "raw.s24", NULL, true, 0, false, NULL},
+    {"prune raw to .safetensors", do_prune_raw_same, "raw.safetensors", NULL, true, 0, false, NULL},
     {"decompress", do_decompress, "m.safetensors", NULL, true, 0, false, NULL},
     {"decompress to .npz", do_decompress_npz, "m.npz", NULL, true, 0, false, NULL},
     {"salvage", do_salvage, "m.safetensors", NULL, true, 99, false, NULL},
+    {"salvage without a tail", do_salvage_cut, "m.safetensors", NULL, true, 99, false, NULL},
+    {"salvage half of it", do_salvage_half, NULL, NULL, true, 99, false, NULL},
     {"load and save", do_load_and_save, NULL, NULL, true, 0, false, NULL},
     {"scales", do_prune_scaled, "scaled.s24", NULL, true, 2, false, NULL},
     {"decompress scales", do_decompress_scaled, "scaled.safetensors", NULL, true, 0, false, NULL},
@@ -1257,6 +1358,7 @@ static const operation operations[] = {
     {"convert", do_convert, "c.s24", NULL, true, 2, false, NULL},
     {"convert from .s24", do_convert_back, "c.safetensors", NULL, true, 0, false, NULL},
     {"prune a directory", do_prune_tree, "packed", NULL, true, 4, true, NULL},
+    {"prune a directory by its index", do_prune_index, "packed", NULL, true, 4, true, NULL},
     {"prune a directory to the same", do_prune_tree_same, "same", NULL, true, 4, true, NULL},
     {"a share", do_share, "share", NULL, true, 4, true, NULL},
     {"the other share", do_other_share, "packed", NULL, true, 4, true, "share"},
@@ -1267,6 +1369,7 @@ static const operation operations[] = {
     {"unpack", do_unpack, "m.s24", NULL, true, 2, false, NULL},
     {"decompress an archive", do_decompress_archive, "m.safetensors", NULL, true, 2, false, NULL},
     {"salvage an archive", do_salvage_archive, "m.safetensors", NULL, true, 99, false, NULL},
+    {"salvage an archive by its copy", do_salvage_damaged_archive, "m.safetensors", NULL, true, 99, false, NULL},
     {"verify an archive", do_verify_archive, NULL, NULL, false, 2, false, NULL},
     {"stats of an archive", do_stats_archive, NULL, NULL, false, 2, false, NULL},
     {"load from an archive", do_load_archive, NULL, NULL, false, 4, false, NULL},
@@ -1445,7 +1548,7 @@ static void try_all(const operation *op, int error, bool retried)
     }
     ck_assert_int_eq(status, S24_OK);
     check_output(op, n, status);
-    ck_assert_msg(n > 5 && (retried || failed > n / 2), "%s: %d of %d faults are seen", op->name, failed, n - 1);
+    ck_assert_msg(n > 3 && (retried || failed > n / 2), "%s: %d of %d faults are seen", op->name, failed, n - 1);
 }
 
 START_TEST(every_call)
@@ -1563,7 +1666,27 @@ static s24_status do_bench(s24_error *err)
     return status;
 }
 
-static s24_status (*const in_memory[])(s24_error *err) = {do_metrics, do_multiply, do_multiply_bf16, do_multiply_i8, do_bench};
+/* What other layouts write into config.json, and take out of it again. */
+static s24_status do_config(s24_error *err)
+{
+    static const char whole[] = "{\n  \"a\": 1,\n  \"quantization_config\": {\"quant_method\": \"compressed-tensors\"}\n}\n",
+        bare[] = "{}",
+        other[] = "{\"compression_config\": {\"sparsity_config\": {}, \"b\": 1}, \"quantization_config\": null}";
+    const char *const texts[] = {whole, bare, other};
+    s24_status status = S24_OK;
+    for (size_t i = 0; i < COUNT(texts) && status == S24_OK; i++) {
+        s24_text with = {0}, without = {0};
+        bool changed;
+        status = s24_config_set_sparsity(texts[i], strlen(texts[i]), "sparse-24-bitmask", &with, &changed, err);
+        status = status == S24_OK ? s24_config_set_sparsity(with.text, with.length, NULL, &without, &changed, err) : status;
+        s24_text_free(&with);
+        s24_text_free(&without);
+    }
+    return status;
+}
+
+static s24_status (*const in_memory[])(s24_error *err) = {do_metrics, do_multiply, do_multiply_bf16, do_multiply_i8, do_bench,
+                                                          do_config};
 
 /* A status, no leak, and all is well again. */
 START_TEST(every_allocation_in_memory)

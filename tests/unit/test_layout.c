@@ -363,6 +363,37 @@ START_TEST(refusals)
 }
 END_TEST
 
+/* A part of a row, which is read without the rows around it: its bits are counted from its beginning. */
+START_TEST(parts_of_rows)
+{
+    static const struct {
+        int64_t offsets[3];
+        uint64_t first;
+        const char *message;
+    } cases[] = {
+        {{0, 1, 2}, 9, "m.weight: row 0: it has more bits than values"},
+        {{0, 0, 2}, 5, "m.weight: row 0: it has more bits than values"}, /* before what is asked for */
+        {{0, 2, 2}, 9, "truncated"}, /* meanwhile */
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const hand_tensor tensors[] = {any_number[1], {"m.row_offsets", "I64", "[3]", cases[i].offsets, 24}, any_number[3],
+                                       any_number[0], {NULL, NULL, NULL, NULL, 0}};
+        size_t n;
+        s24_source *source = NULL;
+        s24_error err = {0};
+        uint16_t got[1];
+        unsigned char *const file = by_hand(tensors, "", &n);
+        ck_assert_int_eq(open_bytes(&source, file, n, false, &err), S24_OK);
+        ck_assert_int_eq(truncate(path, (off_t)(i == 2 ? n - 10 : n)), 0);
+        const s24_entry *const e = source->contents.entries;
+        ck_assert_int_eq(e->layout->read(e, cases[i].first, 1, got, &err), S24_ERR_DATA);
+        ck_assert_msg(strstr(err.message, cases[i].message), "%s", err.message);
+        s24_source_close(source);
+        free(file);
+    }
+}
+END_TEST
+
 /* Cut anywhere, or a byte longer: named, from a file and from a pipe. */
 START_TEST(every_length)
 {
@@ -432,11 +463,14 @@ END_TEST
 START_TEST(the_mark)
 {
     hand_tensor tensors[4] = {cutlass[0], cutlass[1], {"y.packed", "U8", "[1]", "x", 1}, {NULL, NULL, NULL, NULL, 0}};
-    for (int left = 0; left < 2; left++) {
+    static const char *const others[] = {NULL, "y.packed", "y.meta", "w.packed"};
+    for (int left = 0; left < 4; left++) {
         size_t n;
         s24_source *source = NULL;
         s24_error err = {0};
-        tensors[2].name = left ? "y.packed" : NULL;
+        tensors[0].name = left == 3 ? "w.meta.meta" : "w.meta"; /* a tensor that is called as planes are */
+        tensors[1].name = left == 3 ? "w.meta.packed" : "w.packed";
+        tensors[2].name = others[left];
         unsigned char *const file = by_hand(tensors, MARK, &n);
         ck_assert_int_eq(open_bytes(&source, file, n, false, &err), S24_OK);
         ck_assert_uint_eq(source->contents.pairs, left ? 3 : 2);
@@ -476,6 +510,7 @@ int main(void)
     tcase_add_loop_test(tcase, reordered_words, 0, 2);
     tcase_add_loop_test(tcase, any_number_at_random, 0, 6);
     tcase_add_loop_test(tcase, refusals, 0, BAD);
+    tcase_add_test(tcase, parts_of_rows);
     tcase_add_loop_test(tcase, every_length, 0, 2 * GOOD);
     tcase_add_test(tcase, incomplete_sets);
     tcase_add_test(tcase, the_mark);

@@ -1211,6 +1211,14 @@ START_TEST(salvage_nothing)
     ck_assert_int_eq(salvage("d.s24", "d.out", &parts, &err), S24_ERR_DATA);
     ck_assert_ptr_nonnull(strstr(err.message, "beyond recovery"));
     ck_assert(!exists("d.out"));
+    for (size_t n = 1; n < 16; n++) { /* not even a length, or one that cannot be */
+        const s24_read_options options = {.format = "s24", .salvage = true};
+        s24_source *source;
+        memset(file.data, n < 8 ? 0 : 0xff, 16);
+        spit("d.s24", (bytes){file.data, n});
+        ck_assert_int_eq(s24_source_open(&source, &io, "d.s24", &options, &err), S24_ERR_DATA);
+        ck_assert_msg(strstr(err.message, "beyond recovery"), "%zu bytes: %s", n, err.message);
+    }
     close_layout(&o);
     free(file.data);
     free_model(&m);
@@ -1332,6 +1340,7 @@ static const struct {
     {"\\\"shape\\\":[4,8]", "\\\"shape\\\":[3,8]", 0, "w.s24.values is not what"},
     {"\\\"shape\\\":[4,8]", "\\\"shape\\\":\\\"4\\\"", 0, "s24.tensors"},
     {"\\\"shape\\\":[4,8]", "\\\"shape\\\":[-48]", 0, "shape"},
+    {"\\\"shape\\\":[4,8],\\\"axis\\\":1", "\\\"shape\\\":[9e15,9e15]     ", 0, "elements"},
     {"\\\"shape\\\":[40]", "\\\"shape\\\":[41]", 0, "v is not what"},
     {"\\\"shape\\\":[40]", "\\\"shape\\\":1040", 0, "s24.tensors"},
     {"\\\"axis\\\":1", "\\\"axis\\\":0", 0, "w.s24.values is not what"},
@@ -1488,6 +1497,14 @@ START_TEST(lying_records)
     tail[records[_i].at] = records[_i].byte; /* and the tail alone */
     reseal_record(tail);
     expect_damage(&file, "tail");
+    if (strcmp(records[_i].message, "contradicts") != 0) { /* then its header is none, and the head tells everything */
+        unsigned char *const none = calloc(m.expected.n, 1);
+        told parts;
+        spit("d.s24", file);
+        ck_assert_msg(salvage("d.s24", "d.out", &parts, &err) == S24_OK && parts.count == 0, "%s", err.message);
+        check_salvaged(&m, none, "a tail that lies");
+        free(none);
+    }
     close_layout(&o);
     free(file.data);
     free_model(&m);
@@ -1767,6 +1784,58 @@ START_TEST(stats_of_damaged)
     spit("d.s24", file);
     const s24_stats_request q = {.input = "d.s24", .read.salvage = true, .original = "in.safetensors"};
     ck_assert_int_eq(s24_stats_file(&io, &q, &report, &err), S24_ERR_DATA);
+    spit("d.s24", (bytes){o.file.data, (size_t)o.plain->metrics.checks + 4}); /* its head tells what would follow */
+    const s24_stats_request cut = {.input = "d.s24", .read.salvage = true};
+    ck_assert_int_eq(s24_stats_file(&io, &cut, &report, &err), S24_ERR_DATA);
+    ck_assert_ptr_nonnull(strstr(err.message, "truncated"));
+    close_layout(&o);
+    free(file.data);
+    free_model(&m);
+}
+END_TEST
+
+/* A fault is told with the place where a reader has to look, and nothing is written. */
+START_TEST(places_of_damage)
+{
+    model m = make_model(little, COUNT(little), "");
+    const bytes file = prune_model(&m, "m.s24", 4);
+    opened o = open_layout("m.s24");
+    const size_t header = o.plain->header_bytes;
+    const s24_entry *const w = &o.source->contents.entries[0], *const v = &o.source->contents.entries[1];
+    const struct {
+        uint64_t at, told; /* of the byte that is wrong, and in the error */
+        const char *message;
+    } cases[] = {
+        {7, 0, "its header's length, "},
+        {0, 0, "its header's length, "},
+        {20, 0, "its header does not match its check"},
+        {header + 20, header, "its head does not match its own check"},
+        {w->offset + 3, w->offset, "rows 0 to "},
+        {v->offset + 70, v->offset + 64, "bytes 64 to 79 do not match their check"}, /* panels of 64 bytes */
+        {w->checks, w->checks, "the checks of w do not match their own"},
+        {o.plain->metrics.offset, o.plain->metrics.offset, "the recorded metrics: "},
+        {o.plain->metrics.checks, o.plain->metrics.checks, "the checks of its metrics do not match"},
+        {o.plain->copy + 30, o.plain->copy, "the copy of its header is not the header"},
+        {o.plain->tail + 9, o.plain->tail, "its tail does not match"},
+    };
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        s24_error err = {0};
+        o.file.data[cases[i].at] ^= 1;
+        spit("d.s24", o.file);
+        ck_assert_int_eq(decompress("d.s24", "d.out", &err), S24_ERR_DATA);
+        ck_assert_msg(strstr(err.message, cases[i].message) && strstr(err.message, "; s24 decompress --salvage"), "%s",
+                      err.message);
+        ck_assert_msg(err.offset == cases[i].told, "%s: byte %llu", err.message, (unsigned long long)err.offset);
+        ck_assert(!exists("d.out"));
+        o.file.data[cases[i].at] ^= 1;
+    }
+    for (int longer = 0; longer < 2; longer++) {
+        s24_error err = {0};
+        o.file.data[file.n] = 0; /* there is room for one more */
+        spit("d.s24", (bytes){o.file.data, longer ? file.n + 1 : file.n - 5});
+        ck_assert_int_eq(decompress("d.s24", "d.out", &err), S24_ERR_DATA);
+        ck_assert_uint_eq(err.offset, longer ? file.n : file.n - 5);
+    }
     close_layout(&o);
     free(file.data);
     free_model(&m);
@@ -1925,6 +1994,23 @@ START_TEST(reading_pipes)
 }
 END_TEST
 
+/* Of a pipe nobody can see the end, which might tell what the beginning does not. */
+START_TEST(noise_through_a_pipe)
+{
+    static const s24_read_options options = {.format = "s24"};
+    s24_source *source;
+    s24_error err = {0};
+    pipe_end in;
+    const bytes noise = {calloc(3 << 20, 1), 3 << 20};
+    ck_assert_ptr_nonnull(noise.data);
+    start(&in, true, noise);
+    ck_assert_int_eq(s24_source_open(&source, &io, in.path, &options, &err), S24_ERR_DATA);
+    ck_assert_ptr_nonnull(strstr(err.message, "its header's length, 0, cannot be"));
+    stop(&in, true);
+    free(noise.data);
+}
+END_TEST
+
 /* ---------------------------------------------------------------- stopping */
 
 static volatile sig_atomic_t stop_flag;
@@ -2003,8 +2089,10 @@ int main(void)
     tcase_add_loop_test(tcase, scales, 0, 2);
     tcase_add_test(tcase, scales_of_two_panels);
     tcase_add_test(tcase, stats_of_damaged);
+    tcase_add_test(tcase, places_of_damage);
     tcase_add_loop_test(tcase, streams_and_threads, 0, 4 * (int)COUNT(thread_counts));
     tcase_add_loop_test(tcase, reading_pipes, 0, (int)COUNT(thread_counts));
+    tcase_add_test(tcase, noise_through_a_pipe);
     tcase_add_loop_test(tcase, stopped, 0, (int)COUNT(thread_counts));
     suite_add_tcase(suite, tcase);
     SRunner *const runner = srunner_create(suite);
