@@ -336,6 +336,8 @@ def main(directory):
     built("tensors-name", lambda p: p.change("s24.tensors", "arr_0", "arr_1"))
     built("tensors-method", lambda p: p.change("s24.tensors", '"magnitude"', "1"))
     built("tensors-shape-beyond", lambda p: p.change("s24.tensors", "[2,8]", "[4294967296,4294967296]"))
+    built("tensors-shape-rank", lambda p: p.change("s24.tensors", "[2,8]", "[%s]" % ",".join(["1"] * 65)))
+    built("tensors-more", lambda p: p.change("s24.tensors", "[{", "[" + 5 * '{"name":"x","dtype":"f32","shape":[0]},' + "{"))
     built("metadata-number", lambda p: p.metadata.update({"step": 1}))
     built("stored-i8", lambda p: stored(p.section("arr_0.s24.values"), "I8", bytes(8)))
     built("stored-less", lambda p: p.sections.pop(4))
@@ -366,8 +368,8 @@ def main(directory):
     bad("pad-value", "scalar", place(lambda f: f.tensors[0].at + 8, 1))
     bad("zeros", "matrix", place(lambda f: f.tensors[0].checks[0] + 8, 1))
     bad("zeros-metrics", "matrix", place(lambda f: f.metrics_checks[0] + 8, 1))
-    for name, at, x in (("count", 0, 17.0), ("count-pruned", 1, 9.0), ("fraction", 2, 8.5), ("far", 5, 2.0 ** 53),
-                        ("sum", 7, -1.0), ("nan", 9, float("nan")), ("slot", 15, 1.0)):
+    for name, at, x in (("count", 0, 17.0), ("count-pruned", 1, 9.0), ("count-pruned-less", 1, 7.0), ("fraction", 2, 8.5),
+                        ("far", 5, 2.0 ** 53), ("sum", 7, -1.0), ("nan", 9, float("nan")), ("slot", 15, 1.0)):
         bad(name, "matrix", slot(at, x))
 
     unsupported("version", "matrix", record(8, "<I", 2))
@@ -375,6 +377,8 @@ def main(directory):
     unsupported("reserved", "matrix", record(48, "<Q", 1))
     unsupported("needs", "matrix", header(b'"s24.file"', b'"s24.needs":"x","s24.file"'))
     unsupported("needs-more", "scales", header(b'"s24.needs":"scales"', b'"s24.needs":"scales x"'))
+    unsupported("needs-name", "scales", header(b'"s24.needs":"scales"', b'"s24.needs":"scalez"'))
+    unsupported("scales-word", "scales", header(b'\\"scales\\":\\"row\\"', b'\\"scales\\":\\"col\\"'))
     unsupported("scales-kind", "scales", header(b'\\"scales\\":\\"row\\"', b'\\"scales\\":64'))
     unsupported("key", "matrix", header(b'"s24.file"', b'"s24.new":"","s24.file"'))
     write("resaved-many", resave(read("panels"), metadata=False), suffix=".safetensors")
@@ -386,6 +390,8 @@ def main(directory):
     built("calibrated-unknown", calibrated("0", "0", UNKNOWN, UNKNOWN), "good")
     built("calibration-held-out", calibrated(held_out="9"))
     built("calibration-samples", calibrated(samples="null"))
+    built("calibration-held-out-null", calibrated(held_out="null"))
+    built("calibration-list", lambda p: p.change("s24.tensors", '"magnitude"', '"magnitude","calibration":[8,2]'))
     built("calibration-negative", calibrated(training=-.25))
     built("calibration-zero", calibrated(other=-0.0))
     built("calibration-nan", calibrated(other=struct.pack("<Q", 0xfff8000000000000)))
@@ -395,6 +401,35 @@ def main(directory):
         a = Archive(read("archive-model"))
         change(a)
         write("archive-" + name, a.bytes(), where)
+
+    def insert(k, at, b):
+        """Bytes put into a frame; the index and the tail know."""
+        def change(a):
+            a.frames[k][at:at] = b
+            moved = k % len(a.frames) + 1
+            index = a.frames[-1]
+            lines = len(index) - struct.unpack_from("<Q", index, 32)[0]
+            for line in range(lines + 16 * (moved - 1), len(index), 16):
+                struct.pack_into("<Q", index, line, struct.unpack_from("<Q", index, line)[0] + len(b))
+            a.seal(len(a.frames) - 1)
+            tail_field(16, "<Q", len(b))(a)
+            tail_field(24, "<Q", len(b))(a)
+        return change
+
+    def one_more_unit(a):
+        """Of no bytes, before the others."""
+        insert(1, 56, bytes(8))(a)
+        field(1, 28, "<I", struct.unpack_from("<I", a.frames[1], 28)[0] + 1)(a)
+
+    def other_copy(a):
+        """The header once more has another name of a tensor."""
+        f = a.frames[-2]
+        payload, old = zlib.compress(a.header.replace(b"conv", b"konv"), 9), len(f) - 72
+        f[72:] = payload
+        struct.pack_into("<I", f, 60, len(payload))
+        struct.pack_into("<Q", f, 32, len(payload))
+        a.seal(len(a.frames) - 2)
+        move(a, 0, len(payload) - old)
 
     def byte(part, at):
         def change(a):
@@ -453,6 +488,15 @@ def main(directory):
             a.seal(len(a.frames) - 1)
         return change
 
+    def index_same(at):
+        """A number of the index is that of the line before."""
+        def change(a):
+            index = a.frames[-1]
+            begin = len(index) - struct.unpack_from("<Q", index, 32)[0] + at
+            index[begin:begin + 8] = index[begin - 16:begin - 8]
+            a.seal(len(a.frames) - 1)
+        return change
+
     def tail_field(at, form, x):
         def change(a):
             struct.pack_into(form, a.tail, at, struct.unpack_from(form, a.tail, at)[0] + x)
@@ -472,6 +516,8 @@ def main(directory):
     archive("frame", byte(1, -1))
     archive("table", byte(1, 60))
     archive("copy", byte(-2, 100))
+    archive("copy-other", other_copy)
+    archive("gap", lambda a: insert(-2, len(a.frames[-2]), bytes(8))(a))
     archive("index", byte(-1, 100))
     archive("tail", byte("tail", 20))
     archive("short", lambda a: a.tail.pop())
@@ -484,6 +530,7 @@ def main(directory):
     archive("first", field(2, 16, "<Q", 0))
     archive("kind", field(1, 4, "<H", 3))
     archive("raw", field(1, 40, "<Q", 1))
+    archive("units", one_more_unit)
     archive("codec-data", field(1, 56, "<I", 2))
     archive("codec-header", field(0, 56, "<I", 1))
     archive("bytes", field(1, 60, "<I", 1))
@@ -491,6 +538,9 @@ def main(directory):
     archive("checks", lambda a: (byte(1, 80)(a), a.seal(1)))
     archive("panel", both_checks)
     archive("header-raw", field(0, 40, "<Q", 64))
+    archive("header-none", field(0, 40, "<Q", 0))
+    archive("header-stored", field(0, 56, "<I", 0))
+    archive("header-cut", header_payload(lambda header: zlib.compress(header, 9)[:-5]))
     archive("header-bomb", header_payload(lambda header: zlib.compress(header + bytes(100000), 9)))
     archive("header-less", header_payload(lambda header: zlib.compress(header[:-64], 9)))
     archive("header-behind", header_payload(lambda header: zlib.compress(header, 9) + b"x"))
@@ -498,9 +548,13 @@ def main(directory):
     archive("index-offset", index_line(16, "<Q", 1))
     archive("index-first", index_line(24, "<Q", 1))
     archive("index-begin", index_line(0, "<Q", 1))
+    archive("index-begin-panel", index_line(8, "<Q", 1))
+    archive("index-same", index_same(16))
+    archive("index-same-panel", index_same(24))
     archive("tail-size", tail_field(16, "<Q", 1))
     archive("tail-index", tail_field(24, "<Q", 8))
     archive("tail-frames", tail_field(32, "<Q", 1))
+    archive("tail-frames-none", lambda a: tail_field(32, "<Q", 3 - len(a.frames))(a))
     archive("tail-hash", tail_field(40, "<Q", 1))
     archive("tail-plain", tail_field(48, "<Q", 64))
     archive("version", all_versions, "unsupported")
