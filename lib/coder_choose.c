@@ -40,7 +40,7 @@ static bool sample_gains(const uint32_t counts[256], unsigned bits)
         used += counts[s] > 0;
     }
     const uint64_t bias = (uint64_t)(used - 1) * 47274; /* 65536 / (2 ln 2) */
-    return s24_entropy(counts) + bias < S24_BITS(SAMPLE_PIECES * SAMPLE_PIECE * bits) / 64 * 63;
+    return s24_entropy(counts, 256) + bias < S24_BITS(SAMPLE_PIECES * SAMPLE_PIECE * bits) / 64 * 63;
 }
 
 static bool may_gain(const uint8_t *plane, size_t n)
@@ -84,12 +84,7 @@ const uint32_t *s24_counts_of(s24_chosen *c)
     return c->counts;
 }
 
-uint64_t s24_table_cost(const s24_frequencies *frequencies)
-{
-    return S24_BYTES(s24_frequencies_bytes(frequencies));
-}
-
-void s24_choose_simple(s24_chooser *with, s24_chosen *c)
+void s24_choose_simple(s24_chosen *c)
 {
     unsigned highest = 0, used = 0;
     c->method = S24_PLANE_RAW;
@@ -107,41 +102,30 @@ void s24_choose_simple(s24_chooser *with, s24_chosen *c)
         c->cost = S24_BYTES(2);
         return;
     }
-    s24_frequencies *own = with->frequencies, flat;
-    s24_frequencies_of(own, counts);
-    s24_frequencies_flat(&flat, highest + 1);
-    const uint64_t own_cost = s24_cross_entropy(counts, own) + s24_table_cost(own) + S24_BYTES(4);
-    const uint64_t flat_cost = s24_cross_entropy(counts, &flat) + S24_BYTES(2 + 4);
-    const uint64_t least = own_cost < flat_cost ? own_cost : flat_cost;
-    if (least + least / 128 >= c->cost) {
-        return;
+    const uint64_t own = s24_entropy(counts, highest + 1) + S24_BYTES(s24_frequencies_bytes(counts) + 4);
+    const uint64_t flat = c->n * (uint64_t)s24_log2(highest + 1) + S24_BYTES(2 + 4);
+    const uint64_t least = own < flat ? own : flat;
+    if (least + least / 128 < c->cost) {
+        c->method = S24_PLANE_RANS;
+        c->tables = 1;
+        c->flat = flat <= own ? highest + 1 : 0;
+        c->cost = least;
     }
-    if (flat_cost <= own_cost) {
-        *own = flat;
-        c->flat = highest + 1;
-    }
-    c->method = S24_PLANE_RANS;
-    c->frequencies = own;
-    c->tables = 1;
-    c->cost = least;
-    with->frequencies++;
 }
 
 /* ---------------------------------------------------------------- copies */
 
-void s24_choose_copies(s24_chooser *with, s24_chosen *c, uint8_t *list, uint8_t *literals)
+void s24_choose_copies(s24_chosen *c, uint8_t *list, uint8_t *literals, uint32_t *table)
 {
     s24_copies copies;
-    s24_find_copies(c->plane, c->n, &copies, list, literals, with->copies_table);
+    s24_find_copies(c->plane, c->n, &copies, list, literals, table);
     if (copies.count == 0) {
         return;
     }
-    s24_frequencies *free_frequencies = with->frequencies;
     s24_chosen rest = {.plane = copies.literals, .n = copies.literal_count};
-    s24_choose_simple(with, &rest);
+    s24_choose_simple(&rest);
     rest.cost += S24_BYTES(copies.list_bytes + S24_NUMBER_BYTES);
     if (rest.cost >= c->cost) {
-        with->frequencies = free_frequencies;
         return;
     }
     rest.copies = copies;
@@ -152,17 +136,15 @@ void s24_choose_copies(s24_chooser *with, s24_chosen *c, uint8_t *list, uint8_t 
 
 /* ---------------------------------------------------------------- fields */
 
-void s24_choose_fields(s24_chooser *with, s24_chosen *c, size_t n, unsigned width, uint8_t *fields)
+void s24_choose_fields(s24_chosen *c, size_t n, unsigned width, uint8_t *fields)
 {
     if (c->method == S24_PLANE_CONSTANT || !fields_may_gain(c->plane, n, width)) {
         return;
     }
-    s24_frequencies *free_frequencies = with->frequencies;
     s24_chosen other = {.plane = fields, .n = n, .fields = true};
     s24_unpack_fields(c->plane, n, width, fields);
-    s24_choose_simple(with, &other);
+    s24_choose_simple(&other);
     if (other.method != S24_PLANE_RANS || other.cost >= c->cost) {
-        with->frequencies = free_frequencies;
         return;
     }
     *c = other;

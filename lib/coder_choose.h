@@ -18,48 +18,41 @@ typedef struct s24_chosen {
     unsigned block;
     uint8_t *classes;
     size_t blocks;
-    s24_frequencies *frequencies;  /* [tables] */
-    s24_frequencies class_frequencies;
-    uint64_t cost;                 /* bits, in 1/65536 */
-    size_t words, class_words;
+    uint32_t (*table_counts)[256]; /* of each class */
+    uint32_t class_counts[256];
+    uint64_t cost;                 /* bits, in 1/65536, as estimated */
     bool counted;
-    uint32_t counts[256];          /* of the plane, once counted */
+    uint32_t counts[256];          /* of the plane, or its literals, once counted */
 } s24_chosen;
 
-/* What choosing needs beside the plane. */
+/* What choosing classes needs beside the plane. */
 #define S24_CLASS_BINS 32
 typedef struct s24_chooser {
     int level;
-    uint32_t *copies_table;
-    uint32_t (*bins)[256];        /* [S24_CLASS_BINS] */
+    uint32_t (*bins)[256]; /* [2 * S24_CLASS_BINS]: of the best try, and of the one at hand */
     uint16_t *sums;
     uint8_t *classes;
-    s24_frequencies *frequencies; /* the next free ones */
 } s24_chooser;
-
-/* Of a unit, at most: three tries a plane, five with classes, and one of those that is thrown away. */
-#define S24_FREQUENCIES_MOST (3 * S24_PLANES_MOST + 5 * S24_RANS_CLASSES + S24_CLASS_BINS)
 
 /* Costs. */
 #define S24_BITS(n) ((uint64_t)(n) << 16)
 #define S24_BYTES(n) S24_BITS(8 * (uint64_t)(n))
-uint64_t s24_table_cost(const s24_frequencies *frequencies);
 
 const uint32_t *s24_counts_of(s24_chosen *c);
 
 /* Raw, constant or entropy coded with one table; c->plane and c->n say what. The first choice. */
-void s24_choose_simple(s24_chooser *with, s24_chosen *c);
+void s24_choose_simple(s24_chosen *c);
 
 /* Classes, of the plane of symbols. */
 void s24_choose_classes(s24_chooser *with, s24_chosen *c, const s24_unit *unit, const s24_cut *cut);
 
-/* Copies, and something simple for the literals. */
-void s24_choose_copies(s24_chooser *with, s24_chosen *c, uint8_t *list, uint8_t *literals);
+/* Copies, and something simple for the literals; room as s24_find_copies has it. */
+void s24_choose_copies(s24_chosen *c, uint8_t *list, uint8_t *literals, uint32_t *table);
 
 /*
  * The middle, n fields of so many bits, as a byte a field, coded: bytes that hold parts of two fields hide what fields have
  * in common. fields: room for n.
  */
-void s24_choose_fields(s24_chooser *with, s24_chosen *c, size_t n, unsigned width, uint8_t *fields);
+void s24_choose_fields(s24_chosen *c, size_t n, unsigned width, uint8_t *fields);
 
 #endif

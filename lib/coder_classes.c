@@ -11,39 +11,40 @@
 
 typedef struct bins {
     uint32_t (*counts)[256];
+    unsigned symbols; /* above the highest of all */
     uint32_t blocks[BINS];
     uint64_t cost[BINS]; /* of a bin's symbols and its table */
     unsigned count;
     uint8_t class_of[BINS]; /* of what was a bin at first */
 } bins;
 
-static uint64_t bin_cost(const uint32_t counts[256])
+static uint64_t bin_cost(const uint32_t *counts, unsigned symbols)
 {
     unsigned used = 0;
-    for (unsigned s = 0; s < 256; s++) {
+    for (unsigned s = 0; s < symbols; s++) {
         used += counts[s] > 0;
     }
-    return s24_entropy(counts) + S24_BITS(used * 7 + 24);
+    return s24_entropy(counts, symbols) + S24_BITS(7 * used + 24);
 }
 
 static uint64_t joined_cost(const bins *b, unsigned i, uint32_t joined[256])
 {
-    for (unsigned s = 0; s < 256; s++) {
+    for (unsigned s = 0; s < b->symbols; s++) {
         joined[s] = b->counts[i][s] + b->counts[i + 1][s];
     }
     /* Which class a block has is coded, too: of k blocks of n one costs log2(n / k). */
     const uint64_t apart = s24_n_log_n(b->blocks[i]) + s24_n_log_n(b->blocks[i + 1]);
-    const uint64_t gain = s24_n_log_n(b->blocks[i] + b->blocks[i + 1]) - apart, cost = bin_cost(joined);
+    const uint64_t gain = s24_n_log_n(b->blocks[i] + b->blocks[i + 1]) - apart, cost = bin_cost(joined, b->symbols);
     return cost > gain ? cost - gain : 0;
 }
 
 static void join_bins(bins *b, unsigned i)
 {
-    for (unsigned s = 0; s < 256; s++) {
+    for (unsigned s = 0; s < b->symbols; s++) {
         b->counts[i][s] += b->counts[i + 1][s];
     }
     b->blocks[i] += b->blocks[i + 1];
-    b->cost[i] = bin_cost(b->counts[i]);
+    b->cost[i] = bin_cost(b->counts[i], b->symbols);
     b->count--;
     memmove(b->counts + i + 1, b->counts + i + 2, (b->count - i - 1) * sizeof *b->counts);
     memmove(b->blocks + i + 1, b->blocks + i + 2, (b->count - i - 1) * sizeof *b->blocks);
@@ -138,9 +139,15 @@ static void drop_empty(bins *b)
             memcpy(b->counts[b->count], b->counts[i], sizeof *b->counts);
             b->blocks[b->count] = b->blocks[i];
         }
-        b->cost[b->count] = bin_cost(b->counts[i]);
+        b->cost[b->count] = bin_cost(b->counts[i], b->symbols);
         b->count++;
     }
+}
+
+/* Half the mean of `some` ranks, which nearly always fill their block. */
+static size_t bin_at(uint32_t sum, size_t some, unsigned block)
+{
+    return some == (size_t)S24_RANS_LANES << block ? sum >> (6 + block) : sum / (2 * some);
 }
 
 static void sort_blocks(const s24_chosen *c, const uint16_t *sums, unsigned block, uint8_t *bin_of, bins *b)
@@ -154,7 +161,7 @@ static void sort_blocks(const s24_chosen *c, const uint16_t *sums, unsigned bloc
         for (size_t k = 0; k < some; k += S24_RANS_LANES) {
             sum += *sums++;
         }
-        *bin_of = (uint8_t)(sum / (2 * some));
+        *bin_of = (uint8_t)bin_at(sum, some, block);
         uint32_t *counts = b->counts[*bin_of];
         for (size_t k = 0; k < some; k++) {
             counts[c->plane[i + k]]++;
@@ -164,32 +171,23 @@ static void sort_blocks(const s24_chosen *c, const uint16_t *sums, unsigned bloc
     drop_empty(b);
 }
 
+#define CLASSES_HEADER 20 /* bytes: numbers, and frequencies of classes */
+
 /* Classes with blocks of this size, if that is better than what is chosen. */
-static void try_classes(s24_chooser *with, s24_chosen *c, unsigned block)
+static void try_classes(s24_chooser *with, s24_chosen *c, unsigned symbols, unsigned block)
 {
     uint8_t *classes = with->classes;
-    bins b = {.counts = with->bins};
+    bins b = {.counts = c->table_counts == with->bins ? with->bins + BINS : with->bins, .symbols = symbols};
     sort_blocks(c, with->sums, block, classes, &b);
     join_neighbours(&b);
-    if (b.count < 2) {
+    uint64_t cost = s24_entropy(b.blocks, b.count) + S24_BYTES(CLASSES_HEADER);
+    for (unsigned i = 0; i < b.count; i++) {
+        cost += b.cost[i];
+    }
+    if (b.count < 2 || cost >= c->cost) {
         return;
     }
     const size_t blocks = (c->n + ((size_t)S24_RANS_LANES << block) - 1) >> block >> 5;
-    uint32_t class_counts[256] = {0};
-    s24_frequencies class_frequencies;
-    for (unsigned i = 0; i < b.count; i++) {
-        class_counts[i] = b.blocks[i];
-    }
-    s24_frequencies_of(&class_frequencies, class_counts);
-    uint64_t cost = s24_cross_entropy(class_counts, &class_frequencies) + s24_table_cost(&class_frequencies);
-    cost += S24_BYTES(2 + 2 * 4);
-    for (unsigned i = 0; i < b.count; i++) {
-        s24_frequencies_of(&with->frequencies[i], b.counts[i]);
-        cost += s24_cross_entropy(b.counts[i], &with->frequencies[i]) + s24_table_cost(&with->frequencies[i]);
-    }
-    if (cost >= c->cost) {
-        return;
-    }
     for (size_t i = 0; i < blocks; i++) {
         classes[i] = b.class_of[classes[i]];
     }
@@ -197,12 +195,11 @@ static void try_classes(s24_chooser *with, s24_chosen *c, unsigned block)
     c->flat = 0;
     c->cost = cost;
     c->tables = b.count;
+    c->table_counts = b.counts;
+    memcpy(c->class_counts, b.blocks, b.count * sizeof *b.blocks);
     c->block = block;
     c->blocks = blocks;
     c->classes = classes;
-    c->class_frequencies = class_frequencies;
-    c->frequencies = with->frequencies;
-    with->frequencies += b.count;
     with->classes += blocks;
 }
 
@@ -216,7 +213,7 @@ static void try_classes(s24_chooser *with, s24_chosen *c, unsigned block)
 static uint64_t left_by_blocks(const uint16_t *sums, size_t n, uint64_t squares, unsigned block)
 {
     const size_t most = (size_t)S24_RANS_LANES << block;
-    uint32_t blocks[256] = {0};
+    uint32_t blocks[BINS] = {0};
     uint64_t symbols[BINS] = {0}, ranks[BINS] = {0};
     for (size_t i = 0; i < n; i += most) {
         const size_t some = n - i < most ? n - i : most;
@@ -224,7 +221,7 @@ static uint64_t left_by_blocks(const uint16_t *sums, size_t n, uint64_t squares,
         for (size_t k = 0; k < some; k += S24_RANS_LANES) {
             sum += *sums++;
         }
-        const size_t bin = sum / (2 * some);
+        const size_t bin = bin_at(sum, some, block);
         blocks[bin]++;
         symbols[bin] += some;
         ranks[bin] += sum;
@@ -234,7 +231,7 @@ static uint64_t left_by_blocks(const uint16_t *sums, size_t n, uint64_t squares,
         squares -= r / k * r + r % k * r / k; /* r^2 / k would not fit */
     }
     const uint32_t variance = (uint32_t)(256 * squares / n) + 1;
-    return s24_n_log_n(variance) / variance * n / 2 + s24_entropy(blocks);
+    return s24_log2(variance) * (uint64_t)n / 2 + s24_entropy(blocks, BINS);
 }
 
 /* The size that gains most, as ranks tell, and a set, a bit each, of those that are nearly as good. */
@@ -261,18 +258,22 @@ static unsigned best_blocks(const s24_chosen *c, const uint16_t *sums, const uin
 void s24_choose_classes(s24_chooser *with, s24_chosen *c, const s24_unit *unit, const s24_cut *cut)
 {
     uint8_t ranks[256];
+    unsigned symbols = 256;
     if (c->n < CLASSES_LEAST || c->method == S24_PLANE_CONSTANT || with->level < 3 ||
         !ranks_of(unit, cut, s24_counts_of(c), c->n, ranks)) {
         return;
     }
     add_ranks(c, ranks, with->sums);
+    while (c->counts[symbols - 1] == 0) {
+        symbols--;
+    }
     unsigned first = 1;
     const unsigned good = best_blocks(c, with->sums, ranks, &first);
     const unsigned sizes = with->level > 6 ? EVERY_SIZE : with->level > 4 ? good : 0;
-    try_classes(with, c, first);
+    try_classes(with, c, symbols, first);
     for (unsigned block = 0; sizes >> block && c->tables > 1; block++) {
         if (block != first && sizes >> block & 1) {
-            try_classes(with, c, block);
+            try_classes(with, c, symbols, block);
         }
     }
 }

@@ -10,8 +10,7 @@ static const uint32_t log_steps[65] = {
     56229, 57040, 57845, 58643, 59434, 60219, 60997, 61769, 62534, 63294, 64047, 64794, 65536,
 };
 
-/* 65536 log2(n), n >= 1. */
-static uint32_t log2_of(uint32_t n)
+uint32_t s24_log2(uint32_t n)
 {
     const unsigned whole = 31 - (unsigned)__builtin_clz(n);
     const uint32_t rest = n << (31 - whole) << 1; /* what follows the leading bit, at the left */
@@ -22,29 +21,17 @@ static uint32_t log2_of(uint32_t n)
 
 uint64_t s24_n_log_n(uint32_t n)
 {
-    return n ? (uint64_t)n * log2_of(n) : 0;
+    return n ? (uint64_t)n * s24_log2(n) : 0;
 }
 
-uint64_t s24_entropy(const uint32_t counts[256])
+uint64_t s24_entropy(const uint32_t *counts, unsigned symbols)
 {
     uint32_t total = 0;
     uint64_t sum = 0;
-    for (unsigned s = 0; s < 256; s++) {
+    for (unsigned s = 0; s < symbols; s++) {
         total += counts[s];
         sum += s24_n_log_n(counts[s]);
     }
     const uint64_t all = s24_n_log_n(total);
     return all > sum ? all - sum : 0;
-}
-
-uint64_t s24_cross_entropy(const uint32_t counts[256], const s24_frequencies *frequencies)
-{
-    uint64_t sum = 0;
-    for (unsigned s = 0; s < 256; s++) {
-        if (counts[s] && !frequencies->of[s]) {
-            return UINT64_MAX;
-        }
-        sum += counts[s] ? (uint64_t)counts[s] * ((S24_RANS_BITS << 16) - log2_of(frequencies->of[s])) : 0;
-    }
-    return sum;
 }

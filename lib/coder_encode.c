@@ -8,6 +8,12 @@
 
 #include "coder_choose.h"
 
+/* What an entropy coded plane has become. */
+typedef struct plane_tables {
+    s24_frequencies frequencies[S24_RANS_CLASSES], of_classes;
+    size_t words, class_words;
+} plane_tables;
+
 /* All that encoding a unit needs, in scratch memory. */
 typedef struct encoding {
     const s24_unit *unit;
@@ -24,10 +30,11 @@ typedef struct encoding {
     uint32_t *copies_table;
     uint32_t (*bins)[256];
     uint16_t *sums;
-    s24_frequencies *frequencies;
+    plane_tables *of_plane;
     s24_encode_table *tables;
     s24_rans_encoder rans;
     s24_chosen chosen[S24_PLANES_MOST];
+    enum { UNKNOWN, REPEATS, REPEATS_NOT } repeats[S24_PLANES_MOST]; /* as a sample tells */
 } encoding;
 
 static size_t take_encoding(encoding *e, const s24_unit *unit, void *scratch)
@@ -35,7 +42,7 @@ static size_t take_encoding(encoding *e, const s24_unit *unit, void *scratch)
     s24_arena a = s24_arena_of(scratch);
     const size_t n = s24_elements_of(unit), planes = s24_planes_room(unit);
     const size_t lists = planes / 2 + S24_PLANES_MOST * 4 * S24_NUMBER_BYTES;
-    const size_t tables = (S24_FREQUENCIES_MOST + 1) * S24_FREQUENCIES_BYTES;
+    const size_t tables = (S24_PLANES_MOST + S24_RANS_CLASSES) * S24_FREQUENCIES_BYTES;
     e->plane_room = s24_take(&a, planes);
     e->literal_room = s24_take(&a, planes);
     e->list_room = s24_take(&a, lists);
@@ -49,9 +56,9 @@ static size_t take_encoding(encoding *e, const s24_unit *unit, void *scratch)
     e->words = s24_take(&a, sizeof *e->words * words);
     e->words_end = e->words ? e->words + words : NULL;
     e->copies_table = s24_take(&a, sizeof *e->copies_table * S24_COPIES_TABLE);
-    e->bins = s24_take(&a, sizeof *e->bins * S24_CLASS_BINS);
+    e->bins = s24_take(&a, sizeof *e->bins * 2 * S24_CLASS_BINS);
     e->sums = s24_take(&a, sizeof *e->sums * (n / S24_RANS_LANES + 1));
-    e->frequencies = s24_take(&a, sizeof *e->frequencies * S24_FREQUENCIES_MOST);
+    e->of_plane = s24_take(&a, sizeof *e->of_plane * S24_PLANES_MOST);
     e->tables = s24_take(&a, sizeof *e->tables * S24_RANS_CLASSES);
     return a.taken;
 }
@@ -162,37 +169,42 @@ static bool use_palette(encoding *e, const void *values)
 
 /* ---- planes */
 
+static bool sample_repeats(encoding *e, unsigned i)
+{
+    if (e->repeats[i] == UNKNOWN) {
+        e->repeats[i] = s24_may_repeat(e->planes[i], e->s.n[i], e->copies_table) ? REPEATS : REPEATS_NOT;
+    }
+    return e->repeats[i] == REPEATS;
+}
+
 /*
  * Whether copies are worth a search: a sample tells. Symbols and signs are not looked at where the plane next below repeats
  * nothing, which is nearer to noise: what repeats there repeats above, too, and little else.
  */
-static bool may_repeat(const encoding *e, unsigned i, const s24_chooser *with)
+static bool may_repeat(encoding *e, unsigned i, int level)
 {
     const bool above = (i == e->s.symbols || i == e->s.signs) && e->s.first_low < e->s.signs && !e->palette;
-    const unsigned low = e->s.first_low;
-    if (with->level < 3 || e->chosen[i].method == S24_PLANE_CONSTANT) {
+    if (level < 3 || e->chosen[i].method == S24_PLANE_CONSTANT) {
         return false;
     }
-    return with->level > 7 || ((!above || s24_may_repeat(e->planes[low], e->s.n[low], with->copies_table)) &&
-                               s24_may_repeat(e->planes[i], e->s.n[i], with->copies_table));
+    return level > 7 || ((!above || sample_repeats(e, e->s.first_low)) && sample_repeats(e, i));
 }
 
 static void choose_all(encoding *e, int level)
 {
-    s24_chooser with = {.level = level, .copies_table = e->copies_table, .bins = e->bins, .sums = e->sums,
-                    .classes = e->classes, .frequencies = e->frequencies};
+    s24_chooser with = {.level = level, .bins = e->bins, .sums = e->sums, .classes = e->classes};
     for (unsigned i = 0; i < e->s.count; i++) {
         s24_chosen *c = &e->chosen[i];
         *c = (s24_chosen){.plane = e->planes[i], .n = e->s.n[i]};
-        s24_choose_simple(&with, c);
+        s24_choose_simple(c);
         if (i == e->s.symbols && !e->palette) {
             s24_choose_classes(&with, c, e->unit, &e->cut);
         }
-        if (may_repeat(e, i, &with)) {
-            s24_choose_copies(&with, c, e->lists[i], e->literals[i]);
+        if (may_repeat(e, i, level)) {
+            s24_choose_copies(c, e->lists[i], e->literals[i], e->copies_table);
         }
         if (i == e->s.middle && e->cut.middle && !e->palette) {
-            s24_choose_fields(&with, c, s24_elements_of(e->unit), e->cut.middle, e->fields);
+            s24_choose_fields(c, s24_elements_of(e->unit), e->cut.middle, e->fields);
         }
     }
 }
@@ -216,6 +228,32 @@ static unsigned lanes_of(const encoding *e)
     return symbols == 0 ? 1 : symbols < LANES_LEAST ? FEW_LANES : S24_RANS_LANES;
 }
 
+static void make_frequencies(const s24_chosen *c, plane_tables *p)
+{
+    if (c->flat) {
+        s24_frequencies_flat(&p->frequencies[0], c->flat);
+        return;
+    }
+    for (unsigned t = 0; t < c->tables; t++) {
+        s24_frequencies_of(&p->frequencies[t], c->tables > 1 ? c->table_counts[t] : c->counts);
+    }
+    if (c->tables > 1) {
+        s24_frequencies_of(&p->of_classes, c->class_counts);
+    }
+}
+
+/* With so many tables; returns how many words there are more. */
+static size_t encode_symbols(encoding *e, const s24_coded_plane *plane, const s24_frequencies *frequencies, unsigned tables,
+                             const uint8_t *symbols)
+{
+    const uint16_t *before = e->rans.words;
+    for (unsigned t = 0; t < tables; t++) {
+        s24_encode_table_of(&e->tables[t], &frequencies[t]);
+    }
+    s24_rans_encode(&e->rans, plane, e->tables, symbols, e->unit->isa);
+    return (size_t)(before - e->rans.words);
+}
+
 /* From the last plane to the first, of each the symbols and then their classes: the decoder does it the other way round. */
 static void encode_planes(encoding *e)
 {
@@ -225,23 +263,17 @@ static void encode_planes(encoding *e)
         e->rans.state[lane] = S24_RANS_LOW;
     }
     for (unsigned i = e->s.count; i-- > 0;) {
-        s24_chosen *c = &e->chosen[i];
+        const s24_chosen *c = &e->chosen[i];
+        plane_tables *p = &e->of_plane[i];
         s24_coded_plane plane = {.classes = c->tables > 1 ? c->classes : NULL, .block = c->block};
         const uint8_t *literals = literals_of(c, &plane.n);
-        const uint16_t *before = e->rans.words;
         if (c->method != S24_PLANE_RANS) {
             continue;
         }
-        for (unsigned t = 0; t < c->tables; t++) {
-            s24_encode_table_of(&e->tables[t], &c->frequencies[t]);
-        }
-        s24_rans_encode(&e->rans, &plane, e->tables, literals, e->unit->isa);
-        c->words = (size_t)(before - e->rans.words);
+        make_frequencies(c, p);
+        p->words = encode_symbols(e, &plane, p->frequencies, c->tables, literals);
         if (c->tables > 1) {
-            before = e->rans.words;
-            s24_encode_table_of(&e->tables[0], &c->class_frequencies);
-            s24_rans_encode(&e->rans, &(s24_coded_plane){.n = c->blocks}, e->tables, c->classes, e->unit->isa);
-            c->class_words = (size_t)(before - e->rans.words);
+            p->class_words = encode_symbols(e, &(s24_coded_plane){.n = c->blocks}, &p->of_classes, 1, c->classes);
         }
     }
 }
@@ -253,7 +285,7 @@ static uint8_t *put_number(uint8_t *out, uint64_t number)
     return out + s24_number_write(number, out);
 }
 
-static uint8_t *put_plane_header(uint8_t *out, const s24_chosen *c)
+static uint8_t *put_plane_header(uint8_t *out, const s24_chosen *c, const plane_tables *p)
 {
     *out++ = (uint8_t)(c->method | (c->copies.count ? S24_WITH_COPIES : 0) | (c->tables > 1 ? S24_WITH_CLASSES : 0) |
                        (c->fields ? S24_AS_FIELDS : 0));
@@ -269,15 +301,15 @@ static uint8_t *put_plane_header(uint8_t *out, const s24_chosen *c)
     if (c->method != S24_PLANE_RANS) {
         return out;
     }
-    out = put_number(out, c->words);
+    out = put_number(out, p->words);
     if (c->tables > 1) {
         *out++ = (uint8_t)c->tables;
         *out++ = (uint8_t)c->block;
-        out = put_number(out, c->class_words);
-        out += s24_frequencies_write(&c->class_frequencies, out);
+        out = put_number(out, p->class_words);
+        out += s24_frequencies_write(&p->of_classes, out);
     }
     for (unsigned t = 0; t < c->tables; t++) {
-        out += c->flat ? s24_frequencies_write_flat(c->flat, out) : s24_frequencies_write(&c->frequencies[t], out);
+        out += c->flat ? s24_frequencies_write_flat(c->flat, out) : s24_frequencies_write(&p->frequencies[t], out);
     }
     return out;
 }
@@ -305,7 +337,7 @@ static size_t put_header(const encoding *e)
         }
     }
     for (unsigned i = 0; i < e->s.count; i++) {
-        out = put_plane_header(out, &e->chosen[i]);
+        out = put_plane_header(out, &e->chosen[i], &e->of_plane[i]);
     }
     return (size_t)(out - e->header);
 }

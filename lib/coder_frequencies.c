@@ -137,13 +137,20 @@ size_t s24_frequencies_write(const s24_frequencies *frequencies, uint8_t *out)
     return (size_t)(w.out - out);
 }
 
-size_t s24_frequencies_bytes(const s24_frequencies *frequencies)
+size_t s24_frequencies_bytes(const uint32_t counts[256])
 {
-    unsigned first, last, before = FIRST_LENGTH;
+    unsigned first = 256, last = 0, before = FIRST_LENGTH;
+    uint64_t total = 0;
     size_t bits = 0;
-    find_range(frequencies, &first, &last);
+    for (unsigned s = 0; s < 256; s++) {
+        first = counts[s] && first == 256 ? s : first;
+        last = counts[s] ? s : last;
+        total += counts[s];
+    }
+    const uint64_t scale = ((uint64_t)S24_RANS_SUM << 32) / total;
     for (unsigned s = first; s < last; s++) {
-        const unsigned length = length_of(frequencies->of[s]);
+        const unsigned f = (unsigned)((counts[s] * scale + (UINT64_C(1) << 31)) >> 32);
+        const unsigned length = length_of(counts[s] && f == 0 ? 1 : f);
         bits += ones_of(length, before) + (length ? length : 1);
         before = length;
     }

@@ -172,17 +172,16 @@ void s24_frequencies_flat(s24_frequencies *frequencies, unsigned symbols);
 /* Bytes written, at most S24_FREQUENCIES_BYTES: a length takes at most 25 bits, a frequency 11 more. */
 #define S24_FREQUENCIES_BYTES (2 + 255 * 36 / 8 + 1)
 size_t s24_frequencies_write(const s24_frequencies *frequencies, uint8_t *out);
-size_t s24_frequencies_bytes(const s24_frequencies *frequencies); /* as many as that writes */
+/* About as many as that writes of frequencies of the counts. */
+size_t s24_frequencies_bytes(const uint32_t counts[256]);
 size_t s24_frequencies_write_flat(unsigned symbols, uint8_t *out);
 /* Bytes read; 0: malformed. */
 size_t s24_frequencies_read(s24_frequencies *frequencies, const uint8_t *in, size_t n);
 
-/* Bits that the counts take with their own frequencies, in 1/65536, without the table. */
-uint64_t s24_entropy(const uint32_t counts[256]);
-/* And with given ones; UINT64_MAX: one that is counted has none. */
-uint64_t s24_cross_entropy(const uint32_t counts[256], const s24_frequencies *frequencies);
-/* n log2 n, in 1/65536. n below 2^32. */
+/* In 1/65536 bits: log2 n, n >= 1; n log2 n; what the counts of so many symbols take, without a table. */
+uint32_t s24_log2(uint32_t n);
 uint64_t s24_n_log_n(uint32_t n);
+uint64_t s24_entropy(const uint32_t *counts, unsigned symbols);
 
 /*
  * A plane for the entropy coder: n symbols, in blocks of 32 << block of which each has a table. classes: a byte a block,

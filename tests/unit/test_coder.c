@@ -552,7 +552,8 @@ START_TEST(frequencies)
         ck_assert_uint_eq(sum, S24_RANS_SUM);
         const size_t n = s24_frequencies_write(&f, bytes);
         ck_assert_uint_le(n, S24_FREQUENCIES_BYTES);
-        ck_assert_uint_eq(n, s24_frequencies_bytes(&f));
+        const size_t estimate = s24_frequencies_bytes(counts);
+        ck_assert_msg(estimate <= n + 2 + n / 16 && n <= estimate + 2 + n / 16, "%zu bytes, estimated %zu", n, estimate);
         ck_assert_uint_eq(s24_frequencies_read(&back, bytes, n), n);
         ck_assert(memcmp(&f, &back, sizeof f) == 0);
         ck_assert_uint_eq(s24_frequencies_read(&back, bytes, n - 1), 0);
