@@ -539,6 +539,8 @@ def main(directory):
     archive("panel", both_checks)
     archive("header-raw", field(0, 40, "<Q", 64))
     archive("header-none", field(0, 40, "<Q", 0))
+    archive("header-odd", lambda a: field(0, 40, "<Q", len(a.header) + 8)(a))
+    archive("header-vast", field(0, 40, "<Q", 100000064))
     archive("header-stored", field(0, 56, "<I", 0))
     archive("header-cut", header_payload(lambda header: zlib.compress(header, 9)[:-5]))
     archive("header-bomb", header_payload(lambda header: zlib.compress(header + bytes(100000), 9)))

@@ -26,12 +26,17 @@ static inline void remove_path(void)
     unlink(path);
 }
 
-static inline void put_file(const void *data, size_t n)
+static inline void put_file_as(const char *to, const void *data, size_t n)
 {
-    FILE *const f = fopen(path, "wb");
+    FILE *const f = fopen(to, "wb");
     ck_assert_ptr_nonnull(f);
     ck_assert_uint_eq(fwrite(data, 1, n, f), n);
     ck_assert_int_eq(fclose(f), 0);
+}
+
+static inline void put_file(const void *data, size_t n)
+{
+    put_file_as(path, data, n);
 }
 
 typedef struct hand_tensor {

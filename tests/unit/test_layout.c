@@ -363,6 +363,23 @@ START_TEST(refusals)
 }
 END_TEST
 
+/* As many bytes as there have to be, of no row. */
+START_TEST(bits_without_rows)
+{
+    const hand_tensor tensors[] = {
+        {"m.shape", "I64", "[2]", I64(1, 8), 16}, {"m.row_offsets", "I64", "[1]", I64(0), 8},
+        {"m.bitmask", "U8", "[]", BYTES(1), 1}, {"m.compressed", "U8", "[1]", BYTES(7), 1}, {NULL, NULL, NULL, NULL, 0},
+    };
+    size_t n;
+    s24_source *source = NULL;
+    s24_error err = {0};
+    unsigned char *const file = by_hand(tensors, "", &n);
+    ck_assert_int_eq(open_bytes(&source, file, n, false, &err), S24_ERR_DATA);
+    ck_assert_ptr_nonnull(strstr(err.message, "m.bitmask: its shape is not a bit for every element"));
+    free(file);
+}
+END_TEST
+
 /* A part of a row, which is read without the rows around it: its bits are counted from its beginning. */
 START_TEST(parts_of_rows)
 {
@@ -484,6 +501,39 @@ START_TEST(the_mark)
 }
 END_TEST
 
+/* Of a checkpoint each shard has a mark of its own, whatever the first one says. */
+START_TEST(the_mark_of_a_shard)
+{
+    static const char index[] =
+        "{\"weight_map\":{\"s\":\"a.safetensors\",\"w.meta\":\"b.safetensors\",\"w.packed\":\"b.safetensors\"}}";
+    static const hand_tensor other[] = {{"s", "U8", "[1]", "x", 1}, {NULL, NULL, NULL, NULL, 0}};
+    static const char *const names[] = {"/a.safetensors", "/b.safetensors", "/model.safetensors.index.json"};
+    char directory[] = "/tmp/s24-test-XXXXXX", files[3][64];
+    size_t n[2];
+    s24_source *source = NULL;
+    s24_error err = {0};
+    unsigned char *const a = by_hand(other, "\"__metadata__\":{\"semi_structured\":\"other\"},", &n[0]);
+    unsigned char *const b = by_hand(cutlass, MARK, &n[1]);
+    ck_assert_ptr_nonnull(mkdtemp(directory));
+    for (int i = 0; i < 3; i++) {
+        snprintf(files[i], sizeof files[i], "%s%s", directory, names[i]);
+    }
+    put_file_as(files[0], a, n[0]);
+    put_file_as(files[1], b, n[1]);
+    put_file_as(files[2], index, sizeof index - 1);
+    ck_assert_msg(s24_source_open(&source, &io, directory, NULL, &err) == S24_OK, "%s", err.message);
+    const s24_entry *const w = s24_source_find_entry(source, "w");
+    ck_assert(w && w->layout && source->contents.count == 2);
+    s24_source_close(source);
+    for (int i = 0; i < 3; i++) {
+        unlink(files[i]);
+    }
+    rmdir(directory);
+    free(a);
+    free(b);
+}
+END_TEST
+
 START_TEST(there_twice)
 {
     hand_tensor tensors[8] = {{"m.weight", "U8", "[1]", "x", 1}};
@@ -510,10 +560,12 @@ int main(void)
     tcase_add_loop_test(tcase, reordered_words, 0, 2);
     tcase_add_loop_test(tcase, any_number_at_random, 0, 6);
     tcase_add_loop_test(tcase, refusals, 0, BAD);
+    tcase_add_test(tcase, bits_without_rows);
     tcase_add_test(tcase, parts_of_rows);
     tcase_add_loop_test(tcase, every_length, 0, 2 * GOOD);
     tcase_add_test(tcase, incomplete_sets);
     tcase_add_test(tcase, the_mark);
+    tcase_add_test(tcase, the_mark_of_a_shard);
     tcase_add_test(tcase, there_twice);
     suite_add_tcase(suite, tcase);
     SRunner *const runner = srunner_create(suite);

@@ -263,6 +263,41 @@ static void check_message(const s24_error *err, const char *piece)
     ck_assert_ptr_null(strchr(err->message, '\n'));
 }
 
+/* More than is read and inflated at once. */
+START_TEST(a_large_member)
+{
+    enum { N = 128 + 4 * 256 * 256, ROOM = 2 * N };
+    static unsigned char data[N], coded[ROOM], got[N];
+    const bytes header = npy("'<f4'", "False", "(256, 256)", 0, 0);
+    uint32_t x = 1;
+    memcpy(data, header.at, 128);
+    for (size_t i = 128; i < N; i++) {
+        data[i] = (unsigned char)((x = x * 1664525 + 1013904223) >> 24);
+    }
+    z_stream z = {.next_in = data, .avail_in = N, .next_out = coded, .avail_out = ROOM};
+    ck_assert_int_eq(deflateInit2(&z, 9, Z_DEFLATED, -MAX_WBITS, 8, Z_DEFAULT_STRATEGY), Z_OK);
+    ck_assert_int_eq(deflate(&z, Z_FINISH), Z_STREAM_END);
+    deflateEnd(&z);
+    char name[] = "a.npy";
+    s24_zip_entry e = {.name = name, .method = S24_ZIP_DEFLATED, .crc = (uint32_t)crc32(0, data, N), .size = N,
+                       .compressed = ROOM - z.avail_out};
+    s24_text text = {0};
+    s24_zip_put_local(&text, &e, 1);
+    s24_text_add(&text, (const char *)coded, (size_t)e.compressed);
+    const size_t directory = text.length;
+    s24_zip_put_central(&text, &e);
+    s24_zip_put_end(&text, 1, directory, text.length - directory);
+    s24_source source;
+    s24_error err;
+    ck_assert_msg(open_bytes(&source, text.text, text.length, &silent, &err) == S24_OK, "%s", err.message);
+    ck_assert_msg(s24_input_read(source.contents.entries[0].in, 128, got, N - 128, &err) == S24_OK, "%s", err.message);
+    ck_assert_mem_eq(got, data + 128, N - 128);
+    ck_assert_int_eq(s24_source_expect_end(&source, &err), S24_OK);
+    close_source(&source);
+    s24_text_free(&text);
+}
+END_TEST
+
 /* What is not right about the good archive; NULL: nothing. */
 static const char *wrong(const s24_source *source, const bytes *data)
 {
@@ -1247,6 +1282,7 @@ int main(void)
     TCase *const tcase = tcase_create("all");
     tcase_add_checked_fixture(tcase, make_path, remove_path);
     tcase_set_timeout(tcase, 120);
+    tcase_add_test(tcase, a_large_member);
     tcase_add_test(tcase, reads_what_others_write);
     tcase_add_test(tcase, transposes_and_swaps);
     tcase_add_test(tcase, every_length);

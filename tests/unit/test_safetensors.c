@@ -6,7 +6,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "format.h"
+#include "safetensors.h"
+#include "shared.h"
 #include "st_header.h"
 
 static const s24_io io = {.force = true, .no_sync = true};
@@ -279,6 +280,30 @@ START_TEST(impossible_plans)
 }
 END_TEST
 
+/* Readers take 100 MB: 101 times a megabyte of metadata is refused. */
+START_TEST(large_header)
+{
+    static char megabyte[1000001];
+    s24_contents contents = {0};
+    s24_text header = {0};
+    s24_error err;
+    memset(megabyte, 'x', sizeof megabyte - 1);
+    s24_pair pair = {.value = s24_shared_text(megabyte, &err)};
+    for (int i = 0; i < 101; i++) {
+        char key[8];
+        snprintf(key, sizeof key, "%d", i);
+        pair.key = s24_shared_text(key, &err);
+        ck_assert_int_eq(s24_contents_keep_pair(&contents, &pair, &err), S24_OK);
+        s24_shared_free(pair.key);
+    }
+    ck_assert_int_eq(s24_safetensors_header(&contents, &header, &err), S24_ERR_DATA);
+    ck_assert_ptr_nonnull(strstr(err.message, "at most 100000000 are allowed; split the file"));
+    s24_shared_free(pair.value);
+    s24_contents_free(&contents);
+    s24_text_free(&header);
+}
+END_TEST
+
 START_TEST(lone_array_gets_a_name)
 {
     static const size_t shape[] = {4};
@@ -354,6 +379,7 @@ int main(void)
     tcase_add_loop_test(tcase, small_files, 0, (int)(sizeof files / sizeof *files));
     tcase_add_test(tcase, short_pipe);
     tcase_add_test(tcase, impossible_plans);
+    tcase_add_test(tcase, large_header);
     tcase_add_test(tcase, lone_array_gets_a_name);
     tcase_add_test(tcase, found_by_content);
     tcase_add_test(tcase, many_tensors);
