@@ -247,12 +247,12 @@ static s24_status find_header(s24_input *in, char **header, record *r, s24_error
     for (uint64_t at = 64; !found && at < S24_ST_HEADER_MAX && at + S24_RECORD_BYTES <= in->size; at += 64) {
         found = header_by_record(&s, at, "S24HEAD", r);
     }
-    *header = found;
-    if (!found && s.trouble) {
-        return s24_fail_errno(err, s.trouble, "cannot read what may be left of its header");
+    if (found) {
+        *header = found;
+        return S24_OK;
     }
-    return found ? S24_OK
-                 : s24_fail(err, S24_ERR_DATA, "is damaged beyond recovery: neither its header nor the copy is whole");
+    return s.trouble ? s24_fail_errno(err, s.trouble, "cannot read what may be left of its header")
+        : s24_fail(err, S24_ERR_DATA, "is damaged beyond recovery: neither its header nor the copy is whole");
 }
 
 /* ---------------------------------------------------------------- what the header says */
