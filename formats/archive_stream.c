@@ -48,8 +48,8 @@ static s24_status take_frame(s24_archive *a, uint64_t wanted, s24_error *err)
         return status;
     }
     const bool keep = frame.first + frame.panels > wanted;
-    if (keep && a->held.length == 0) {
-        a->held_from = offset;
+    if (a->held.length == 0) {
+        a->held_from = keep ? offset : offset + s24_frame_bytes(&frame);
     }
     status = append_held(a, begin, n, keep, err);
     a->position += n;
@@ -95,7 +95,7 @@ s24_status s24_archive_read_coded(s24_archive *a, const s24_archive_span *p, uns
     if (!s24_archive_streams(a)) {
         return s24_input_read(a->view.behind, p->offset, data, n, err);
     }
-    if (p->offset < a->held_from || p->offset >= a->held_from + a->held.length) { /* what is held are whole frames */
+    if (p->offset < a->held_from) { /* all that has come since is held */
         return s24_fail(err, S24_ERR_SYSTEM, "frame %llu of a pipe is gone: an error of s24", (unsigned long long)p->number);
     }
     return s24_spool_read(&a->held, p->offset - a->held_from, data, n, err);
