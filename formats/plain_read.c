@@ -720,7 +720,7 @@ static s24_status take_permutation(const s24_plain *plain, const s24_entry *entr
 static s24_status load_permutation(const s24_entry *entry, s24_checks *checks, s24_error *err)
 {
     const s24_plain *plain = s24_plain_of(entry->source);
-    const char *lost = "its permutation is cut off";
+    const char *lost = "its permutation is cut off or damaged";
     char *bytes;
     s24_status status = s24_input_read_new(entry->source->in, s24_plain_offset(entry, S24_PLANES), &bytes,
                                            entry->pruned->geometry.cols * sizeof(int32_t), err);

@@ -397,8 +397,8 @@ def main(directory):
     built("calibration-nan", calibrated(other=struct.pack("<Q", 0xfff8000000000000)))
 
     # Archives: damage, then what matches its checks and lies.
-    def archive(name, change, where="bad"):
-        a = Archive(read("archive-model"))
+    def archive(name, change, where="bad", source="model"):
+        a = Archive(read("archive-" + source))
         change(a)
         write("archive-" + name, a.bytes(), where)
 
@@ -515,6 +515,7 @@ def main(directory):
     archive("header", byte(0, 100))
     archive("frame", byte(1, -1))
     archive("table", byte(1, 60))
+    archive("perm", byte(1, -1), source="permuted")
     archive("copy", byte(-2, 100))
     archive("copy-other", other_copy)
     archive("gap", lambda a: insert(-2, len(a.frames[-2]), bytes(8))(a))
