@@ -336,7 +336,7 @@ mkdir torn
 { printf '\002\000\000\000\000\000\000\000\004\000\000\000\000\000\000\000'; printf '\006\011'; } |
     safetensors torn/b.safetensors '{"two.shape":{"dtype":"I64","shape":[2,1],"data_offsets":[0,16]},"two.bitmask":{"dtype":"U8","shape":[2,1],"data_offsets":[16,18]}}'
 { f32 1 2 3 4; printf '\002\000\000\000\000\000\000\000\004\000\000\000\000\000\000\000'; printf '\011\014'; } |
-    safetensors torn/c.safetensors '{"two.compressed":{"dtype":"F32","shape":[2,2],"data_offsets":[0,16]},"one.shape":{"dtype":"I64","shape":[2,1],"data_offsets":[16,32]},"one.bitmask":{"dtype":"U8","shape":[2,1],"data_offsets":[32,34]}}'
+    safetensors torn/c.safetensors '{"__metadata__":{"why":"more than the 256 bytes that tell which type a file is of"},"two.compressed":{"dtype":"F32","shape":[2,2],"data_offsets":[0,16]},"one.shape":{"dtype":"I64","shape":[2,1],"data_offsets":[16,32]},"one.bitmask":{"dtype":"U8","shape":[2,1],"data_offsets":[32,34]}}'
 echo '{"weight_map":{"one.compressed":"a.safetensors","s":"a.safetensors","two.shape":"b.safetensors","two.bitmask":"b.safetensors","two.compressed":"c.safetensors","one.shape":"c.safetensors","one.bitmask":"c.safetensors"}}' \
     >torn/model.safetensors.index.json
 run inspect torn

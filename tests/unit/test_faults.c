@@ -771,6 +771,25 @@ static void make_any_number(const char *path)
     put(path, file, 8 + n + sizeof numbers + sizeof rest);
 }
 
+/* An archive whose header is inflated in pieces. */
+static void make_long(void)
+{
+    static const size_t shape[] = {12, 6};
+    static char note[70000];
+    s24_contents plan = {0};
+    s24_output *out;
+    s24_sink *sink;
+    s24_error err;
+    memset(note, 'x', sizeof note - 1);
+    ck_assert_ptr_nonnull(s24_contents_add(&plan, "turned", S24_I8, 2, shape, &err));
+    ck_assert_int_eq(s24_contents_add_pair(&plan, "note", note, &err), S24_OK);
+    ck_assert_int_eq(s24_output_open(&out, &io, "long.safetensors", NULL, 0, &err), S24_OK);
+    ck_assert_int_eq(s24_sink_open(&sink, &s24_format_safetensors, out, &plan, &err), S24_OK);
+    ck_assert_int_eq(s24_output_write(out, sink->contents.entries[0].offset, note, 72, &err), S24_OK);
+    ck_assert_int_eq(s24_sink_commit(sink, &err), S24_OK);
+    ck_assert_msg(prune_as("long.safetensors", "long.s24", 5, NULL, &err) == S24_OK, "%s", err.message);
+}
+
 /* Files of which salvage has to find the header elsewhere, and what is lost of one that is cut off. */
 static void damage_files(void)
 {
@@ -831,6 +850,7 @@ static void make_directory(void)
         ck_assert_msg(prune_calibrated(&calibrated[i], input_of(&calibrated[i]), calibrated[i].name, &err) == S24_OK, "%s: %s",
                       calibrated[i].name, err.message);
     }
+    make_long();
     damage_files();
     add_zip64("in.npz", "zip64.npz");
     put("in.raw", plan_text, 64);
@@ -1170,6 +1190,12 @@ static s24_status do_verify_archive(s24_error *err)
     return s24_verify_file(&io, &q, err);
 }
 
+static s24_status do_verify_long(s24_error *err)
+{
+    const s24_verify_request q = {.input = "long.s24"};
+    return s24_verify_file(&io, &q, err);
+}
+
 static s24_status do_stats_archive(s24_error *err)
 {
     return stats_of(&(s24_stats_request){.input = "z.s24", .parts = true}, &figures, err);
@@ -1371,6 +1397,7 @@ static const operation operations[] = {
     {"salvage an archive", do_salvage_archive, "m.safetensors", NULL, true, 99, false, NULL},
     {"salvage an archive by its copy", do_salvage_damaged_archive, "m.safetensors", NULL, true, 99, false, NULL},
     {"verify an archive", do_verify_archive, NULL, NULL, false, 2, false, NULL},
+    {"verify an archive with a long header", do_verify_long, NULL, NULL, false, 2, false, NULL},
     {"stats of an archive", do_stats_archive, NULL, NULL, false, 2, false, NULL},
     {"load from an archive", do_load_archive, NULL, NULL, false, 4, false, NULL},
     {"pack a directory", do_pack_tree, "tight", NULL, true, 0, true, NULL},
