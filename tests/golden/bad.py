@@ -421,15 +421,17 @@ def main(directory):
         insert(1, 56, bytes(8))(a)
         field(1, 28, "<I", struct.unpack_from("<I", a.frames[1], 28)[0] + 1)(a)
 
-    def other_copy(a):
-        """The header once more has another name of a tensor."""
-        f = a.frames[-2]
-        payload, old = zlib.compress(a.header.replace(b"conv", b"konv"), 9), len(f) - 72
-        f[72:] = payload
-        struct.pack_into("<I", f, 60, len(payload))
-        struct.pack_into("<Q", f, 32, len(payload))
-        a.seal(len(a.frames) - 2)
-        move(a, 0, len(payload) - old)
+    def copy(make):
+        """Another header once more."""
+        def change(a):
+            f, header = a.frames[-2], make(a.header)
+            payload, old = zlib.compress(header, 9), len(f) - 72
+            f[72:] = payload
+            struct.pack_into("<I", f, 60, len(payload))
+            struct.pack_into("<QQ", f, 32, len(payload), len(header))
+            a.seal(len(a.frames) - 2)
+            move(a, 0, len(payload) - old)
+        return change
 
     def byte(part, at):
         def change(a):
@@ -517,7 +519,8 @@ def main(directory):
     archive("table", byte(1, 60))
     archive("perm", byte(1, -1), source="permuted")
     archive("copy", byte(-2, 100))
-    archive("copy-other", other_copy)
+    archive("copy-other", copy(lambda header: header.replace(b"conv", b"konv")))
+    archive("copy-less", copy(lambda header: struct.pack("<Q", len(header) - 72) + header[8:-64]))
     archive("gap", lambda a: insert(-2, len(a.frames[-2]), bytes(8))(a))
     archive("index", byte(-1, 100))
     archive("tail", byte("tail", 20))

@@ -196,10 +196,13 @@ def bad_npz(d):
     d.put("npz-deflate-more.npz", archive(Member(method=DEFLATED, coded=deflate(MATRIX + bytes(9)))))
     d.put("npz-deflate-less.npz", archive(Member(method=DEFLATED, coded=deflate(MATRIX[:-8]))))
     d.put("npz-deflate-behind.npz", archive(Member(method=DEFLATED, coded=coded + b"\0")))
-    whole_512 = npy(described(shape="(19, 4)"), bytes(304))
-    blocks = [b"\0" + u16(27) + u16(0xffff - 27) + whole_512[i:i + 27] for i in range(0, 432, 27)]
-    blocks[-1] = b"\1" + blocks[-1][1:]
-    d.put("npz-deflate-behind-512.npz", archive(Member(data=whole_512, method=DEFLATED, coded=b"".join(blocks) + b"\0")))
+    # 512 bytes of stored blocks, five bytes more each than they hold; all but one are empty.
+    left = 512 - len(npy(described(shape="(10, 4)"), b""))
+    blocks = next(n for n in range(1, 17) if (left - 5 * n) % 16 == 0)
+    member = npy(described(shape="(%d, 4)" % ((left - 5 * blocks) // 16)), bytes(left - 5 * blocks))
+    stored = b"\0\0\0\xff\xff" * (blocks - 1) + b"\1" + u16(len(member)) + u16(0xffff - len(member)) + member
+    assert len(stored) == 512
+    d.put("npz-deflate-behind-512.npz", archive(Member(data=member, method=DEFLATED, coded=stored + b"\0")))
     d.put("npz-bomb.npz", archive(Member(data=npy(described(shape="(1073741824,)")), method=DEFLATED, size=0xfffffffe)))
     d.put("npz-bomb-shape.npz", archive(Member(data=npy(described(shape="(1073741824,)")), method=DEFLATED)))
     d.put("npz-sizes.npz", archive(Member(size=len(MATRIX) + 1)))
