@@ -142,8 +142,8 @@ static s24_status read_index(s24_checkpoint *c, const s24_io *io, s24_error *err
 /* A shard's name: one component of a path, that no terminal and no file system takes amiss. */
 static s24_status check_shard_name(const cJSON *place, s24_error *err)
 {
-    const char *name = cJSON_IsString(place) ? place->valuestring : NULL;
-    if (!name) {
+    const char *name = place->valuestring;
+    if (!cJSON_IsString(place)) {
         return s24_fail(err, S24_ERR_DATA, "weight_map: %s: the file's name is not a string", place->string);
     }
     bool plain = *name && *name != '.' && !strchr(name, '/');

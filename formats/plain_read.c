@@ -736,7 +736,7 @@ static s24_status load_permutation(const s24_entry *entry, s24_checks *checks, s
     }
     checks->lost = lost;
     return status != S24_OK || plain->lenient ? status
-        : s24_fail_at(err, s24_plain_offset(entry, S24_PLANES), "%s%s%s" RECOVER, entry->name, *entry->name ? ": " : "", lost);
+        : s24_fail_at(err, s24_plain_offset(entry, S24_PLANES), "%s: %s" RECOVER, entry->name, lost);
 }
 
 static s24_status load_checks(const s24_entry *entry, s24_checks *checks, s24_error *err)

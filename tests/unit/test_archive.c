@@ -11,7 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "archive.h"
+#include "archive_read.h"
 #include "shared.h"
 #include "random.h"
 #include "threads.h"
@@ -650,12 +650,17 @@ START_TEST(beginning_gone)
 {
     unsigned char kept[16];
     memcpy(kept, whole.data, sizeof kept);
+    s24_source *source;
+    s24_error err;
+    memset(whole.data, 0, S24_ARCHIVE_MAGIC_BYTES); /* the frame behind the magic shows it, also of a pipe */
+    for (int piped = 0; piped < 2; piped++) {
+        ck_assert(!open_bytes(whole, &strict, piped, &err));
+        ck_assert_ptr_nonnull(strstr(err.message, "it does not begin as an archive does; s24 decompress --salvage"));
+    }
     memset(whole.data, 0, sizeof kept);
     ck_assert(!read_all(whole, &strict, false, truth).fine);
     ck_assert(!read_all(whole, &strict, true, truth).fine);
     ck_assert_uint_eq(read_all(whole, &lenient, false, truth).right, panel_count);
-    s24_source *source;
-    s24_error err;
     spit("archive", whole); /* whatever type it may be */
     ck_assert_int_eq(s24_source_open(&source, &io, "archive", NULL, &err), S24_ERR_DATA);
     ck_assert_ptr_nonnull(strstr(err.message, "it does not begin as an archive does; s24 decompress --salvage"));
@@ -886,6 +891,27 @@ START_TEST(too_many_panels)
 }
 END_TEST
 
+/* Panels that there are not are in no frame, wherever numbers end. */
+START_TEST(panels_of_frames)
+{
+    s24_error err;
+    s24_source *const source = open_bytes(whole, &strict, false, &err);
+    const s24_archive *const a = (const s24_archive *)source->in->view;
+    const uint64_t all = s24_archive_panels(&a->map);
+    const struct {
+        uint64_t first, panels;
+        bool fits;
+    } cases[] = {
+        {0, 1, true}, {0, all, true}, {all - 1, 1, true}, {0, 0, false}, {all, 0, false}, {all, 1, false},
+        {all - 1, 2, false}, {0, all + 1, false}, {1, all, false}, {UINT64_MAX, 1, false}, {1, UINT64_MAX, false},
+    };
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        ck_assert_msg(s24_archive_frame_fits(a, cases[i].first, cases[i].panels) == cases[i].fits, "case %zu", i);
+    }
+    s24_source_close(source);
+}
+END_TEST
+
 /* What is asked for when it is gone, or never was held; and nothing at all, which leaves things as they are. */
 START_TEST(gone)
 {
@@ -1035,6 +1061,7 @@ int main(void)
     tcase_add_loop_test(damage, every_lie, 0, 4);
     tcase_add_test(damage, every_lie_of_the_tail);
     tcase_add_test(damage, too_many_panels);
+    tcase_add_test(damage, panels_of_frames);
     tcase_add_test(damage, gone);
     tcase_add_test(damage, stopped);
     tcase_add_test(damage, header_alone);

@@ -1196,6 +1196,12 @@ static s24_status do_verify_long(s24_error *err)
     return s24_verify_file(&io, &q, err);
 }
 
+static s24_status do_verify_calibrated(s24_error *err)
+{
+    const s24_verify_request q = {.input = "sparsegpt"};
+    return s24_verify_file(&io, &q, err);
+}
+
 static s24_status do_stats_archive(s24_error *err)
 {
     return stats_of(&(s24_stats_request){.input = "z.s24", .parts = true}, &figures, err);
@@ -1397,6 +1403,7 @@ static const operation operations[] = {
     {"salvage an archive", do_salvage_archive, "m.safetensors", NULL, true, 99, false, NULL},
     {"salvage an archive by its copy", do_salvage_damaged_archive, "m.safetensors", NULL, true, 99, false, NULL},
     {"verify an archive", do_verify_archive, NULL, NULL, false, 2, false, NULL},
+    {"verify what was calibrated", do_verify_calibrated, NULL, NULL, false, 0, false, NULL},
     {"verify an archive with a long header", do_verify_long, NULL, NULL, false, 2, false, NULL},
     {"stats of an archive", do_stats_archive, NULL, NULL, false, 2, false, NULL},
     {"load from an archive", do_load_archive, NULL, NULL, false, 4, false, NULL},
