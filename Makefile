@@ -375,6 +375,7 @@ help:
 	@echo 'make bench           measure, into build/bench/results.txt; coverage'
 	@echo 'make fuzz            libFuzzer, with clang: FUZZ_TIME=seconds a target, FUZZ_TARGETS="npy json"'
 	@echo 'make trust           long trials: damaged files, kills, many at once, a soak of 1 TiB'
+	@echo 'make trust-mutate    changes to TRUST_SOURCES, of each TRUST_CHANGES, that no test sees'
 	@echo 'make install         PREFIX=/usr/local DESTDIR=; uninstall, installcheck'
 	@echo 'make dist clean'
 
@@ -384,7 +385,7 @@ clean:
 .PHONY: all programs sanitized-programs unit cli-tests oracle quality demo demo-check man-lint man-examples check test \
     check-asan check-ubsan check-sanitized check-tsan check-msan check-arm64 emulated-tests check-layers \
     check-hardening lint analyze bench fuzz fuzz-targets trust trust-damage trust-differ trust-kills trust-crowd \
-    trust-soak coverage coverage-run deps deps-arm64 install uninstall installcheck dist help clean FORCE
+    trust-soak trust-mutate coverage coverage-run deps deps-arm64 install uninstall installcheck dist help clean FORCE
 .DELETE_ON_ERROR:
 -include $(LIB_OBJ:.o=.d) $(FORMATS_OBJ:.o=.d) $(CLI_OBJ:.o=.d) $(UNIT_BIN:=.d) $(EXAMPLE_BIN:=.d) $(BENCH_BIN:=.d) \
     $(FUZZ_BIN:=.d)
