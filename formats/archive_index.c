@@ -73,6 +73,9 @@ static s24_status take_index(s24_archive *a, const s24_archive_tail *tail, const
         if (next <= offset || next >= tail->index || after <= first || after > panels) {
             return s24_archive_bad_index(err, tail->index, "is not in order");
         }
+        if (next - offset < S24_FRAME_HEAD_BYTES + S24_FRAME_CHECK_BYTES) {
+            return s24_archive_bad_index(err, tail->index, "has a frame that is too short to be one");
+        }
         a->frames[k] = (s24_archive_span){.offset = offset, .bytes = next - offset, .number = k + 1, .first = first,
                                .panels = (uint32_t)(after - first), .checks = (size_t)first};
     }

@@ -61,7 +61,7 @@ static s24_status load_frame(s24_archive *a, s24_bench *bench, const s24_archive
 {
     s24_archive_unit units[S24_UNITS_MAX];
     s24_frame frame;
-    if (!s24_archive_frame_fits(a, p->first, p->panels) || p->bytes < S24_FRAME_HEAD_BYTES + S24_FRAME_CHECK_BYTES) {
+    if (!s24_archive_frame_fits(a, p->first, p->panels)) {
         return s24_archive_damaged(p->offset, p->number, "cannot have what the index says", err);
     }
     unsigned char *bytes = s24_bench_reserve(bench, S24_BENCH_FRAME, (size_t)p->bytes, err);

@@ -306,7 +306,7 @@ static s24_status read_account(s24_archive *a, const s24_archive_span *p, s24_be
     if (status == S24_OK && parts) {
         status = s24_archive_check_frame(a, p, bytes, &frame, units, err);
     } else if (status == S24_OK) {
-        status = n >= S24_FRAME_HEAD_BYTES && s24_frame_get(&frame, &version, bytes) && s24_archive_head_fits(a, &frame) &&
+        status = s24_frame_get(&frame, &version, bytes) && s24_archive_head_fits(a, &frame) &&
                  frame.panels == p->panels && frame.first == p->first && s24_frame_bytes(&frame) == p->bytes
             ? s24_archive_check_begin(a, &frame, version, p->number, bytes, p->offset, units, err)
             : s24_archive_damaged(p->offset, p->number, "is not what the index says", err);

@@ -499,6 +499,10 @@ def main(directory):
             a.seal(len(a.frames) - 1)
         return change
 
+    def short_frame(a):
+        """By the index the first frame has one byte."""
+        index_line(16, "<Q", 1 - len(a.frames[1]))(a)
+
     def tail_field(at, form, x):
         def change(a):
             struct.pack_into(form, a.tail, at, struct.unpack_from(form, a.tail, at)[0] + x)
@@ -557,6 +561,7 @@ def main(directory):
     archive("index-begin-panel", index_line(8, "<Q", 1))
     archive("index-same", index_same(16))
     archive("index-same-panel", index_same(24))
+    archive("index-short", short_frame)
     archive("tail-size", tail_field(16, "<Q", 1))
     archive("tail-index", tail_field(24, "<Q", 8))
     archive("tail-frames", tail_field(32, "<Q", 1))

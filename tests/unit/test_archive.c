@@ -912,6 +912,25 @@ START_TEST(panels_of_frames)
 }
 END_TEST
 
+/* Of a frame without room for its head nothing is read, by nobody: not its panels, nor what it takes. */
+START_TEST(short_frame)
+{
+    const size_t index = frames[frame_count - 1];
+    const unsigned line = (unsigned)(frames[frame_count] - index - 16 * (frame_count - 3)); /* the second frame begins */
+    ck_assert_uint_lt(line, 1000);
+    const unsigned ends[] = {1, S24_FRAME_HEAD_BYTES - 1, S24_FRAME_HEAD_BYTES + S24_FRAME_CHECK_BYTES - 1};
+    for (size_t i = 0; i < sizeof ends / sizeof *ends; i++) {
+        bytes forged = {0};
+        s24_error err;
+        forge(frame_count - 1, set_number, 1000 * (unsigned)(frames[1] + ends[i]) + line, &forged);
+        ask_sizes(forged);
+        ck_assert(!open_bytes(forged, &strict, false, &err) && err.status == S24_ERR_DATA);
+        ck_assert_msg(strstr(err.message, "its index has a frame that is too short to be one; ") != NULL, "%s", err.message);
+        free(forged.data);
+    }
+}
+END_TEST
+
 /* What is asked for when it is gone, or never was held; and nothing at all, which leaves things as they are. */
 START_TEST(gone)
 {
@@ -1062,6 +1081,7 @@ int main(void)
     tcase_add_test(damage, every_lie_of_the_tail);
     tcase_add_test(damage, too_many_panels);
     tcase_add_test(damage, panels_of_frames);
+    tcase_add_test(damage, short_frame);
     tcase_add_test(damage, gone);
     tcase_add_test(damage, stopped);
     tcase_add_test(damage, header_alone);
