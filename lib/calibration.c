@@ -39,6 +39,7 @@ void s24_calibration_free(s24_calibration *cal)
     for (int i = 0; cal && i < S24_PARTS; i++) {
         free(cal->products[i]);
         free(cal->squares[i]);
+        free(cal->fourths[i]);
     }
     if (cal) {
         free(cal->buffer);
@@ -50,7 +51,7 @@ void s24_calibration_free(s24_calibration *cal)
 
 typedef struct accumulation {
     const s24_calibration *cal;
-    double *products, *squares;
+    double *products, *squares, *fourths;
     float *scratch; /* [threads][TILE, TILE] */
 } accumulation;
 
@@ -59,12 +60,14 @@ static size_t least(size_t a, size_t b)
     return a < b ? a : b;
 }
 
-static void add_squares(const s24_calibration *cal, double *squares, size_t from, size_t count)
+static void add_powers(const s24_calibration *cal, double *squares, double *fourths, size_t from, size_t count)
 {
     for (size_t r = 0; r < cal->buffered; r++) {
         const float *x = cal->buffer + r * cal->k + from;
         for (size_t c = 0; c < count; c++) {
-            squares[from + c] += (double)x[c] * (double)x[c];
+            const double square = (double)x[c] * (double)x[c];
+            squares[from + c] += square;
+            fourths[from + c] += square * square;
         }
     }
 }
@@ -87,7 +90,7 @@ static s24_status accumulate_tile(void *ctx, unsigned slot, size_t job, s24_erro
         }
     }
     if (i == j) {
-        add_squares(cal, a->squares, i * TILE, m);
+        add_powers(cal, a->squares, a->fourths, i * TILE, m);
     }
     return S24_OK;
 }
@@ -97,6 +100,7 @@ static s24_status flush(s24_calibration *cal, int part, s24_error *err)
     static const s24_stages stages = {.work = accumulate_tile};
     const size_t tiles = (cal->k - 1) / TILE + 1;
     accumulation a = {.cal = cal, .products = cal->products[part], .squares = cal->squares[part],
+                      .fourths = cal->fourths[part],
                       .scratch = s24_alloc(cal->threads * TILE * TILE * sizeof(float), err)};
     if (!a.scratch) {
         return S24_ERR_SYSTEM;
@@ -117,7 +121,8 @@ static s24_status allocate_parts(s24_calibration *cal, s24_error *err)
     for (int i = 0; i < S24_PARTS && ok; i++) {
         if (cal->rows[i]) {
             cal->products[i] = s24_calloc(cal->k, cal->k * sizeof(double), err);
-            ok = cal->products[i] && (cal->squares[i] = s24_calloc(cal->k, sizeof(double), err)) != NULL;
+            ok = cal->products[i] && (cal->squares[i] = s24_calloc(cal->k, sizeof(double), err)) != NULL &&
+                 (cal->fourths[i] = s24_calloc(cal->k, sizeof(double), err)) != NULL;
         }
     }
     return ok ? S24_OK : S24_ERR_SYSTEM;

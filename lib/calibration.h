@@ -18,6 +18,7 @@ struct s24_calibration {
     uint64_t seen[S24_PARTS];
     double *products[S24_PARTS]; /* X'X, [k, k], the lower triangle; NULL: not known */
     double *squares[S24_PARTS];  /* ||X_j||^2 [k], summed in f64; NULL: not known */
+    double *fourths[S24_PARTS];  /* sum of X_ij^4 over i, [k]; NULL: not known, as where no samples came */
     float *buffer;               /* [S24_CHUNK_ROWS, k]: samples not yet in the products */
     size_t buffered;
 };

@@ -56,6 +56,44 @@ void s24_damping_plane(const s24_columns *c, unsigned parts, s24_rule rule, doub
     }
 }
 
+#define GUARD_SAMPLES 3 /* of 1 to 20 these and 5 protected rare inputs best at the least cost where there are none */
+
+/* Sums of powers of an input. */
+static double power_sum(double *const of[S24_PARTS], unsigned parts, size_t input)
+{
+    double sum = 0;
+    for (int i = 0; i < S24_PARTS; i++) {
+        sum += parts >> i & 1 && of[i] ? of[i][input] : 0;
+    }
+    return sum;
+}
+
+bool s24_damping_guard(const s24_columns *c, unsigned parts, double *plane)
+{
+    const s24_calibration *cal = c->cal;
+    double squares = 0, fourths = 0, live = 0, once = 0;
+    for (size_t j = 0; j < cal->k && cal->fourths[S24_FIT]; j++) {
+        const double s2 = power_sum(cal->squares, parts, j), s4 = power_sum(cal->fourths, parts, j);
+        squares += s2;
+        fourths += s4;
+        live += s4 > 0;
+        once += s4 > 0 && s2 * s2 < 2 * s4;
+    }
+    if (!(squares > 0) || !isfinite(fourths)) {
+        return false;
+    }
+    const double dead = (double)cal->k - live, met = once < dead ? once / dead : 1;
+    const double active = fourths / squares * (live / squares);
+    for (size_t j = 0; j < c->k; j++) {
+        if (c->input[j] >= 0) {
+            const double s2 = power_sum(cal->squares, parts, (size_t)c->input[j]);
+            const double s4 = power_sum(cal->fourths, parts, (size_t)c->input[j]);
+            plane[j] += active * (s4 > 0 ? exp(-s2 * s2 / s4 / GUARD_SAMPLES) : met);
+        }
+    }
+    return true;
+}
+
 /* H's lower triangle, in f64 or in f32. */
 typedef struct damped {
     const s24_columns *columns;

@@ -48,9 +48,20 @@ typedef enum s24_rule { S24_RULE_SPARSEGPT, S24_RULE_OBS } s24_rule;
  *
  * OBS: amount H_jj^shape, over the mean of H_jj^shape. Shape 0 is a multiple of the identity: all weights are held back
  * alike; 1 is in proportion to the inputs' power, as if they had been scaled to be alike. A dead input's weight costs
- * next to nothing, so that it goes before a live one, and among dead ones the larger is kept, as it is.
+ * next to nothing, so that it goes before a live one, unless it is guarded, and among dead ones the larger is kept, as it
+ * is.
  */
 void s24_damping_plane(const s24_columns *columns, unsigned parts, s24_rule rule, double amount, double shape, double *plane);
+
+/*
+ * More of it, for what few samples speak of. The power of an input that was active in few of the samples is known badly, and
+ * of a dead one it may be that it just was not active yet; used to make up for others, such inputs cost much more than was
+ * measured when their turn comes. So plane [columns->k] grows by the power of one more time that they are active: as much as
+ * inputs are worth when they are (sum x^4 / sum x^2 over all inputs), times exp(-n_j / 3), n_j = (sum x^2)^2 / sum x^4, the
+ * samples that an input's power is from; of dead ones, times the share of them that are to be met (Good 1953, doi
+ * 10.1093/biomet/40.3-4.237): as many as are known from one sample alone. False: the samples tell nothing of this.
+ */
+bool s24_damping_guard(const s24_columns *columns, unsigned parts, double *plane);
 
 /*
  * From X'X of `parts`. damping: s24_damping_plane of the same rule. In f64, or, to try things with, in f32 where that is

@@ -29,6 +29,14 @@ void s24_solution_free(s24_solution *s)
 }
 
 
+void s24_recipe_damping(const s24_recipe *how, const s24_columns *columns, unsigned parts, s24_rule rule, double *plane)
+{
+    s24_damping_plane(columns, parts, rule, how->damping, how->shape, plane);
+    if (how->guard && rule == S24_RULE_OBS) {
+        s24_damping_guard(columns, parts, plane);
+    }
+}
+
 /* A refit's damping is that of OBS, whatever the mask is from. */
 static s24_status eliminator_init(s24_solution *s, const s24_recipe *how, unsigned parts, s24_error *err)
 {
@@ -38,14 +46,14 @@ static s24_status eliminator_init(s24_solution *s, const s24_recipe *how, unsign
     if (!s->damping) {
         return S24_ERR_SYSTEM;
     }
-    s24_damping_plane(&p->columns, parts, rule, how->damping, how->shape, s->damping);
+    s24_recipe_damping(how, &p->columns, parts, rule, s->damping);
     s->eliminator = how->eliminator ? how->eliminator : &s->own;
     s24_status status = S24_OK;
     const bool rough = how->quick || (rule == S24_RULE_SPARSEGPT && how->damping >= ROUGH_DAMPING);
     if (!how->eliminator) {
         status = s24_eliminator_init(&s->own, &p->env, &p->columns, parts, rule, s->damping, rough, err);
     }
-    s24_damping_plane(&p->columns, parts, S24_RULE_OBS, how->damping, how->shape, s->damping);
+    s24_recipe_damping(how, &p->columns, parts, S24_RULE_OBS, s->damping);
     return status;
 }
 

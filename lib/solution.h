@@ -11,6 +11,7 @@ typedef struct s24_recipe {
     const s24_solver *m;        /* NULL: the mask that is given */
     bool refit;
     double damping, shape;  /* of s24_damping_plane; NaN: none is used */
+    bool guard;             /* with that of s24_damping_guard */
     bool search;            /* for a better mask, by exchanges or by alternating directions */
     bool quick;             /* a refit of few steps will do, and a rough factorization, to choose by */
     bool few;               /* the sample's first rows will do, in long rows: its error compares with such alone */
@@ -32,6 +33,9 @@ typedef struct s24_solution {
     s24_exchange exchange;       /* of short rows, unless quick */
     s24_alternation alternation; /* of long ones, for `search` */
 } s24_solution;
+
+/* The damping of a recipe, plane [k]. */
+void s24_recipe_damping(const s24_recipe *how, const s24_columns *columns, unsigned parts, s24_rule rule, double *plane);
 
 /* From the samples of `parts`, whose products are `gram` (used where there is a refit, and borrowed). */
 s24_status s24_solution_init(s24_solution *s, const s24_problem *p, const s24_recipe *how, unsigned parts,

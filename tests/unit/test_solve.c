@@ -1011,6 +1011,77 @@ START_TEST(dead_inputs_go_first)
 }
 END_TEST
 
+/* The guard by its definition, columns in another order; of a Hessian there is none. */
+START_TEST(guard_by_its_definition)
+{
+    enum { N = 200, K = 12 };
+    float *x = random_samples(N, K);
+    for (size_t i = 0; i < N; i++) { /* 3 is active once, 5 three times, 6 and 9 never */
+        x[i * K + 3] = i == 7 ? 0.5f : 0;
+        x[i * K + 5] = i % 70 == 0 ? 2 : 0;
+        x[i * K + 6] = x[i * K + 9] = 0;
+    }
+    s24_calibration *cal = calibrate(x, N, K, 1), *given;
+    double s2[K] = {0}, s4[K] = {0}, all2 = 0, all4 = 0, h[K * K];
+    int32_t input[K];
+    for (size_t i = 0; i < N * K; i++) {
+        s2[i % K] += pow((double)x[i], 2);
+        s4[i % K] += pow((double)x[i], 4);
+    }
+    for (size_t j = 0; j < K; j++) {
+        all2 += s2[j];
+        all4 += s4[j];
+        input[j] = j < K - 1 ? (int32_t)(K - 1 - j) : -1;
+    }
+    const s24_columns columns = {.cal = cal, .k = K, .input = input};
+    double plane[K] = {0};
+    ck_assert(s24_damping_guard(&columns, 3, plane));
+    for (size_t j = 0; j < K; j++) {
+        const size_t from = K - 1 - j;
+        const double seen = s2[from] > 0 ? exp(-s2[from] * s2[from] / s4[from] / 3) : 0.5; /* one known from once, two dead */
+        const double wanted = j < K - 1 ? all4 / all2 / (all2 / (K - 2)) * seen : 0;
+        ck_assert_msg(fabs(plane[j] - wanted) <= 1e-5 * wanted, "%zu: %g, expected %g", j, plane[j], wanted);
+    }
+    s24_error err;
+    for (size_t i = 0; i < K * K; i++) {
+        h[i] = i % K <= i / K ? s24_calibration_product(cal, 3, i / K, i % K) : NAN;
+    }
+    require_ok(s24_calibration_new(&given, K, 0, &plain, 1, &err), &err);
+    require_ok(s24_calibration_set_hessian(given, S24_F64, h, &err), &err);
+    ck_assert(!s24_damping_guard(&(s24_columns){.cal = given, .k = K, .input = input}, 3, plane));
+    s24_calibration_free(cal);
+    s24_calibration_free(given);
+    free(x);
+}
+END_TEST
+
+/* A dead input of a large weight is kept where some inputs are known from one sample, and goes where none are. */
+START_TEST(dead_inputs_that_may_be_met)
+{
+    const size_t n = 400, k = 48, rows = 12;
+    for (unsigned met = 0; met < 2; met++) {
+        float *x = random_samples(n, k), *w = random_weights(rows, k);
+        kill_input(x, n, k, 0);
+        kill_input(x, n, k, 7);
+        x[7] = met ? 1 : 0;
+        for (size_t r = 0; r < rows; r++) {
+            w[r * k] = 10;
+            w[r * k + 1] = w[r * k + 2] = w[r * k + 3] = w[r * k + 7] = 1e-4f;
+        }
+        s24_calibration *cal = calibrate(x, n, k, 1);
+        solved obs = solve_method("obs", false, cal, w, rows, k);
+        ck_assert_str_eq(obs.errors.method, "obs");
+        for (size_t r = 0; r < rows; r++) {
+            ck_assert_msg((obs.v[r * k] != 0) == met, "met %u, row %zu: %g", met, r, (double)obs.v[r * k]);
+        }
+        solved_free(&obs);
+        s24_calibration_free(cal);
+        free(x);
+        free(w);
+    }
+}
+END_TEST
+
 /* Nothing but dead inputs: magnitude. */
 START_TEST(inputs_that_are_all_dead)
 {
@@ -1320,6 +1391,8 @@ int main(void)
     tcase_add_test(tcase, errors_are_measured);
     tcase_add_test(tcase, a_hessian);
     tcase_add_test(tcase, dead_inputs_go_first);
+    tcase_add_test(tcase, guard_by_its_definition);
+    tcase_add_test(tcase, dead_inputs_that_may_be_met);
     tcase_add_test(tcase, inputs_that_are_all_dead);
     tcase_add_test(tcase, tails);
     tcase_add_test(tcase, taps_are_one_row);
