@@ -140,18 +140,13 @@ static s24_status choose_damping(trial *t, s24_recipe *how, s24_error *err)
     return status == S24_OK && t->p->cal->fourths[S24_FIT] ? choose_guard(&s, how, err) : status;
 }
 
-/*
- * Whether a recipe may be better than what a few rows' error is of: by 3% worse on these it is not worth while to ask the
- * others, whose errors relative to one another vary by less.
- */
-#define WORTH_ALL 1.03
-
+/* Whether a recipe may be better than what a few rows' error is of: worse on these, others need not be asked. */
 static s24_status worth_trying(trial *t, s24_recipe how, double of_few, bool *worth, s24_error *err)
 {
     double e = NAN;
     how.few = true;
     const s24_status status = try(t, &how, &e, err);
-    *worth = status == S24_OK && e < WORTH_ALL * of_few;
+    *worth = status == S24_OK && e < of_few;
     return status;
 }
 

@@ -82,7 +82,7 @@ static s24_status solve_and_measure(s24_sample *sa, const s24_problem *p, const 
     const s24_recipe wanda = {.m = s24_solver_find("wanda"), .damping = NAN};
     s24_gram all = {.k = 0};
     s24_solution s = {.p = p};
-    s24_status status = measures ? s24_gram_init(&all, &p->env, &p->columns, ALL_PARTS, err) : S24_OK;
+    s24_status status = measures || how->refit ? s24_gram_init(&all, &p->env, &p->columns, ALL_PARTS, err) : S24_OK;
     if (status == S24_OK && measures) {
         s24_sample_over(sa, &all);
         status = s24_recipe_error(sa, p, &wanda, ALL_PARTS, NULL, &errors->wanda_training, err);
@@ -107,16 +107,18 @@ static bool measured(const s24_calibration *cal)
     return cal && cal->has_blas && cal->products[S24_FIT];
 }
 
-static s24_status solve_problem(s24_problem *p, const s24_solver *m, bool refit, s24_output_error *errors, s24_error *err)
+static s24_status solve_problem(s24_problem *p, const s24_solver *m, bool refit, bool wanted, s24_output_error *errors,
+                                s24_error *err)
 {
-    const bool solves = refit || (m && m->kind != S24_SOLVER_MASK), measures = measured(p->cal);
+    const bool solves = refit || (m && m->kind != S24_SOLVER_MASK), measures = wanted && measured(p->cal);
+    const bool chooses = (measures || refit) && measured(p->cal) && p->cal->products[S24_HELD_OUT];
     const double given = p->o->damping >= 0 ? p->o->damping : NAN;
     const double unless_chosen = m && m->kind == S24_SOLVER_SPARSEGPT && isnan(given) ? DAMPING_DEFAULT : given;
     s24_recipe how = {.m = m, .refit = refit, .search = m && m->kind == S24_SOLVER_OBS,
                       .damping = solves ? unless_chosen : NAN};
     s24_sample sa = {.count = 0};
-    s24_status status = measures ? s24_sample_init(&sa, p, err) : S24_OK;
-    if (status == S24_OK && measures && p->cal->products[S24_HELD_OUT]) {
+    s24_status status = measures || chooses ? s24_sample_init(&sa, p, err) : S24_OK;
+    if (status == S24_OK && chooses) {
         status = s24_choose_held_out(&sa, p, &how, errors, err);
         tell(p, 0.5);
     } else if (solves && isnan(how.damping)) {
@@ -170,9 +172,9 @@ s24_status s24_solve(const s24_solve_options *o, const s24_calibration *cal, siz
     if (p.env.blas && p.env.blas->set_threads) {
         p.env.blas->set_threads(1);
     }
-    p.surveyed = refit || !m || m->kind != S24_SOLVER_MASK || m->sums || measured(cal);
+    p.surveyed = refit || !m || m->kind != S24_SOLVER_MASK || m->sums || (errors && measured(cal));
     status = s24_problem_init(&p, m, rows, cols, err);
-    status = status == S24_OK && p.rows > 0 && p.k > 0 ? solve_problem(&p, m, refit, e, err) : status;
+    status = status == S24_OK && p.rows > 0 && p.k > 0 ? solve_problem(&p, m, refit, errors, e, err) : status;
     s24_problem_free(&p);
     return status;
 }
