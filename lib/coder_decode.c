@@ -9,7 +9,8 @@ typedef struct decoding {
     s24_unit_header u;
     uint8_t *plane_room, *literals, *fields, *classes;
     uint8_t *planes[S24_PLANES_MOST];
-    s24_decode_table *tables, *class_table;
+    s24_frequencies *frequencies;
+    s24_decode_table *tables;
     s24_rans_decoder rans;
 } decoding;
 
@@ -21,8 +22,8 @@ static size_t take_decoding(decoding *d, const s24_unit *unit, void *scratch)
     d->literals = s24_take(&a, n > groups ? n : groups);
     d->fields = s24_take(&a, n);
     d->classes = s24_take(&a, (n > groups ? n : groups) / 32 + 1);
+    d->frequencies = s24_take(&a, sizeof *d->frequencies * S24_TABLES_MOST);
     d->tables = s24_take(&a, sizeof *d->tables * S24_RANS_CLASSES);
-    d->class_table = s24_take(&a, sizeof *d->class_table);
     return a.taken;
 }
 
@@ -33,22 +34,15 @@ size_t s24_decode_scratch(const s24_unit *unit)
     return s24_raw_bytes(unit, &bytes) ? take_decoding(&d, unit, NULL) : 0;
 }
 
-static void next_table(s24_cursor *cursor, s24_decode_table *table)
-{
-    s24_frequencies frequencies;
-    cursor->at += s24_frequencies_read(&frequencies, cursor->at, (size_t)(cursor->end - cursor->at));
-    s24_decode_table_of(table, &frequencies);
-}
-
 /* Symbols of a coded plane, as many words as its header said. */
 static bool decode_coded(decoding *d, s24_plane_header *p, uint8_t *symbols, s24_isa isa)
 {
-    s24_cursor cursor = p->frequencies;
+    const s24_frequencies *next = p->frequencies;
     s24_coded_plane plane = {.n = p->copies.literal_count, .block = p->block};
     if (p->blocks) {
         const uint8_t *until = d->rans.words + 2 * p->class_words;
-        next_table(&cursor, d->class_table);
-        if (!s24_rans_decode(&d->rans, &(s24_coded_plane){.n = p->blocks}, d->class_table, d->classes, isa) ||
+        s24_decode_table_of(d->tables, next++);
+        if (!s24_rans_decode(&d->rans, &(s24_coded_plane){.n = p->blocks}, d->tables, d->classes, isa) ||
             d->rans.words != until) {
             return false;
         }
@@ -60,7 +54,7 @@ static bool decode_coded(decoding *d, s24_plane_header *p, uint8_t *symbols, s24
         plane.classes = d->classes;
     }
     for (unsigned t = 0; t < p->tables; t++) {
-        next_table(&cursor, &d->tables[t]);
+        s24_decode_table_of(&d->tables[t], next++);
     }
     const uint8_t *until = d->rans.words + 2 * p->words;
     return s24_rans_decode(&d->rans, &plane, d->tables, symbols, isa) && d->rans.words == until;
@@ -160,13 +154,17 @@ static bool decode_stored(const s24_unit *unit, const s24_unit_header *u, void *
 bool s24_unit_decode(const s24_unit *unit, const void *coded, size_t n, void *values, uint8_t *nibbles, void *scratch)
 {
     decoding d;
-    if (!s24_unit_header_read(unit, coded, n, &d.u)) {
+    size_t raw;
+    if (!s24_raw_bytes(unit, &raw)) {
+        return false;
+    }
+    take_decoding(&d, unit, scratch);
+    if (!s24_unit_header_read(unit, coded, n, d.frequencies, &d.u)) {
         return false;
     }
     if (d.u.kind == S24_CODED_STORED) {
         return decode_stored(unit, &d.u, values, nibbles);
     }
-    take_decoding(&d, unit, scratch);
     const size_t elements = s24_elements_of(unit);
     if (!decode_planes(&d, unit->isa) || (unit->groups && !s24_unpack_positions(d.planes[0], unit->groups, nibbles))) {
         return false;

@@ -1,18 +1,20 @@
 #include "coder_header.h"
 
-static void skip_frequencies(s24_cursor *cursor)
+/* To *room, which is then behind them, where there is any. */
+static void read_frequencies(s24_cursor *cursor, s24_frequencies **room)
 {
-    s24_frequencies frequencies;
-    const size_t n = s24_frequencies_read(&frequencies, cursor->at, (size_t)(cursor->end - cursor->at));
+    s24_frequencies dropped;
+    const size_t n = s24_frequencies_read(*room ? *room : &dropped, cursor->at, (size_t)(cursor->end - cursor->at));
     cursor->bad = cursor->bad || n == 0;
     cursor->at += n;
+    *room += *room ? 1 : 0;
 }
 
-static void read_tables(s24_cursor *cursor, s24_plane_header *p, bool classes)
+static void read_tables(s24_cursor *cursor, s24_plane_header *p, bool classes, s24_frequencies **room)
 {
     p->words = s24_get_number(cursor);
     p->tables = 1;
-    p->frequencies = *cursor;
+    p->frequencies = *room;
     if (classes) {
         p->tables = s24_get_byte(cursor);
         p->block = s24_get_byte(cursor);
@@ -23,17 +25,15 @@ static void read_tables(s24_cursor *cursor, s24_plane_header *p, bool classes)
         }
         const size_t most = (size_t)S24_RANS_LANES << p->block;
         p->blocks = p->copies.literal_count / most + (p->copies.literal_count % most > 0);
-        p->frequencies = *cursor;
-        skip_frequencies(cursor);
+        read_frequencies(cursor, room);
     }
     for (unsigned t = 0; t < p->tables && !cursor->bad; t++) {
-        skip_frequencies(cursor);
+        read_frequencies(cursor, room);
     }
-    p->frequencies.end = cursor->at;
 }
 
 /* n: its bytes; fields: as how many it may be a byte a field, 0: it may not. */
-static void read_plane(s24_cursor *cursor, s24_plane_header *p, size_t n, size_t fields)
+static void read_plane(s24_cursor *cursor, s24_plane_header *p, size_t n, size_t fields, s24_frequencies **room)
 {
     const unsigned first = s24_get_byte(cursor);
     const bool as_fields = first & S24_AS_FIELDS;
@@ -51,7 +51,7 @@ static void read_plane(s24_cursor *cursor, s24_plane_header *p, size_t n, size_t
         p->value = s24_get_byte(cursor);
     }
     if (p->method == S24_PLANE_RANS && !cursor->bad) {
-        read_tables(cursor, p, first & S24_WITH_CLASSES);
+        read_tables(cursor, p, first & S24_WITH_CLASSES, room);
     }
 }
 
@@ -80,7 +80,7 @@ static void read_cut(s24_cursor *cursor, const s24_unit *unit, s24_unit_header *
     }
 }
 
-bool s24_unit_header_read(const s24_unit *unit, const uint8_t *coded, size_t n, s24_unit_header *u)
+bool s24_unit_header_read(const s24_unit *unit, const uint8_t *coded, size_t n, s24_frequencies *room, s24_unit_header *u)
 {
     s24_cursor cursor = {.at = coded, .end = coded + n};
     size_t raw, words = 0;
@@ -100,7 +100,7 @@ bool s24_unit_header_read(const s24_unit *unit, const uint8_t *coded, size_t n, 
     u->s = s24_shape_of(unit, &u->cut, u->kind == S24_CODED_PALETTE);
     for (unsigned i = 0; i < u->s.count && !cursor.bad; i++) {
         const bool is_middle = i == u->s.middle && u->cut.middle;
-        read_plane(&cursor, &u->planes[i], u->s.n[i], is_middle ? s24_elements_of(unit) : 0);
+        read_plane(&cursor, &u->planes[i], u->s.n[i], is_middle ? s24_elements_of(unit) : 0, &room);
         any = any || u->planes[i].method == S24_PLANE_RANS;
         words += u->planes[i].words + u->planes[i].class_words;
     }
@@ -133,7 +133,7 @@ bool s24_unit_sizes(const s24_unit *unit, const void *coded, size_t n, s24_coded
 {
     s24_unit_header u;
     *sizes = (s24_coded_sizes){.tables = 0};
-    if (!s24_unit_header_read(unit, coded, n, &u)) {
+    if (!s24_unit_header_read(unit, coded, n, NULL, &u)) {
         return false;
     }
     if (u.kind == S24_CODED_STORED) {

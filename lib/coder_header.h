@@ -13,7 +13,7 @@ typedef struct s24_plane_header {
     size_t words, class_words;
     unsigned tables, block;
     size_t blocks;
-    s24_cursor frequencies;   /* of classes, if there are any, then of each table */
+    const s24_frequencies *frequencies; /* of classes, if there are any, then of each table */
     const uint8_t *raw;
 } s24_plane_header;
 
@@ -28,7 +28,8 @@ typedef struct s24_unit_header {
     const uint8_t *states, *words, *end;
 } s24_unit_header;
 
-/* Where everything is in n coded bytes. False: malformed. */
-bool s24_unit_header_read(const s24_unit *unit, const uint8_t *coded, size_t n, s24_unit_header *u);
+/* Where everything is in n coded bytes. room: for S24_TABLES_MOST frequencies; NULL: none are wanted. False: malformed. */
+#define S24_TABLES_MOST (S24_PLANES_MOST * (S24_RANS_CLASSES + 1))
+bool s24_unit_header_read(const s24_unit *unit, const uint8_t *coded, size_t n, s24_frequencies *room, s24_unit_header *u);
 
 #endif
