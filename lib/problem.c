@@ -28,15 +28,6 @@ const s24_solver *s24_solver_find(const char *name)
     return NULL;
 }
 
-bool s24_solve_method(const char *name, bool *needs_products, bool *rewrites)
-{
-    const s24_solver *m = s24_solver_find(name);
-    if (m) {
-        *needs_products = *rewrites = m->kind != S24_SOLVER_MASK;
-    }
-    return m != NULL;
-}
-
 /* ---------------------------------------------------------------- elements */
 
 /* The element of a padded column in memory; false: it is padding. */

@@ -26,12 +26,6 @@ typedef struct s24_solve_options {
 #define S24_SOLVE_OPTIONS_INIT {NULL, NULL, false, NULL, 0, S24_DAMPING_AUTO, 0, S24_ISA_BEST, NULL, NULL, NULL}
 
 /*
- * Whether s24_solve knows a method of that name; *needs_products: X'X, so that norms do not do; *rewrites: kept values
- * too.
- */
-bool s24_solve_method(const char *name, bool *needs_products, bool *rewrites);
-
-/*
  * weights [rows, cols], f32 or f64 (dtype), contiguous, finite: becomes the solution, two elements of each group of
  * four unequal to zero at most. positions (out): as s24_tensor has them.
  *
