@@ -1,5 +1,6 @@
 #include "prepare.h"
 
+#include <assert.h>
 #include <math.h>
 #include <string.h>
 
@@ -121,19 +122,18 @@ static s24_status calibrate(const s24_matrix *m, s24_second kind, const s24_entr
 
 /* ---------------------------------------------------------------- masks of scorers */
 
-static s24_status choose_rows(const s24_matrix *m, const s24_pruner *pruner, const s24_reading *weights,
-                              const s24_reading *second, size_t row, size_t n, void *values, uint8_t *mask, s24_error *err)
+/* All elements were seen to be finite: nothing can go wrong. */
+static void choose_rows(const s24_matrix *m, const s24_pruner *pruner, const s24_reading *weights, const s24_reading *second,
+                        size_t row, size_t n, void *values, uint8_t *mask)
 {
     const s24_geometry *const g = &m->entry->pruned->geometry;
     const s24_panel panel = {.rows = n, .cols = m->cols, .dense = weights->data, .aux = second->data, .values = values,
                              .positions = mask + row * g->row_positions};
-    const s24_panel_place place = {.row = row, .rows = n, .groups = g->groups};
     s24_sums sums;
     s24_fault fault;
-    if (!s24_prune_panel(pruner, &panel, &sums, &fault)) { /* all elements were seen to be finite */
-        return s24_fault_report(&fault, &place, m->entry->rank, m->entry->shape, m->entry->axis, "", err);
-    }
-    return S24_OK;
+    const bool chosen = s24_prune_panel(pruner, &panel, &sums, &fault);
+    assert(chosen);
+    (void)chosen;
 }
 
 /* What a criterion by elements keeps, of which a second input tells. */
@@ -151,7 +151,9 @@ static s24_status choose(const s24_matrix *m, const s24_entry *elements, uint8_t
     for (size_t row = 0; row < m->rows && status == S24_OK; row += n) {
         status = s24_reading_next(&weights, row, &n, err);
         status = status == S24_OK ? s24_reading_next(&second, row, &n, err) : status;
-        status = status == S24_OK ? choose_rows(m, &pruner, &weights, &second, row, n, values, mask, err) : status;
+        if (status == S24_OK) {
+            choose_rows(m, &pruner, &weights, &second, row, n, values, mask);
+        }
     }
     free(values);
     s24_reading_end(&weights);
@@ -292,10 +294,10 @@ s24_status s24_prepare_squares(const s24_preparation *how, const s24_entry *e, d
     if (kind == S24_SECONDS) {
         return S24_OK;
     }
-    const s24_entry *const second = s24_seconds_find(how->seconds, kind, e, &m.taps, err);
-    *squares = second ? s24_calloc(m.cols, sizeof **squares, err) : NULL;
+    const s24_entry *const second = s24_seconds_found(how->seconds, kind, e, &m.taps);
+    *squares = s24_calloc(m.cols, sizeof **squares, err);
     if (!*squares) {
-        return second ? S24_ERR_SYSTEM : S24_ERR_DATA;
+        return S24_ERR_SYSTEM;
     }
     const s24_status status = sum_squares(&m, kind, second, *squares, err);
     if (status != S24_OK) {
@@ -315,9 +317,9 @@ s24_status s24_prepare_calibration(const s24_preparation *how, const s24_entry *
     if (kind == S24_SECONDS) {
         return S24_OK;
     }
-    const s24_entry *const second = s24_seconds_find(how->seconds, kind, e, taps, err);
+    const s24_entry *const second = s24_seconds_found(how->seconds, kind, e, taps);
     m.taps = *taps;
-    return second ? calibrate(&m, kind, second, cal, err) : S24_ERR_DATA;
+    return calibrate(&m, kind, second, cal, err);
 }
 
 s24_status s24_prepare(const s24_preparation *how, const s24_entry *e, s24_prepared *p, s24_error *err)
@@ -325,14 +327,9 @@ s24_status s24_prepare(const s24_preparation *how, const s24_entry *e, s24_prepa
     s24_matrix m = {.how = how, .entry = e, .taps = 1, .order = s24_entry_order(e, e->axis)};
     const s24_second kind = s24_seconds_given(how->seconds, ~S24_ELEMENTS);
     const s24_second by = s24_seconds_given(how->seconds, S24_ELEMENTS);
-    const s24_entry *second = NULL, *elements = NULL;
+    const s24_entry *const second = kind != S24_SECONDS ? s24_seconds_found(how->seconds, kind, e, &m.taps) : NULL;
+    const s24_entry *const elements = by != S24_SECONDS ? s24_seconds_found(how->seconds, by, e, NULL) : NULL;
     *p = (s24_prepared){.dtype = e->dtype == S24_F64 ? S24_F64 : S24_F32};
-    if (kind != S24_SECONDS && !(second = s24_seconds_find(how->seconds, kind, e, &m.taps, err))) {
-        return S24_ERR_DATA;
-    }
-    if (by != S24_SECONDS && !(elements = s24_seconds_find(how->seconds, by, e, NULL, err))) {
-        return S24_ERR_DATA;
-    }
     s24_status status = e->in->stream ? s24_input_hold(e->in, e->offset, e->bytes, err) : S24_OK; /* for the pruning to come */
     s24_fail_prefix(err, status, "%s: ", e->in->name);
     status = status == S24_OK ? prepare(&m, elements, kind, second, p, err) : status;

@@ -271,10 +271,8 @@ s24_status s24_prepare_factors(const s24_preparation *how, const s24_entry *e, s
     const s24_second by = s24_seconds_given(how->seconds, S24_ELEMENTS);
     s24_matrix m = {.how = how, .entry = e, .rows = g->rows, .cols = g->cols, .taps = 1,
                     .order = s24_entry_order(e, e->axis)};
-    const s24_entry *const second = s24_seconds_find(how->seconds, kind, e, &m.taps, err), *elements = NULL;
-    if (!second || (by != S24_SECONDS && !(elements = s24_seconds_find(how->seconds, by, e, NULL, err)))) {
-        return S24_ERR_DATA;
-    }
+    const s24_entry *const second = s24_seconds_found(how->seconds, kind, e, &m.taps);
+    const s24_entry *const elements = by != S24_SECONDS ? s24_seconds_found(how->seconds, by, e, NULL) : NULL;
     const bool sums = how->method->factors && s24_solver_find(how->method->name)->sums;
     summing s = {.rows = NULL};
     s24_status status = sums ? add_up(&m, &s, err) : S24_OK;

@@ -453,8 +453,8 @@ static s24_status prune_job_init(prune_job *job, prune_run *run, const s24_task 
     *job = (prune_job){.run = run, .entry = e, .from = s24_info(e->dtype), .index = task->planned,
                        .planned = s24_target_entry(run->target, task->planned)};
     const s24_second elements = s24_seconds_given(&run->seconds, run->prepares ? 0 : S24_ELEMENTS);
-    if (elements != S24_SECONDS && !(job->aux = s24_seconds_find(&run->seconds, elements, e, NULL, err))) {
-        return S24_ERR_DATA;
+    if (elements != S24_SECONDS) {
+        job->aux = s24_seconds_found(&run->seconds, elements, e, NULL);
     }
     s24_status status = run->prepares ? prepare_tensor(job, err) : S24_OK;
     if (status != S24_OK) {

@@ -1,5 +1,6 @@
 #include "second.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -230,5 +231,12 @@ const s24_entry *s24_seconds_find(const s24_seconds *seconds, s24_second kind, c
     if (taps) {
         *taps = unfolded ? places : 1;
     }
+    return s;
+}
+
+const s24_entry *s24_seconds_found(const s24_seconds *seconds, s24_second kind, const s24_entry *e, size_t *taps)
+{
+    const s24_entry *const s = s24_seconds_find(seconds, kind, e, taps, NULL);
+    assert(s);
     return s;
 }

@@ -33,6 +33,9 @@ s24_status s24_seconds_expect_end(const s24_seconds *seconds, s24_error *err);
 const s24_entry *s24_seconds_find(const s24_seconds *seconds, s24_second kind, const s24_entry *entry, size_t *taps,
                                   s24_error *err);
 
+/* The same of an entry that s24_prepare_plan has found it for. */
+const s24_entry *s24_seconds_found(const s24_seconds *seconds, s24_second kind, const s24_entry *entry, size_t *taps);
+
 /*
  * The method of that name, or, where that is NULL, what those second inputs are for whose paths are not NULL. S24_ERR_USAGE:
  * there is no such method, or it does not go with what is given. (Activations and hessian go with any: the error of the
