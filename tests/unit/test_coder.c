@@ -598,6 +598,98 @@ START_TEST(logarithms)
 }
 END_TEST
 
+/* Field i of so many bits, the first in the lowest bits. */
+static uint64_t field(const uint8_t *plane, size_t i, unsigned width)
+{
+    uint64_t x = 0;
+    for (unsigned b = 0; b < width; b++) {
+        const size_t at = i * width + b;
+        x |= (uint64_t)(plane[at / 8] >> at % 8 & 1) << b;
+    }
+    return x;
+}
+
+/* Whether value i is in the planes as its cut says: sign, prefix, middle, low bytes. */
+static bool is_cut(const s24_cut *cut, uint64_t value, const s24_value_planes *planes, size_t i)
+{
+    const unsigned above = 8 * cut->lows + cut->middle;
+    const uint64_t prefix = value >> above & ((1u << cut->prefix) - 1), in_window = prefix - cut->base;
+    const uint64_t symbol = cut->prefix <= 8 || prefix == 0 ? prefix
+                            : in_window < S24_CODER_WINDOW ? in_window + 1 : S24_CODER_ESCAPE;
+    bool right = planes->symbols[i] == symbol;
+    for (unsigned low = 0; low < cut->lows; low++) {
+        right = right && planes->lows[low][i] == (uint8_t)(value >> 8 * low);
+    }
+    right = right && field(planes->middle, i, cut->middle) == (value >> 8 * cut->lows & ((1u << cut->middle) - 1));
+    return right && (!cut->sign || field(planes->signs, i, 1) == value >> (8 * cut->bytes - 1));
+}
+
+/* Escapes that are too few or too many, and one that is no prefix, are refused. */
+static void refuse_escapes(const s24_cut *cut, const uint8_t *symbols, size_t n, uint8_t *escapes, size_t count,
+                           void *values)
+{
+    ck_assert(!s24_put_escapes(cut, symbols, n, escapes, count + 1, values));
+    if (count) {
+        ck_assert(!s24_put_escapes(cut, symbols, n, escapes, count - 1, values));
+        escapes[1] = 0xff;
+        ck_assert(!s24_put_escapes(cut, symbols, n, escapes, count, values));
+    }
+}
+
+static void try_cut(const s24_cut *cut, size_t n, s24_isa isa)
+{
+    buffer values = buffer_of(n * cut->bytes), back = buffer_of(n * cut->bytes), symbols = buffer_of(n),
+           lows = buffer_of(n * S24_CODER_LOWS), middle = buffer_of((n * cut->middle + 7) / 8),
+           signs = buffer_of((n + 7) / 8);
+    s24_value_planes planes = {.symbols = symbols.at, .middle = middle.at, .signs = signs.at};
+    uint16_t escapes[256];
+    uint8_t bytes[2 * 256 + 2] = {0};
+    bool right = true;
+    for (unsigned low = 0; low < S24_CODER_LOWS; low++) {
+        planes.lows[low] = lows.at + low * n;
+    }
+    for (size_t i = 0; i < values.n; i++) {
+        values.at[i] = (uint8_t)random_bits();
+    }
+    const size_t escaped = s24_split_values(cut, values.at, n, &planes, escapes, isa);
+    for (size_t i = 0; i < n; i++) {
+        right = right && is_cut(cut, s24_load(values.at, cut->bytes, i), &planes, i);
+    }
+    ck_assert_msg(right, "%u bytes, sign %u, prefix %u, n %zu, isa %d", cut->bytes, cut->sign, cut->prefix, n, (int)isa);
+    for (size_t i = 0; i < escaped; i++) {
+        s24_store(bytes, 2, i, escapes[i]);
+    }
+    s24_join_values(cut, &planes, n, back.at, isa);
+    ck_assert(s24_put_escapes(cut, planes.symbols, n, bytes, escaped, back.at));
+    ck_assert_mem_eq(back.at, values.at, values.n);
+    refuse_escapes(cut, planes.symbols, n, bytes, escaped, back.at);
+    free_buffer(&values);
+    free_buffer(&back);
+    free_buffer(&symbols);
+    free_buffer(&lows);
+    free_buffer(&middle);
+    free_buffer(&signs);
+}
+
+/* Every cut that a file may have, also those that this encoder never makes: by its definition, and back. */
+START_TEST(every_cut)
+{
+    static const size_t sizes[] = {1, 63, 64, 65, 200};
+    const unsigned bytes = 1u << _i / 2, sign = (unsigned)_i & 1, bits = 8 * bytes - sign;
+    for (unsigned prefix = 0; prefix <= S24_CODER_PREFIX + 1; prefix++) {
+        s24_cut cut;
+        if (!s24_cut_of(&cut, bytes, sign, prefix)) {
+            ck_assert(!prefix || prefix > S24_CODER_PREFIX || prefix > bits || (bits - prefix) / 8 > S24_CODER_LOWS);
+            continue;
+        }
+        cut.base = prefix > 8 ? (unsigned)below((1u << prefix) - S24_CODER_WINDOW + 1) : 0;
+        for (size_t i = 0; i < ISAS * sizeof sizes / sizeof *sizes; i++) {
+            try_cut(&cut, sizes[i / ISAS], isas[i % ISAS]);
+        }
+    }
+}
+END_TEST
+
 int main(void)
 {
     const char *given = getenv("S24_SEED");
@@ -625,6 +717,7 @@ int main(void)
     tcase_add_loop_test(refused, random_bytes, 0, 5);
     tcase_add_test(refused, flipped_words);
     tcase_add_test(refused, one_fault);
+    tcase_add_loop_test(parts, every_cut, 0, 8);
     tcase_add_test(parts, frequencies);
     tcase_add_test(parts, quotients);
     tcase_add_test(parts, logarithms);
