@@ -244,7 +244,7 @@ static s24_status find_header(s24_input *in, char **header, record *r, s24_error
     }
     search s = {.in = in};
     char *found = in->size >= S24_RECORD_BYTES ? header_by_record(&s, in->size - S24_RECORD_BYTES, "S24TAIL", r) : NULL;
-    for (uint64_t at = 64; !found && at < S24_ST_HEADER_MAX && at + S24_RECORD_BYTES <= in->size; at += 64) {
+    for (uint64_t at = 64; !found && header_length_plausible(at) && at + S24_RECORD_BYTES <= in->size; at += 64) {
         found = header_by_record(&s, at, "S24HEAD", r);
     }
     if (found) {
