@@ -7,7 +7,9 @@ static void read_frequencies(s24_cursor *cursor, s24_frequencies **room)
     const size_t n = s24_frequencies_read(*room ? *room : &dropped, cursor->at, (size_t)(cursor->end - cursor->at));
     cursor->bad = cursor->bad || n == 0;
     cursor->at += n;
-    *room += *room ? 1 : 0;
+    if (*room) {
+        (*room)++;
+    }
 }
 
 static void read_tables(s24_cursor *cursor, s24_plane_header *p, bool classes, s24_frequencies **room)
