@@ -1513,6 +1513,37 @@ END_TEST
 
 /* ---------------------------------------------------------------- usage */
 
+/* By a mask that is given, of elements of every size: positions that no pair has are named, in whole groups and at the end. */
+START_TEST(masks_that_are_none)
+{
+    static const s24_dtype dtypes[] = {S24_I8, S24_F16, S24_F32, S24_F64};
+    static const struct {
+        uint8_t positions[2];
+        size_t col; /* of the group at fault; SIZE_MAX: there is none */
+    } cases[] = {{{0xe4, 0x04}, SIZE_MAX}, {{0xe5, 0x04}, 0}, {{0x54, 0x04}, 4}, {{0xe4, 0x0a}, 8}, {{0x1e, 0x04}, 4}};
+    const uint64_t zeros[10] = {0};
+    for (size_t d = 0; d < sizeof dtypes / sizeof *dtypes; d++) {
+        for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+            for (int generic = 0; generic < 2; generic++) {
+                const s24_isa isa = generic ? S24_ISA_GENERIC : S24_ISA_BEST;
+                s24_pruner pruner = s24_pruner_of(&s24_methods[S24_METHOD_MAGNITUDE], dtypes[d], dtypes[d], S24_F64, false, isa);
+                uint64_t values[6];
+                uint8_t positions[2];
+                memcpy(positions, cases[i].positions, sizeof positions);
+                const s24_panel panel = {.rows = 1, .cols = 10, .dense = zeros, .values = values, .positions = positions};
+                s24_sums sums = {0};
+                s24_fault fault;
+                s24_pruner_mask(&pruner, isa);
+                const bool ok = s24_prune_panel(&pruner, &panel, &sums, &fault);
+                ck_assert_msg(ok == (cases[i].col == SIZE_MAX), "dtype %zu, case %zu", d, i);
+                ck_assert(ok || (fault.kind == S24_FAULT_POSITIONS && fault.col == cases[i].col));
+                ck_assert(!ok || sums.total_count == 10);
+            }
+        }
+    }
+}
+END_TEST
+
 START_TEST(usage)
 {
     static const float data[24];
@@ -1671,6 +1702,7 @@ static void add_small(TCase *tcase)
     tcase_add_test(tcase, decompress_to_the_source);
     tcase_add_test(tcase, decompress_damaged_positions);
     tcase_add_test(tcase, decompress_overflow);
+    tcase_add_test(tcase, masks_that_are_none);
     tcase_add_test(tcase, usage);
     tcase_add_loop_test(tcase, scales, 0, ROWS(scaled));
     tcase_add_test(tcase, scales_of_many_panels);
