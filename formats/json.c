@@ -290,6 +290,7 @@ static s24_status read_dtype(const walk *w, s24_dtype *dtype)
         for (int i = S24_F64; i < S24_DTYPES; i++) {
             if (holds(&s24_dtype_infos[i])) {
                 used += (size_t)snprintf(names + used, sizeof names - used, " %s", s24_dtype_infos[i].name);
+                assert(used < sizeof names);
             }
         }
         s24_text_shorten(text.text, shown, sizeof shown);
