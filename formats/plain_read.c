@@ -361,12 +361,10 @@ static bool optional_string(const cJSON *object, const char *key, const char **v
 }
 
 /* A member that has this one value, or is not there. */
-static bool optional_mark(const cJSON *object, const char *key, const char *value, bool *there)
+static bool optional_mark(const cJSON *object, const char *key, const char *value)
 {
     const char *given;
-    const bool is_string = optional_string(object, key, &given);
-    *there = given;
-    return is_string && (!given || strcmp(given, value) == 0);
+    return optional_string(object, key, &given) && (!given || strcmp(given, value) == 0);
 }
 
 /* The dtype of the values plane of the tensor: the header's next stored tensor. It is one that the tensor's can become. */
@@ -458,10 +456,10 @@ static s24_status parse_tensor(s24_plain *plain, const s24_contents *stored, con
     s24_dtype dtype;
     size_t shape[S24_MAX_RANK], axis = 0;
     int rank = 0;
-    bool fortran, big_endian;
+    /* Order and endianness are what the original's were; what is here is in C order and little-endian. */
     if (!dtype_name || !s24_dtype_parse(dtype_name, &dtype) || !cJSON_IsArray(dims) ||
         !optional_string(object, "method", &method) || !optional_string(object, "reason", &reason) ||
-        !optional_mark(object, "order", "F", &fortran) || !optional_mark(object, "endian", "big", &big_endian)) {
+        !optional_mark(object, "order", "F") || !optional_mark(object, "endian", "big")) {
         return bad_header(err, "a tensor in s24.tensors lacks something or has the wrong type");
     }
     for (item = dims->child; item; item = item->next) {
@@ -473,8 +471,6 @@ static s24_status parse_tensor(s24_plain *plain, const s24_contents *stored, con
     if (!e) {
         return err ? err->status : S24_ERR_DATA;
     }
-    e->fortran = fortran;
-    e->big_endian = big_endian;
     const s24_entry *const last = plain->contents.count > 1 ? e - 1 : e; /* which of the first has nothing yet */
     e->method = method ? s24_shared_like(last->method, method, err) : NULL;
     e->reason = reason ? s24_shared_like(last->reason, reason, err) : NULL;

@@ -141,8 +141,6 @@ static s24_status plan_entry(void *ctx, const s24_entry *e, s24_contents *plan, 
     if (!copy) {
         return S24_ERR_SYSTEM;
     }
-    copy->fortran = e->fortran;
-    copy->big_endian = e->big_endian;
     copy->packed = e->packed;
     copy->permuted = e->permuted;
     copy->stored = e->stored;

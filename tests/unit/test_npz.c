@@ -2,6 +2,7 @@
  * .npz files: there and back through files and pipes, archives as others write them, and every way in which one may be
  * broken. The archives are put together here, byte by byte, by code that shares nothing with what reads and writes them.
  */
+#define _GNU_SOURCE /* memmem */
 #include <check.h>
 #include <stdio.h>
 #include <string.h>
@@ -978,15 +979,23 @@ static void write_to(const char *to)
     ck_assert_int_eq(s24_sink_commit(sink, &err), S24_OK);
 }
 
-static bytes get_file(void)
+static bytes get_file(const char *from)
 {
     bytes b = {.n = 0};
-    FILE *f = fopen(path, "rb");
+    FILE *f = fopen(from, "rb");
     ck_assert_ptr_nonnull(f);
     b.n = fread(b.at, 1, sizeof b.at, f);
     ck_assert_uint_lt(b.n, sizeof b.at);
     fclose(f);
     return b;
+}
+
+static void put_file(const char *to, const bytes *b)
+{
+    FILE *f = fopen(to, "wb");
+    ck_assert_ptr_nonnull(f);
+    ck_assert_uint_eq(fwrite(b->at, 1, b->n, f), b->n);
+    ck_assert_int_eq(fclose(f), 0);
 }
 
 /* What write_to writes to a pipe. */
@@ -1100,14 +1109,14 @@ START_TEST(there_and_back)
     s24_source *source = NULL;
     s24_error err;
     write_to(path);
-    const bytes first = get_file();
+    const bytes first = get_file(path);
     walk(&first, false);
     ck_assert_int_eq(s24_source_open(&source, &io, path, NULL, &err), S24_OK);
     ck_assert_str_eq(source->format->name, "npz");
     check_plan(source);
     s24_source_close(source);
     write_to(path);
-    const bytes second = get_file();
+    const bytes second = get_file(path);
     ck_assert_uint_eq(first.n, second.n);
     ck_assert_mem_eq(first.at, second.at, first.n);
 }
@@ -1200,7 +1209,7 @@ START_TEST(abandons)
     open_sink(&sink, path, &contents);
     ck_assert_int_eq(sink->format->write(sink, 1, 0, 1, &element, &err), S24_OK);
     s24_sink_abort(sink);
-    ck_assert_uint_eq(get_file().n, 0);
+    ck_assert_uint_eq(get_file(path).n, 0);
 }
 END_TEST
 
@@ -1254,10 +1263,7 @@ START_TEST(loads_an_array)
     s24_error err;
     for (int damaged = 0; damaged < 2; damaged++) {
         f.file.at[f.central[1] + 16] ^= (unsigned char)damaged;
-        FILE *file = fopen(path, "wb");
-        ck_assert_ptr_nonnull(file);
-        ck_assert_uint_eq(fwrite(f.file.at, 1, f.file.n, file), f.file.n);
-        ck_assert_int_eq(fclose(file), 0);
+        put_file(path, &f.file);
         ck_assert_uint_lt(f.file.n, 4096);
         ck_assert_msg(s24_array_load(path, "zeros", &array, &err) == S24_OK, "%s", err.message);
         ck_assert_mem_eq(array.data, zeros.at + 128, 4096);
@@ -1273,6 +1279,49 @@ START_TEST(loads_an_array)
             s24_array_free(&array);
         }
     }
+}
+END_TEST
+
+/*
+ * What a .s24 carries is in C order and little-endian, and its header tells how it was: as an array, as an archive and
+ * back, and as a dense file.
+ */
+START_TEST(carried_as_it_was)
+{
+    static const char told[] = "\\\"shape\\\":[3,2],\\\"order\\\":\\\"F\\\",\\\"endian\\\":\\\"big\\\"";
+    const built f = good_archive();
+    char again[sizeof path + 4], packed[sizeof path + 4];
+    unsigned char expected[48];
+    s24_array array;
+    s24_error err;
+    for (size_t i = 0; i < sizeof expected; i++) {
+        const size_t element = i / 8, place = element % 2 * 3 + element / 2;
+        expected[i] = byte_at(288 + 8 * place + 7 - i % 8);
+    }
+    snprintf(again, sizeof again, "%s.a", path);
+    snprintf(packed, sizeof packed, "%s.z", path);
+    put_file(packed, &f.file);
+    const s24_prune_request pruned = {.input = packed, .output = path, .dtype = S24_SAME};
+    const s24_convert_request pack = {.input = path, .output = packed, .packing.level = 5},
+                              unpack = {.input = packed, .output = again},
+                              dense = {.input = packed, .output = again, .to = "npz"};
+    ck_assert_msg(s24_prune_file(&io, &pruned, NULL, &err) == S24_OK, "%s", err.message);
+    const bytes plain = get_file(path);
+    ck_assert_ptr_nonnull(memmem(plain.at, plain.n, told, strlen(told)));
+    ck_assert_msg(s24_convert_file(&io, &pack, NULL, &err) == S24_OK, "%s", err.message);
+    ck_assert_msg(s24_convert_file(&io, &unpack, NULL, &err) == S24_OK, "%s", err.message);
+    const bytes unpacked = get_file(again);
+    ck_assert_uint_eq(unpacked.n, plain.n);
+    ck_assert_mem_eq(unpacked.at, plain.at, plain.n);
+    ck_assert_msg(s24_convert_file(&io, &dense, NULL, &err) == S24_OK, "%s", err.message);
+    const char *const files[] = {path, packed, again};
+    for (size_t i = 0; i < COUNT(files); i++) {
+        ck_assert_msg(s24_array_load(files[i], "in/c", &array, &err) == S24_OK, "%s", err.message);
+        ck_assert_mem_eq(array.data, expected, sizeof expected);
+        s24_array_free(&array);
+    }
+    unlink(again);
+    unlink(packed);
 }
 END_TEST
 
@@ -1310,6 +1359,7 @@ int main(void)
     tcase_add_test(tcase, abandons);
     tcase_add_test(tcase, accepts);
     tcase_add_test(tcase, loads_an_array);
+    tcase_add_test(tcase, carried_as_it_was);
     suite_add_tcase(suite, tcase);
     SRunner *const runner = srunner_create(suite);
     srunner_run_all(runner, CK_NORMAL);
