@@ -3,6 +3,7 @@
  * dense input, by a few lines that share nothing with the library; that a panel lies where it lies is asked of the
  * library, and that what lies there is right of a plain safetensors reader.
  */
+#define _GNU_SOURCE /* memmem */
 #include <check.h>
 #include <errno.h>
 #include <dirent.h>
@@ -16,6 +17,7 @@
 #include <xxhash.h>
 
 #include "plain.h"
+#include "st_header.h"
 
 #if defined(__has_feature)
 #if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer) || __has_feature(undefined_behavior_sanitizer)
@@ -1197,6 +1199,46 @@ START_TEST(salvage_without_header)
 }
 END_TEST
 
+/*
+ * A front that ends with its head, behind the largest header that there may be: blanks make it as long, and the copy at the
+ * end, which is not there, would be. The tensors are known, and lost.
+ */
+START_TEST(salvage_behind_the_largest_header)
+{
+    static const char copy[] = "\".s24.header\":";
+    const size_t largest = (S24_ST_HEADER_MAX + 8) / 64 * 64;
+    model m = make_model(little, COUNT(little), "");
+    const bytes file = prune_model(&m, "m.s24", 4), front = {malloc(largest + 64), largest + 64};
+    unsigned char *const lost = malloc(m.expected.n);
+    opened o = open_layout("m.s24");
+    told parts;
+    s24_error err = {0};
+    const unsigned char *const in_front = memmem(file.data, o.plain->header_bytes, copy, strlen(copy));
+    const size_t before = (size_t)(in_front - file.data);
+    const unsigned long long at = o.plain->copy - o.plain->header_bytes, end = at + largest;
+    memcpy(front.data, file.data, before);
+    memset(front.data + before, ' ', largest - before);
+    const int n = snprintf((char *)front.data + before, 300, "%s{\"dtype\":\"U8\",\"shape\":[%zu],\"data_offsets\":[%llu,"
+                           "%llu]},\".s24.tail\":{\"dtype\":\"U8\",\"shape\":[64],\"data_offsets\":[%llu,%llu]}}", copy,
+                           largest, at, end, end, end + 64);
+    front.data[before + (size_t)n] = ' ';
+    s24_put_u64(front.data, largest - 8);
+    const s24_plain described = {.header_bytes = largest, .hash = XXH3_64bits(front.data, largest), .copy = largest + at,
+                                 .file_size = largest + end + 64};
+    s24_plain_record(&described, "S24HEAD", front.data + largest);
+    memset(lost, 1, m.expected.n);
+    spit("d.s24", front);
+    ck_assert_int_eq(salvage("d.s24", "d.out", &parts, &err), S24_ERR_DATA);
+    ck_assert_msg(parts.count > 0, "%s", err.message);
+    check_salvaged(&m, lost, "all but the largest header");
+    free(lost);
+    free(front.data);
+    close_layout(&o);
+    free(file.data);
+    free_model(&m);
+}
+END_TEST
+
 /* Header and copy both damaged: nothing can be known, and nothing is written. */
 START_TEST(salvage_nothing)
 {
@@ -2076,6 +2118,7 @@ int main(void)
     tcase_add_loop_test(tcase, salvage_each_panel, 0, (int)COUNT(panel_sizes));
     tcase_add_test(tcase, salvage_each_check);
     tcase_add_test(tcase, salvage_without_header);
+    tcase_add_test(tcase, salvage_behind_the_largest_header);
     tcase_add_test(tcase, salvage_nothing);
     tcase_add_test(tcase, salvage_every_cut);
     tcase_add_loop_test(tcase, salvage_flips, 0, SHARES);
