@@ -4,6 +4,7 @@
  */
 #include <check.h>
 #include <math.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -953,6 +954,63 @@ START_TEST(errors_are_measured)
 END_TEST
 
 /* X'X as a Hessian, to a factor: nothing is held out, and the damping is the default. */
+static atomic_int products; /* that were asked for; from several threads */
+
+static void counted_sgemm(int order, int trans_a, int trans_b, int m, int n, int k, float alpha, const float *a, int lda,
+                          const float *b, int ldb, float beta, float *c, int ldc)
+{
+    products++;
+    plain_sgemm(order, trans_a, trans_b, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
+}
+
+static void counted_dgemm(int order, int trans_a, int trans_b, int m, int n, int k, double alpha, const double *a, int lda,
+                          const double *b, int ldb, double beta, double *c, int ldc)
+{
+    products++;
+    plain_dgemm(order, trans_a, trans_b, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
+}
+
+static const struct {
+    const char *method;
+    bool refit;
+} unmeasured[] = {
+    {"magnitude", false}, {"wanda", false}, {"ria", false}, {"sparsegpt", false}, {"obs", false}, {"ria", true},
+};
+
+/* Who asks for no errors gets the same weights for less work: a mask alone takes no products at all. */
+START_TEST(errors_that_nobody_asks_for)
+{
+    const size_t k = 32, rows = 24, n = 400, bytes = rows * k * sizeof(float);
+    const s24_blas counting = {"counted loops", counted_sgemm, counted_dgemm, NULL};
+    float *x = random_samples(n, k), *w = random_weights(rows, k), *v = copy_of(w, rows * k);
+    uint8_t *positions = malloc(rows * k / 8);
+    s24_solve_options o = S24_SOLVE_OPTIONS_INIT;
+    s24_calibration *cal;
+    s24_error err;
+    require_ok(s24_calibration_new(&cal, k, n, &counting, 1, &err), &err);
+    require_ok(s24_calibration_add(cal, x, n, &err), &err);
+    o.method = unmeasured[_i].method;
+    o.refit = unmeasured[_i].refit;
+    products = 0;
+    solved s = solve_with(&o, cal, w, rows, k);
+    const int measured = products;
+    products = 0;
+    require_ok(s24_solve(&o, cal, rows, k, S24_F32, v, positions, NULL, &err), &err);
+    ck_assert_mem_eq(v, s.v, bytes);
+    ck_assert_mem_eq(positions, s.positions, rows * k / 8);
+    ck_assert_msg(products < measured, "%d products, and with errors %d", products, measured);
+    if (!o.refit && _i < 3) {
+        ck_assert_int_eq(products, 0);
+    }
+    solved_free(&s);
+    s24_calibration_free(cal);
+    free(positions);
+    free(x);
+    free(w);
+    free(v);
+}
+END_TEST
+
 START_TEST(a_hessian)
 {
     const size_t k = 20, n = 100, rows = 4;
@@ -1389,6 +1447,7 @@ int main(void)
     tcase_add_test(tcase, obs_is_the_most_accurate);
     tcase_add_test(tcase, obs_of_independent_inputs);
     tcase_add_test(tcase, errors_are_measured);
+    tcase_add_loop_test(tcase, errors_that_nobody_asks_for, 0, (int)(sizeof unmeasured / sizeof *unmeasured));
     tcase_add_test(tcase, a_hessian);
     tcase_add_test(tcase, dead_inputs_go_first);
     tcase_add_test(tcase, guard_by_its_definition);
