@@ -178,8 +178,9 @@ MSAN := build/msan/msan.o
 MSAN_SANITIZE := -fsanitize=memory -fsanitize-memory-track-origins -fno-omit-frame-pointer
 MSAN_LINK := @tests/tools/msan.flags
 check-msan: $(MSAN)
-	+CK_TIMEOUT_MULTIPLIER=10 $(MAKE) --no-print-directory OUT=build/msan CC=clang CFLAGS='-O1 -g' CPPFLAGS=-DS24_GENERIC \
-	    SANITIZE='$(MSAN_SANITIZE)' LDFLAGS=$(MSAN_LINK) LDLIBS=$(MSAN) UNIT_SRC='$(filter-out %/test_faults.c,$(UNIT_SRC))' \
+	+CK_TIMEOUT_MULTIPLIER=10 TEST_SECONDS=3000 $(MAKE) --no-print-directory OUT=build/msan CC=clang CFLAGS='-O1 -g' \
+	    CPPFLAGS=-DS24_GENERIC SANITIZE='$(MSAN_SANITIZE)' LDFLAGS=$(MSAN_LINK) LDLIBS=$(MSAN) \
+	    UNIT_SRC='$(filter-out %/test_faults.c,$(UNIT_SRC))' \
 	    CLI_TESTS='$(filter-out matmul_bench,$(basename $(notdir $(wildcard tests/cli/*.t))))' all unit cli-tests demo-check
 	@CC=clang CFLAGS='$(MSAN_SANITIZE) $(MSAN_LINK) $(MSAN)' tests/golden/run build/msan
 

@@ -4,7 +4,9 @@
  */
 #include <cjson/cJSON.h>
 #include <sanitizer/msan_interface.h>
+#include <stdbool.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <xxhash.h>
 #include <zlib.h>
@@ -123,4 +125,51 @@ int __wrap_fstatat64(int directory, const char *path, struct stat *st, int flags
         __msan_unpoison(st, sizeof *st);
     }
     return r;
+}
+
+/* The products of a BLAS that is found while the program runs: row-major, by enum CBLAS_TRANSPOSE. */
+static void check_factor(const void *p, int transposed, int rows, int cols, int stride, size_t size)
+{
+    for (int i = 0; i < (transposed ? cols : rows); i++) {
+        __msan_check_mem_is_initialized((const char *)p + (size_t)i * (size_t)stride * size,
+                                        (size_t)(transposed ? rows : cols) * size);
+    }
+}
+
+#define GEMM(name, real) \
+    typedef void name##_function(int order, int trans_a, int trans_b, int m, int n, int k, real alpha, const real *a, \
+                                 int lda, const real *b, int ldb, real beta, real *c, int ldc); \
+    static name##_function *found_##name; \
+    static void name(int order, int trans_a, int trans_b, int m, int n, int k, real alpha, const real *a, int lda, \
+                     const real *b, int ldb, real beta, real *c, int ldc) \
+    { \
+        check_factor(a, trans_a == TRANSPOSED, m, k, lda, sizeof *a); \
+        check_factor(b, trans_b == TRANSPOSED, k, n, ldb, sizeof *b); \
+        check_factor(c, 0, beta == 0 ? 0 : m, n, ldc, sizeof *c); \
+        found_##name(order, trans_a, trans_b, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc); \
+        for (int i = 0; i < m; i++) { \
+            __msan_unpoison(c + (size_t)i * (size_t)ldc, (size_t)n * sizeof *c); \
+        } \
+    }
+
+enum { TRANSPOSED = 112 };
+GEMM(sgemm, float)
+GEMM(dgemm, double)
+
+/* The library's function, or the one above that calls it. Only the command has library_find: elsewhere it is not there. */
+#define INSTEAD(name) \
+    if (found && strcmp(symbol, "cblas_" #name) == 0) { \
+        name##_function *const own = name; \
+        memcpy(&found_##name, function, sizeof own); \
+        memcpy(function, &own, sizeof own); \
+    }
+
+__attribute__((weak)) bool __real_library_find(void *handle, const char *symbol, void *function);
+bool __wrap_library_find(void *handle, const char *symbol, void *function);
+bool __wrap_library_find(void *handle, const char *symbol, void *function)
+{
+    const bool found = __real_library_find(handle, symbol, function);
+    INSTEAD(sgemm)
+    INSTEAD(dgemm)
+    return found;
 }
