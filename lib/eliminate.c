@@ -8,6 +8,15 @@
 
 const unsigned char s24_pair_dropped[S24_PAIRS][2] = {{2, 3}, {1, 3}, {0, 3}, {1, 2}, {0, 2}, {0, 1}};
 const unsigned char s24_pair_kept[S24_PAIRS][2] = {{0, 1}, {0, 2}, {1, 2}, {0, 3}, {1, 3}, {2, 3}};
+const uint8_t s24_pair_nibble[S24_PAIRS] = {0x4, 0x8, 0x9, 0xc, 0xd, 0xe};
+
+void s24_pairs_put(const uint8_t *pairs, size_t groups, uint8_t *positions)
+{
+    for (size_t g = 0; g < groups; g += 2) {
+        const unsigned high = g + 1 < groups ? s24_pair_nibble[pairs[g + 1]] : 0;
+        positions[g / 2] = (uint8_t)(s24_pair_nibble[pairs[g]] | high << 4);
+    }
+}
 
 /* ---------------------------------------------------------------- the factor */
 

@@ -21,6 +21,10 @@
 
 extern const unsigned char s24_pair_dropped[S24_PAIRS][2]; /* the lower index first */
 extern const unsigned char s24_pair_kept[S24_PAIRS][2];
+extern const uint8_t s24_pair_nibble[S24_PAIRS]; /* p0 | p1 << 2 of the two kept, as positions are stored */
+
+/* The positions [ceil(groups / 2)] of pairs [groups]. */
+void s24_pairs_put(const uint8_t *pairs, size_t groups, uint8_t *positions);
 
 /*
  * What is the same for all rows, of a group: cost = a w_p^2 + 2 b w_p w_q + c w_q^2, e_i = e[i][0] w_p + e[i][1] w_q.

@@ -295,9 +295,6 @@ void s24_problem_score_row(const s24_problem *p, const s24_scorer *s, size_t row
     }
 }
 
-/* Positions: a nibble p0 | p1 << 2 a group, the lower group first. By pair, as s24_pair_kept. */
-static const uint8_t nibble_of[S24_PAIRS] = {0x4, 0x8, 0x9, 0xc, 0xd, 0xe};
-
 /* The positions of a row's run, of run / 4 groups. */
 static size_t positions_of(const s24_problem *p, size_t row, size_t tap)
 {
@@ -308,10 +305,7 @@ void s24_problem_put_positions(const s24_problem *p, size_t row, const uint8_t *
 {
     const size_t groups = p->run / 4;
     for (size_t t = 0; t < p->taps; t++, pairs += groups) {
-        uint8_t *to = p->positions + positions_of(p, row, t);
-        for (size_t g = 0; g < groups; g += 2) {
-            to[g / 2] = (uint8_t)(nibble_of[pairs[g]] | (g + 1 < groups ? nibble_of[pairs[g + 1]] << 4 : 0));
-        }
+        s24_pairs_put(pairs, groups, p->positions + positions_of(p, row, t));
     }
 }
 
@@ -322,7 +316,7 @@ bool s24_problem_get_positions(const s24_problem *p, size_t row, uint8_t *pairs)
         const uint8_t *from = p->o->mask + positions_of(p, row, i / (p->run / 4));
         const unsigned nibble = from[g / 2] >> (g % 2 * 4) & 15;
         pairs[i] = 0;
-        while (pairs[i] < S24_PAIRS && nibble_of[pairs[i]] != nibble) {
+        while (pairs[i] < S24_PAIRS && s24_pair_nibble[pairs[i]] != nibble) {
             pairs[i]++;
         }
         if (pairs[i] == S24_PAIRS) {
