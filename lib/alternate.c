@@ -5,7 +5,7 @@
 
 #include "mem.h"
 
-static const float penalty[S24_PENALTIES] = {0.06f, 0.18f, 0.54f};
+static const float penalty[S24_PENALTIES] = {0.1f, 0.23f, 0.53f};
 #define RELAXATION 1.6f
 
 typedef struct scaled {
