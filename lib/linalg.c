@@ -99,25 +99,40 @@ static void times_tile(const s24_blas *blas, int trans, const float *tile, float
     blas->sgemm(S24_ROW_MAJOR, S24_PLAIN, trans, (int)rows, (int)cols, (int)cols, 1, scratch, TILE, tile, TILE, 0, x, (int)n);
 }
 
-/* First y L = x from the last tile to the first, then x L' = y the other way; what is done is taken from all that is not. */
+/* A system to solve: x [rows, n] becomes x inverse(L), or x inverse(L'). */
+typedef struct halving {
+    const s24_blas *blas;
+    const float *l, *inverses;
+    size_t n, rows;
+    float *x, *scratch;
+} halving;
+
+/*
+ * Columns [begin, end) alone, halved until they are a tile: so most of the work is in products as large as they can be, which
+ * go through x a few times instead of once for each tile.
+ */
+static void solve_halves(const halving *s, size_t begin, size_t end, bool transposed)
+{
+    const size_t n = s->n, cols = end - begin;
+    if (cols <= TILE) {
+        times_tile(s->blas, transposed ? S24_TRANSPOSED : S24_PLAIN, s->inverses + begin * TILE, s->x + begin, n, s->rows,
+                   cols, s->scratch);
+        return;
+    }
+    const size_t middle = begin + ((cols - 1) / TILE + 1) / 2 * TILE;
+    const size_t from = transposed ? begin : middle, to = transposed ? middle : begin;
+    const size_t of_from = transposed ? middle - begin : end - middle, of_to = cols - of_from;
+    solve_halves(s, from, from + of_from, transposed);
+    s->blas->sgemm(S24_ROW_MAJOR, S24_PLAIN, transposed ? S24_TRANSPOSED : S24_PLAIN, (int)s->rows, (int)of_to, (int)of_from,
+                   -1, s->x + from, (int)n, s->l + middle * n + begin, (int)n, 1, s->x + to, (int)n);
+    solve_halves(s, to, to + of_to, transposed);
+}
+
+/* First y L = x from the last columns to the first, then x L' = y the other way. */
 void s24_solve_factored(const s24_blas *blas, const float *l, const float *inverses, size_t n, float *x, size_t rows,
                         float *scratch)
 {
-    const size_t tiles = (n - 1) / TILE + 1;
-    for (size_t s = tiles; s-- > 0;) {
-        const size_t begin = s * TILE, cols = n - begin < TILE ? n - begin : TILE;
-        times_tile(blas, S24_PLAIN, inverses + begin * TILE, x + begin, n, rows, cols, scratch);
-        if (begin > 0) {
-            blas->sgemm(S24_ROW_MAJOR, S24_PLAIN, S24_PLAIN, (int)rows, (int)begin, (int)cols, -1, x + begin, (int)n,
-                        l + begin * n, (int)n, 1, x, (int)n);
-        }
-    }
-    for (size_t s = 0; s < tiles; s++) {
-        const size_t begin = s * TILE, cols = n - begin < TILE ? n - begin : TILE, end = begin + cols;
-        times_tile(blas, S24_TRANSPOSED, inverses + begin * TILE, x + begin, n, rows, cols, scratch);
-        if (end < n) {
-            blas->sgemm(S24_ROW_MAJOR, S24_PLAIN, S24_TRANSPOSED, (int)rows, (int)(n - end), (int)cols, -1, x + begin, (int)n,
-                        l + end * n + begin, (int)n, 1, x + end, (int)n);
-        }
-    }
+    const halving s = {.blas = blas, .l = l, .inverses = inverses, .n = n, .rows = rows, .x = x, .scratch = scratch};
+    solve_halves(&s, 0, n, false);
+    solve_halves(&s, 0, n, true);
 }
