@@ -188,8 +188,8 @@ static s24_status make_chosen(trial *t, const s24_recipe *how, s24_error *err)
         return S24_ERR_SYSTEM;
     }
     s24_recipe_damping(how, &p->columns, parts, S24_RULE_OBS, damping);
-    const s24_status status = s24_eliminator_init(&t->chosen, &p->env, &p->columns, parts, S24_RULE_OBS, damping, false,
-                                                  err);
+    const s24_status status = s24_eliminator_init(&t->chosen, &p->env, &p->columns, parts, S24_RULE_OBS, damping,
+                                                  s24_recipe_rough(how), err);
     free(damping);
     return status;
 }

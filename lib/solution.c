@@ -13,11 +13,7 @@
 #define QUICK_STEPS 12
 #define QUICK_ENOUGH 1e-3
 #define EXCHANGE_PASSES 6
-/*
- * What f32 does to H is noise of 1e-6 to 1e-5 of its diagonal: a thousandth of SparseGPT's damping, which is 0.01. With obs
- * chosen dampings go down to 1e-4.
- */
-#define ROUGH_DAMPING 0.005
+#define ROUGH_DAMPING 0.005 /* what f32 does to H is noise of 1e-6 to 1e-5 of its diagonal; chosen dampings go down to 1e-4 */
 
 void s24_solution_free(s24_solution *s)
 {
@@ -37,6 +33,11 @@ void s24_recipe_damping(const s24_recipe *how, const s24_columns *columns, unsig
     }
 }
 
+bool s24_recipe_rough(const s24_recipe *how)
+{
+    return how->quick || how->damping >= ROUGH_DAMPING;
+}
+
 /* A refit's damping is that of OBS, whatever the mask is from. */
 static s24_status eliminator_init(s24_solution *s, const s24_recipe *how, unsigned parts, s24_error *err)
 {
@@ -49,9 +50,8 @@ static s24_status eliminator_init(s24_solution *s, const s24_recipe *how, unsign
     s24_recipe_damping(how, &p->columns, parts, rule, s->damping);
     s->eliminator = how->eliminator ? how->eliminator : &s->own;
     s24_status status = S24_OK;
-    const bool rough = how->quick || (rule == S24_RULE_SPARSEGPT && how->damping >= ROUGH_DAMPING);
     if (!how->eliminator) {
-        status = s24_eliminator_init(&s->own, &p->env, &p->columns, parts, rule, s->damping, rough, err);
+        status = s24_eliminator_init(&s->own, &p->env, &p->columns, parts, rule, s->damping, s24_recipe_rough(how), err);
     }
     s24_recipe_damping(how, &p->columns, parts, S24_RULE_OBS, s->damping);
     return status;

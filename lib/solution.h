@@ -37,6 +37,9 @@ typedef struct s24_solution {
 /* The damping of a recipe, plane [k]. */
 void s24_recipe_damping(const s24_recipe *how, const s24_columns *columns, unsigned parts, s24_rule rule, double *plane);
 
+/* Whether f32 will do to factor H with that damping. */
+bool s24_recipe_rough(const s24_recipe *how);
+
 /* From the samples of `parts`, whose products are `gram` (used where there is a refit, and borrowed). */
 s24_status s24_solution_init(s24_solution *s, const s24_problem *p, const s24_recipe *how, unsigned parts,
                               const s24_gram *gram, s24_error *err);
