@@ -5,8 +5,15 @@
 
 #include "mem.h"
 
-static const float penalty[S24_PENALTIES] = {0.1f, 0.23f, 0.53f};
 #define RELAXATION 1.6f
+
+typedef struct s24_schedule {
+    int penalties, rounds; /* of each */
+    float penalty[S24_PENALTIES];
+} schedule;
+
+static const schedule of_short = {6, 4, {0.1f, 0.15f, 0.22f, 0.33f, 0.5f, 0.75f}};
+static const schedule of_long = {3, 3, {0.1f, 0.23f, 0.53f}};
 
 typedef struct scaled {
     const s24_gram *gram;
@@ -31,7 +38,7 @@ static s24_status init_penalty(s24_alternation *a, int i, const s24_compute_env 
     const size_t k = gram->k;
     a->factor[i] = s24_alloc(k * k * sizeof(float), err);
     a->inverses[i] = s24_alloc(k * S24_TILE * sizeof(float), err);
-    scaled s = {gram, unscale, penalty[i], a->factor[i]};
+    scaled s = {gram, unscale, a->schedule->penalty[i], a->factor[i]};
     s24_status status = s.a && a->inverses[i] ? s24_fill_triangle(env, k, fill_scaled, &s, err) : S24_ERR_SYSTEM;
     return status == S24_OK ? s24_factor_f32(env, s.a, k, a->inverses[i], err) : status;
 }
@@ -40,7 +47,8 @@ s24_status s24_alternation_init(s24_alternation *a, const s24_compute_env *env, 
                                 s24_error *err)
 {
     const size_t k = gram->k;
-    *a = (s24_alternation){.k = k, .scale = s24_alloc(k * sizeof(float), err)};
+    *a = (s24_alternation){.k = k, .schedule = k <= S24_ALTERNATION_SHORT ? &of_short : &of_long,
+                           .scale = s24_alloc(k * sizeof(float), err)};
     float *unscale = s24_alloc(k * sizeof *unscale, err);
     s24_status status = a->scale && unscale ? S24_OK : S24_ERR_SYSTEM;
     for (size_t j = 0; status == S24_OK && j < k; j++) {
@@ -48,7 +56,7 @@ s24_status s24_alternation_init(s24_alternation *a, const s24_compute_env *env, 
         a->scale[j] = (float)scale;
         unscale[j] = (float)(1 / scale);
     }
-    for (int i = 0; i < S24_PENALTIES && status == S24_OK; i++) {
+    for (int i = 0; i < a->schedule->penalties && status == S24_OK; i++) {
         status = init_penalty(a, i, env, gram, unscale, err);
     }
     free(unscale);
@@ -69,7 +77,7 @@ static void round_of(const s24_alternation *a, const s24_solve_kernels *kernels,
                      const float *w, float *v, size_t rows, uint8_t *pairs, float *y, float *delta, float *scratch)
 {
     const size_t k = a->k;
-    const float rho = penalty[stage];
+    const float rho = a->schedule->penalty[stage];
     for (size_t i = 0; i < rows * k; i += k) {
         for (size_t j = 0; j < k; j++) {
             delta[i + j] = rho * (v[i + j] - w[i + j] * a->scale[j]) - y[i + j];
@@ -89,8 +97,8 @@ s24_status s24_alternate(const s24_alternation *a, const s24_solve_kernels *kern
     for (size_t i = 0; i < plane; i++) {
         v[i] *= a->scale[i % k];
     }
-    for (int stage = 0; stage < S24_PENALTIES; stage++) {
-        for (int i = 0; i < S24_ROUNDS; i++) {
+    for (int stage = 0; stage < a->schedule->penalties; stage++) {
+        for (int i = 0; i < a->schedule->rounds; i++) {
             const s24_status status = s24_cancelled(env, err);
             if (status != S24_OK) {
                 return status;

@@ -16,20 +16,28 @@
 #include "solve_kernels.h"
 
 /*
- * Three penalties, three rounds each, u over-relaxed by 1.6: at a product a round, by the two halves of a factorization,
+ * Some rounds at each of some penalties, u over-relaxed by 1.6: at a product a round, by the two halves of a factorization,
  * of which there is one a penalty. The rounds of a penalty do not settle, and should not: most groups change in each of the
- * first ones, which is how the alternatives are seen. What counts is how the penalties follow on one another. Over seven
- * layers of 600 to 1,024 inputs (synthetic, and a trained network's) the errors on fresh samples were, beside four rounds of
- * 0.06, 0.18 and 0.54, geometric mean: 0.3% less with three of 0.1, 0.23 and 0.53; 0.7% less with three each of 0.1, 0.18,
- * 0.33 and 0.6; 1% more where the last is 0.4 or 0.7 after 0.18, for no reason that was found.
+ * first ones, which is how the alternatives are seen. What counts is how the penalties follow on one another. Over fourteen
+ * layers of 600 to 1,024 inputs (synthetic, and a trained network's) the errors on fresh samples were, beside three rounds of
+ * 0.1, 0.23 and 0.53, geometric mean:
+ *
+ *      rounds   factors between penalties
+ *      12       3      +0.1%     four rounds of 0.06, 0.18 and 0.54
+ *      12       1.5    -0.7%     two of 0.1, 0.15, 0.22, 0.33, 0.5 and 0.75
+ *      24       1.5    -1.2%     four of these
+ *      72       1.5    -1.5%     twelve of these
+ *
+ * and 1% more with 0.4 or 0.7 after 0.18, for no reason that was found. Nine where products are long, 24 where they are not.
  */
-#define S24_PENALTIES 3
-#define S24_ROUNDS 3
+#define S24_PENALTIES 6 /* at most */
+#define S24_ALTERNATION_SHORT 2048 /* columns, up to which there are 24 rounds */
 
 typedef struct s24_alternation {
     size_t k;
+    const struct s24_schedule *schedule;
     float *scale;                   /* [k]: sqrt(H_jj) */
-    float *factor[S24_PENALTIES];   /* [k, k], lower: of the scaled H + rho I, as s24_factor_f32 has it */
+    float *factor[S24_PENALTIES];   /* [k, k], lower: of the scaled H + rho I, as s24_factor_f32 has it; one a penalty */
     float *inverses[S24_PENALTIES]; /* [k, S24_TILE], and its tiles */
 } s24_alternation;
 

@@ -34,8 +34,8 @@ typedef struct s24_solve_options {
  * numbered as the elements of an output's weights are, channel * taps + tap, which is how im2col (unfold) gives them.
  * NULL: for magnitude without refit. Masks without a refit leave the kept values bit for bit; solutions are computed in
  * f32 from weights scaled by a power of two. errors may be NULL, and then they are not measured; nothing of it is known
- * without X'X. Memory: besides weights and cal up to 24 K^2 bytes for K inputs, and 21 bytes times 512 rows times K for each
- * thread and two more. The result does not depend on the number of threads.
+ * without X'X. Memory: besides weights and cal up to 24 K^2 bytes for K inputs (36 K^2 where K is at most 2,048), and 21
+ * bytes times 512 rows times K for each thread and two more. The result does not depend on the number of threads.
  */
 s24_status s24_solve(const s24_solve_options *options, const s24_calibration *cal, size_t rows, size_t cols,
                      s24_dtype dtype, void *weights, uint8_t *positions, s24_output_error *errors, s24_error *err);
