@@ -58,18 +58,27 @@ void s24_problem_load_row(const s24_problem *p, size_t row, float *w)
     }
 }
 
+/* Whether an element of a group goes, by pair: a bit each. */
+static const uint8_t dropped_bits[S24_PAIRS] = {0xc, 0xa, 0x9, 0x6, 0x5, 0x3};
+
+static void store_run(const s24_problem *p, size_t at, const float *w, const float *v, const uint8_t *pairs)
+{
+    const s24_dtype_info *info = s24_info(p->dtype);
+    for (size_t c = 0; c < p->cols; c++) {
+        const bool dropped = dropped_bits[pairs[c / 4]] >> c % 4 & 1;
+        bool overflow = false;
+        if (dropped || v[c] != w[c]) {
+            s24_store(p->weights, info->bytes, at + c, dropped ? 0 : s24_encode(info, (double)v[c] / p->scale, &overflow));
+        }
+    }
+}
+
 /* Kept values go back as they came where nothing has changed them. */
 void s24_problem_store_row(const s24_problem *p, size_t row, const float *w, const float *v, const uint8_t *pairs)
 {
-    const s24_dtype_info *info = s24_info(p->dtype);
-    for (size_t j = 0; j < p->k; j++) {
-        const uint8_t pair = pairs[j / 4];
-        const bool dropped = s24_pair_dropped[pair][0] == j % 4 || s24_pair_dropped[pair][1] == j % 4;
-        bool overflow = false;
-        size_t at;
-        if (element_of(p, row, j, &at) && (dropped || v[j] != w[j])) {
-            s24_store(p->weights, info->bytes, at, dropped ? 0 : s24_encode(info, (double)v[j] / p->scale, &overflow));
-        }
+    for (size_t t = 0; t < p->taps; t++) {
+        const size_t first = t * p->run;
+        store_run(p, (row * p->taps + t) * p->cols, w + first, v + first, pairs + first / 4);
     }
 }
 
