@@ -38,9 +38,19 @@ static s24_status init_penalty(s24_alternation *a, int i, const s24_compute_env 
     const size_t k = gram->k;
     a->factor[i] = s24_alloc(k * k * sizeof(float), err);
     a->inverses[i] = s24_alloc(k * S24_TILE * sizeof(float), err);
-    scaled s = {gram, unscale, a->schedule->penalty[i], a->factor[i]};
+    scaled s = {gram, unscale, a->penalty[i], a->factor[i]};
     s24_status status = s.a && a->inverses[i] ? s24_fill_triangle(env, k, fill_scaled, &s, err) : S24_ERR_SYSTEM;
     return status == S24_OK ? s24_factor_f32(env, s.a, k, a->inverses[i], err) : status;
+}
+
+/* What the schedule's penalties are multiplied with. */
+static double scale_of(const double *damping, size_t k)
+{
+    double sum = 0;
+    for (size_t j = 0; j < k; j++) {
+        sum += damping[j];
+    }
+    return fmin(fmax(cbrt(sum / (double)k / 0.04), 0.8), 3);
 }
 
 s24_status s24_alternation_init(s24_alternation *a, const s24_compute_env *env, const s24_gram *gram, const double *damping,
@@ -55,6 +65,10 @@ s24_status s24_alternation_init(s24_alternation *a, const s24_compute_env *env, 
         const double scale = sqrt((double)gram->h[j * k + j] + damping[j]);
         a->scale[j] = (float)scale;
         unscale[j] = (float)(1 / scale);
+    }
+    const double of_all = scale_of(damping, k);
+    for (int i = 0; i < a->schedule->penalties; i++) {
+        a->penalty[i] = (float)(of_all * (double)a->schedule->penalty[i]);
     }
     for (int i = 0; i < a->schedule->penalties && status == S24_OK; i++) {
         status = init_penalty(a, i, env, gram, unscale, err);
@@ -77,7 +91,7 @@ static void round_of(const s24_alternation *a, const s24_solve_kernels *kernels,
                      const float *w, float *v, size_t rows, uint8_t *pairs, float *y, float *delta, float *scratch)
 {
     const size_t k = a->k;
-    const float rho = a->schedule->penalty[stage];
+    const float rho = a->penalty[stage];
     for (size_t i = 0; i < rows * k; i += k) {
         for (size_t j = 0; j < k; j++) {
             delta[i + j] = rho * (v[i + j] - w[i + j] * a->scale[j]) - y[i + j];

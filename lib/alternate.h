@@ -29,6 +29,10 @@
  *      72       1.5    -1.5%     twelve of these
  *
  * and 1% more with 0.4 or 0.7 after 0.18, for no reason that was found. Nine where products are long, 24 where they are not.
+ *
+ * All of them times cbrt(mean damping / 0.04), within 0.8 and 3: the damping that was chosen tells how much inputs have to do
+ * with each other, and where it is little, the penalties that do best are greater: twice to six times these for a damping
+ * of 0.3 to 1.
  */
 #define S24_PENALTIES 6 /* at most */
 #define S24_ALTERNATION_SHORT 2048 /* columns, up to which there are 24 rounds */
@@ -36,6 +40,7 @@
 typedef struct s24_alternation {
     size_t k;
     const struct s24_schedule *schedule;
+    float penalty[S24_PENALTIES];
     float *scale;                   /* [k]: sqrt(H_jj) */
     float *factor[S24_PENALTIES];   /* [k, k], lower: of the scaled H + rho I, as s24_factor_f32 has it; one a penalty */
     float *inverses[S24_PENALTIES]; /* [k, S24_TILE], and its tiles */
