@@ -47,39 +47,39 @@ typedef struct measure_case {
 } measure_case;
 
 #define CASE(isa, from, to, function) {S24_ISA_##isa, S24_##from, S24_##to, function, #function},
-static const prune_case prune_cases[] = {S24_PRUNE_KERNELS(CASE){.name = NULL}};
-static const unpack_case unpack_cases[] = {S24_UNPACK_KERNELS(CASE){.name = NULL}};
+static const prune_case prune_cases[] = {S24_PRUNE_KERNELS(CASE){.name = ""}};
+static const unpack_case unpack_cases[] = {S24_UNPACK_KERNELS(CASE){.name = ""}};
 #define CASE_OF_ONE(isa, dtype, function) {S24_ISA_##isa, S24_##dtype, function, #function " " #dtype},
-static const comply_case comply_cases[] = {S24_COMPLY_KERNELS(CASE_OF_ONE){.name = NULL}};
-static const measure_case measure_cases[] = {S24_MEASURE_KERNELS(CASE){.name = NULL}};
+static const comply_case comply_cases[] = {S24_COMPLY_KERNELS(CASE_OF_ONE){.name = ""}};
+static const measure_case measure_cases[] = {S24_MEASURE_KERNELS(CASE){.name = ""}};
 typedef struct zeros_case {
     s24_isa isa;
     s24_dtype dtype;
     s24_zeros_kernel *function;
     const char *name;
 } zeros_case;
-static const zeros_case zeros_cases[] = {S24_ZEROS_KERNELS(CASE_OF_ONE){.name = NULL}};
+static const zeros_case zeros_cases[] = {S24_ZEROS_KERNELS(CASE_OF_ONE){.name = ""}};
 typedef struct quantize_case {
     s24_isa isa;
     s24_dtype from, to;
     s24_quantize_kernel *function;
     const char *name;
 } quantize_case;
-static const quantize_case quantize_cases[] = {S24_QUANTIZE_KERNELS(CASE){.name = NULL}};
+static const quantize_case quantize_cases[] = {S24_QUANTIZE_KERNELS(CASE){.name = ""}};
 typedef struct dequantize_case {
     s24_isa isa;
     s24_dtype from, to;
     s24_dequantize_kernel *function;
     const char *name;
 } dequantize_case;
-static const dequantize_case dequantize_cases[] = {S24_DEQUANTIZE_KERNELS(CASE){.name = NULL}};
+static const dequantize_case dequantize_cases[] = {S24_DEQUANTIZE_KERNELS(CASE){.name = ""}};
 typedef struct misfit_case {
     s24_isa isa;
     s24_dtype from, to;
     s24_misfit_kernel *function;
     const char *name;
 } misfit_case;
-static const misfit_case misfit_cases[] = {S24_MISFIT_KERNELS(CASE){.name = NULL}};
+static const misfit_case misfit_cases[] = {S24_MISFIT_KERNELS(CASE){.name = ""}};
 #define MISFIT_CASES ((int)(sizeof misfit_cases / sizeof *misfit_cases) - 1)
 typedef struct largest_case {
     s24_isa isa;
@@ -87,7 +87,7 @@ typedef struct largest_case {
     s24_largest_kernel *function;
     const char *name;
 } largest_case;
-static const largest_case largest_cases[] = {S24_LARGEST_KERNELS(CASE_OF_ONE){.name = NULL}};
+static const largest_case largest_cases[] = {S24_LARGEST_KERNELS(CASE_OF_ONE){.name = ""}};
 #define QUANTIZE_CASES ((int)(sizeof quantize_cases / sizeof *quantize_cases) - 1)
 #define DEQUANTIZE_CASES ((int)(sizeof dequantize_cases / sizeof *dequantize_cases) - 1)
 #define LARGEST_CASES ((int)(sizeof largest_cases / sizeof *largest_cases) - 1)
@@ -97,7 +97,7 @@ typedef struct score_case {
     s24_score_kernel *function;
     const char *name;
 } score_case;
-static const score_case score_cases[] = {S24_SCORE_KERNELS(CASE){.name = NULL}};
+static const score_case score_cases[] = {S24_SCORE_KERNELS(CASE){.name = ""}};
 #define SCORE_CASES ((int)(sizeof score_cases / sizeof *score_cases) - 1)
 #define ZEROS_CASES ((int)(sizeof zeros_cases / sizeof *zeros_cases) - 1)
 #define PRUNE_CASES ((int)(sizeof prune_cases / sizeof *prune_cases) - 1)
