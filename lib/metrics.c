@@ -1,4 +1,5 @@
 /* PruneMetrics from sums. The definitions are in s24.h; ratios are formed here, when they are wanted, and only here. */
+#include <float.h>
 #include <math.h>
 
 #include "s24.h"
@@ -27,15 +28,19 @@ static double mean(double sum, uint64_t count)
 }
 
 /*
- * ||W - V|| / ||W||: nothing lost is 0, of whatever. Undefined where the squares of f64 values under- or overflow.
+ * ||W - V|| / ||W||: nothing lost is 0, of whatever. Undefined where the squares of f64 values under- or overflow. A square
+ * below DBL_MIN is rounded to a multiple of 2^-1074, so that n of them are off by n 2^-1075 at most: half a unit of the last
+ * place of n DBL_MIN. A sum that is less may have no digit that is right.
  */
 static double relative(const s24_sums *s)
 {
     const double error_sq = s->pruned_sq + s->quant_sq, total_sq = s->kept_sq + s->pruned_sq;
+    const double least = (double)s->total_count * DBL_MIN;
     if (s->max_abs_error == 0) {
         return 0;
     }
-    return error_sq > 0 && isfinite(error_sq) && isfinite(total_sq) ? sqrt(error_sq) / sqrt(total_sq) : NAN;
+    return error_sq >= least && total_sq >= least && isfinite(error_sq) && isfinite(total_sq) ?
+        sqrt(error_sq) / sqrt(total_sq) : NAN;
 }
 
 s24_prune_metrics s24_metrics_from_sums(const s24_sums *s)

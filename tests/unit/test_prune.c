@@ -1606,8 +1606,9 @@ END_TEST
 START_TEST(squares_out_of_range)
 {
     static const double tiny[4] = {1e-200, 2e-200, 3e-200, 4e-200}, huge[4] = {1e200, 2e200, 3e200, 4e200};
+    static const double small[4] = {1e-161, 2e-161, 3e-161, 4e-161}; /* squares of a few bits */
     const size_t shape[1] = {4};
-    const double *const data[] = {tiny, huge};
+    const double *const data[] = {tiny, small, huge};
     for (int i = 0; i < ROWS(data); i++) {
         const s24_dense w = {.data = data[i], .dtype = S24_F64, .rank = 1, .shape = shape};
         s24_prune_metrics m;
@@ -1615,6 +1616,11 @@ START_TEST(squares_out_of_range)
         ck_assert(isnan(m.relative_error));
         ck_assert_double_eq(m.max_abs_error, data[i][1]);
     }
+    static const double least[4] = {2e-154, 3e-154, 4e-154, 5e-154};
+    const s24_dense w = {.data = least, .dtype = S24_F64, .rank = 1, .shape = shape};
+    s24_prune_metrics m;
+    s24_tensor_free(prune(&w, NULL, NULL, &m));
+    ck_assert_double_eq_tol(m.relative_error, sqrt(13.0 / 54), 1e-15);
 }
 END_TEST
 
