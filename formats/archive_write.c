@@ -20,7 +20,7 @@ typedef struct frame {
     uint32_t missing;     /* panels; under the lock */
     unsigned char *raw;   /* the panels, where there are several */
     uint64_t *checks;     /* one a panel */
-    s24_bench *bench;     /* has the frame when it is coded, */
+    unsigned char *coded; /* the frame, until it is written, */
     size_t bytes;         /* which has so many */
 } frame;
 
@@ -58,27 +58,26 @@ static s24_bench *take_bench(s24_archive_writer *w, s24_error *err)
 
 static void return_bench(s24_archive_writer *w, s24_bench *bench)
 {
-    if (bench) {
-        pthread_mutex_lock(&w->lock);
-        bench->next = w->idle;
-        w->idle = bench;
-        pthread_mutex_unlock(&w->lock);
-    }
+    pthread_mutex_lock(&w->lock);
+    bench->next = w->idle;
+    w->idle = bench;
+    pthread_mutex_unlock(&w->lock);
 }
 
 /* ---------------------------------------------------------------- coding a frame */
 
 /* The unit at `to`: coded, if that is less than as it is. */
-static s24_status put_unit(s24_archive_writer *w, const frame *f, const s24_frame *head, s24_archive_unit *unit,
-                           const unsigned char *raw, unsigned char *to, s24_frame_unit *line, s24_error *err)
+static s24_status put_unit(s24_archive_writer *w, s24_bench *bench, const frame *f, const s24_frame *head,
+                           s24_archive_unit *unit, const unsigned char *raw, unsigned char *to, s24_frame_unit *line,
+                           s24_error *err)
 {
     unit->unit.isa = w->out.out->io->isa;
     const size_t bound = s24_coder_bound(&unit->unit);
     size_t n = 0;
     if (!f->stored && bound != SIZE_MAX) {
-        unsigned char *values = s24_bench_reserve(f->bench, S24_BENCH_VALUES, s24_unit_value_bytes(&unit->unit), err);
-        unsigned char *nibbles = s24_bench_reserve(f->bench, S24_BENCH_NIBBLES, s24_unit_nibble_bytes(&unit->unit), err);
-        unsigned char *scratch = s24_bench_reserve(f->bench, S24_BENCH_SCRATCH, s24_encode_scratch(&unit->unit), err);
+        unsigned char *values = s24_bench_reserve(bench, S24_BENCH_VALUES, s24_unit_value_bytes(&unit->unit), err);
+        unsigned char *nibbles = s24_bench_reserve(bench, S24_BENCH_NIBBLES, s24_unit_nibble_bytes(&unit->unit), err);
+        unsigned char *scratch = s24_bench_reserve(bench, S24_BENCH_SCRATCH, s24_encode_scratch(&unit->unit), err);
         if (!values || !nibbles || !scratch) {
             return S24_ERR_SYSTEM;
         }
@@ -93,8 +92,8 @@ static s24_status put_unit(s24_archive_writer *w, const frame *f, const s24_fram
     return S24_OK;
 }
 
-/* All of the frame into its bench, from its panels. */
-static s24_status code_frame(s24_archive_writer *w, frame *f, const unsigned char *raw, s24_error *err)
+/* All of the frame, from its panels. What else that takes is for the next one: many frames may wait to be written. */
+static s24_status code_on(s24_archive_writer *w, s24_bench *bench, frame *f, const unsigned char *raw, s24_error *err)
 {
     s24_archive_unit units[S24_UNITS_MAX];
     s24_frame head = {.kind = S24_FRAME_DATA, .number = f->number, .first = f->first, .panels = f->panels};
@@ -105,15 +104,14 @@ static s24_status code_frame(s24_archive_writer *w, frame *f, const unsigned cha
         const size_t bound = s24_coder_bound(&units[k].unit);
         most += bound != SIZE_MAX && bound > units[k].bytes ? bound : units[k].bytes;
     }
-    f->bench = take_bench(w, err);
-    unsigned char *p = f->bench ? s24_bench_reserve(f->bench, S24_BENCH_FRAME, most, err) : NULL;
+    unsigned char *const p = f->coded = s24_malloc(most, err);
     if (!p) {
         return S24_ERR_SYSTEM;
     }
     unsigned char *line = p + S24_FRAME_HEAD_BYTES;
     for (uint32_t k = 0; k < head.units; k++, line += S24_FRAME_LINE_BYTES) {
         s24_frame_unit unit;
-        const s24_status status = put_unit(w, f, &head, &units[k], raw, p + begin + head.payload, &unit, err);
+        const s24_status status = put_unit(w, bench, f, &head, &units[k], raw, p + begin + head.payload, &unit, err);
         if (status != S24_OK) {
             return status;
         }
@@ -129,6 +127,19 @@ static s24_status code_frame(s24_archive_writer *w, frame *f, const unsigned cha
     s24_frame_put(&head, seed, p);
     f->bytes = (size_t)s24_frame_bytes(&head);
     return S24_OK;
+}
+
+static s24_status code_frame(s24_archive_writer *w, frame *f, const unsigned char *raw, s24_error *err)
+{
+    s24_bench *const bench = take_bench(w, err);
+    if (!bench) {
+        return S24_ERR_SYSTEM;
+    }
+    const s24_status status = code_on(w, bench, f, raw, err);
+    return_bench(w, bench);
+    free(f->raw);
+    f->raw = NULL;
+    return status;
 }
 
 /* ---------------------------------------------------------------- frames on their way */
@@ -181,9 +192,9 @@ static s24_status find_frame(s24_archive_writer *w, uint64_t number, frame **fou
     return status;
 }
 
-static void free_frame(s24_archive_writer *w, frame *f)
+static void free_frame(frame *f)
 {
-    return_bench(w, f->bench);
+    free(f->coded);
     free(f->raw);
     free(f->starts);
     free(f->checks);
@@ -263,7 +274,7 @@ static s24_status keep_checks(s24_archive_writer *w, const uint64_t *checks, siz
 /* What the frame takes, for reports. */
 static void account(const s24_archive_writer *w, const frame *f)
 {
-    const unsigned char *begin = f->bench->buffers[S24_BENCH_FRAME].data;
+    const unsigned char *begin = f->coded;
     s24_frame head;
     unsigned version;
     s24_frame_get(&head, &version, begin);
@@ -286,9 +297,9 @@ s24_status s24_archive_writer_append(s24_archive_writer *w, const s24_entry *ent
     }
     s24_status status = index_line(w, w->out.next, f->first, err);
     status = status == S24_OK ? keep_checks(w, f->checks, f->panels, err) : status;
-    status = status == S24_OK ? s24_appender_add(&w->out, f->bench->buffers[S24_BENCH_FRAME].data, f->bytes, err) : status;
+    status = status == S24_OK ? s24_appender_add(&w->out, f->coded, f->bytes, err) : status;
     account(w, f);
-    free_frame(w, f);
+    free_frame(f);
     return status;
 }
 
@@ -384,7 +395,7 @@ void s24_archive_writer_free(s24_archive_writer *w)
     while (w->frames) {
         frame *f = w->frames;
         w->frames = f->next;
-        free_frame(w, f);
+        free_frame(f);
     }
     s24_bench_free(w->idle);
     s24_archive_map_free(&w->map);
