@@ -1,14 +1,14 @@
 #include "batch.h"
 
-s24_batches s24_batches_of(const s24_panels *panels, size_t cols, unsigned bytes, bool transposed)
+s24_batches s24_batches_of(const s24_panels *panels, size_t cols, unsigned bytes, size_t most)
 {
     s24_batches b = {.panels = *panels, .cols = cols, .per_batch = 1};
     if (panels->count == 0) {
         return b;
     }
     b.panel_elements = 4 * s24_panel_at(panels, 0).rows * panels->groups_per_run;
-    if (transposed && panels->runs_per_row == 1) {
-        const size_t fit = S24_TRANSPOSED_BATCH_BYTES / (b.panel_elements * bytes);
+    if (most && panels->runs_per_row == 1) {
+        const size_t fit = most / (b.panel_elements * bytes);
         b.per_batch = fit < 1 ? 1 : fit < panels->count ? fit : panels->count;
     }
     b.count = (panels->count - 1) / b.per_batch + 1;

@@ -126,7 +126,8 @@ static s24_status end_tensor(void *ctx, s24_error *err)
 static s24_batches batches_of(const s24_entry *e)
 {
     const s24_panels panels = s24_panels_of(&e->pruned->geometry, S24_PANEL_GROUPS);
-    return s24_batches_of(&panels, e->pruned->geometry.cols, s24_info(e->dtype)->bytes, s24_entry_transposed(e, e->axis));
+    return s24_batches_of(&panels, e->pruned->geometry.cols, s24_info(e->dtype)->bytes,
+                          s24_entry_transposed(e, e->axis) ? S24_BATCH_READ_BYTES : 0);
 }
 
 static s24_status comply_job_init(comply_job *job, s24_error *err)

@@ -303,7 +303,8 @@ static s24_batches batches_of(const unpack_run *run, const s24_task *task)
 {
     const s24_entry *e = task->entry, *out = s24_target_entry(run->target, task->planned);
     const s24_panels panels = s24_plain_panels(s24_plain_of(e->source), e);
-    return s24_batches_of(&panels, e->pruned->geometry.cols, s24_info(out->dtype)->bytes, s24_entry_transposed(out, e->axis));
+    return s24_batches_of(&panels, e->pruned->geometry.cols, s24_info(out->dtype)->bytes,
+                          s24_entry_transposed(out, e->axis) ? S24_BATCH_WRITE_BYTES : 0);
 }
 
 static void set_pieces(unpack_job *job)

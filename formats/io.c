@@ -14,7 +14,7 @@
 
 #include "temporary.h"
 
-#define SPOOL_MEMORY (64u << 20)  /* beyond this a spool is a file */
+#define SPOOL_MEMORY (32u << 20)  /* beyond this a spool is a file */
 #define COPY_BYTES (1u << 20)
 #define FIRST_TEXT (64u << 10)    /* room for a text whose length is not known */
 #define BLOCK_BYTES (64u << 10)   /* of an appender */

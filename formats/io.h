@@ -2,7 +2,7 @@
  * Bytes in and bytes out. Everything in formats/ reaches files through here and nowhere else.
  *
  * An input is a regular file (read by position, from any thread), a pipe (read in order, once), or memory. What an
- * adapter must read out of order from a pipe it holds first: up to 64 MiB in memory, beyond that in an unlinked
+ * adapter must read out of order from a pipe it holds first: up to 32 MiB in memory, beyond that in an unlinked
  * temporary file. An output is a temporary file that becomes the target as a whole or not at all, or a stream.
  */
 #ifndef S24_FORMATS_IO_H

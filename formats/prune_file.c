@@ -357,7 +357,7 @@ static s24_batches batches_of(const prune_run *run, const s24_entry *e, bool tra
 {
     const size_t groups = run->request->panel_groups ? run->request->panel_groups : S24_PANEL_GROUPS;
     const s24_panels panels = s24_panels_of(&e->pruned->geometry, groups);
-    return s24_batches_of(&panels, e->pruned->geometry.cols, s24_info(e->dtype)->bytes, transposed);
+    return s24_batches_of(&panels, e->pruned->geometry.cols, s24_info(e->dtype)->bytes, transposed ? S24_BATCH_READ_BYTES : 0);
 }
 
 /* ---------------------------------------------------------------- the whole file */

@@ -167,7 +167,8 @@ static const s24_entry *find_original(s24_source *original, const s24_source *pa
 static s24_batches batches_of(const s24_entry *e, const s24_entry *dense)
 {
     const s24_panels panels = s24_plain_panels(s24_plain_of(e->source), e);
-    return s24_batches_of(&panels, e->pruned->geometry.cols, s24_info(dense->dtype)->bytes, s24_entry_transposed(dense, e->axis));
+    return s24_batches_of(&panels, e->pruned->geometry.cols, s24_info(dense->dtype)->bytes,
+                          s24_entry_transposed(dense, e->axis) ? S24_BATCH_READ_BYTES : 0);
 }
 
 static s24_status measure_job_init(measure_job *job, s24_error *err)

@@ -152,3 +152,19 @@ run_measured inspect m.json
 expect_status 3
 expect_error m.json 'the key "" occurs twice'
 expect_resident $((2 * text))
+
+# zeros that deflate to next to nothing, in rows that must be transposed, and an archive of them
+python3 -c '
+import zipfile
+head = b"{\x27descr\x27: \x27<f4\x27, \x27fortran_order\x27: True, \x27shape\x27: (8192, 4096), }"
+with zipfile.ZipFile("m.npz", "w", zipfile.ZIP_DEFLATED) as z, z.open("w.npy", "w") as f:
+    f.write(b"\x93NUMPY\1\0\x76\0" + head.ljust(117) + b"\n")
+    for _ in range(128):
+        f.write(bytes(1 << 20))
+'
+for options in 'prune -o m.s24' 'prune -z --axis 1 -o m.z' 'prune --to npz -o m.out' stats verify 'convert -o c.s24'; do
+    # shellcheck disable=SC2086
+    run_measured $options -T 2 --no-sync m.npz
+    expect_status 0
+    expect_resident $((2 * $(size_of m.npz)))
+done
