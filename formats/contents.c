@@ -98,12 +98,17 @@ static size_t *add_shape(const s24_contents *contents, int rank, const size_t *s
         ? s24_shared_keep(last->shape) : s24_shared_new(rank ? shape : NULL, bytes, err);
 }
 
+s24_entry *s24_contents_take(s24_contents *contents, char *name, s24_dtype dtype, int rank, const size_t *shape,
+                             s24_error *err)
+{
+    return add_or_free(contents, (s24_entry){.dtype = dtype, .stored = dtype, .rank = rank, .name = name,
+                                             .shape = add_shape(contents, rank, shape, err)}, err);
+}
+
 s24_entry *s24_contents_add(s24_contents *contents, const char *name, s24_dtype dtype, int rank, const size_t *shape,
                             s24_error *err)
 {
-    return add_or_free(contents, (s24_entry){.dtype = dtype, .stored = dtype, .rank = rank,
-                                             .name = s24_shared_text(name, err),
-                                             .shape = add_shape(contents, rank, shape, err)}, err);
+    return s24_contents_take(contents, s24_shared_text(name, err), dtype, rank, shape, err);
 }
 
 s24_entry *s24_contents_add_like(s24_contents *contents, const s24_entry *like, s24_dtype dtype, s24_error *err)

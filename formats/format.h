@@ -87,6 +87,9 @@ typedef struct s24_contents {
 /* Appends an entry with a copy of name and shape, and bytes = elements * bits / 8 (checked). NULL: *err is set. */
 s24_entry *s24_contents_add(s24_contents *contents, const char *name, s24_dtype dtype, int rank, const size_t *shape,
                             s24_error *err);
+/* The same, but takes over name, a string of shared.h, also on failure (NULL: there was no memory). */
+s24_entry *s24_contents_take(s24_contents *contents, char *name, s24_dtype dtype, int rank, const size_t *shape,
+                             s24_error *err);
 /* The same with name and shape of another entry. */
 s24_entry *s24_contents_add_like(s24_contents *contents, const s24_entry *like, s24_dtype dtype, s24_error *err);
 s24_status s24_contents_add_pair(s24_contents *contents, const char *key, const char *value, s24_error *err);

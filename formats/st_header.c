@@ -11,6 +11,7 @@
 #include "dtype.h"
 #include "json_token.h"
 #include "jsonx.h"
+#include "shared.h"
 
 /* ---------------------------------------------------------------- the scanner */
 
@@ -28,8 +29,9 @@ typedef struct tensor {
 
 typedef struct scan {
     s24_json_walk in; /* the text, known to be JSON */
-    s24_text name;    /* of the tensor, or "__metadata__"; the others are keys and values inside */
-    s24_text key, value;
+    char *name;       /* of the tensor, or "__metadata__", shared with its entry: it may be most of the header; NULL: none */
+    char *pair;       /* likewise the key of metadata */
+    s24_text key, value; /* of a tensor */
     tensor tensor;
     s24_contents contents;
     s24_error error;
@@ -45,8 +47,8 @@ static s24_status refuse(scan *s, size_t at, const char *format, ...)
     va_start(args, format);
     vsnprintf(cause, sizeof cause, format, args);
     va_end(args);
-    const bool named = s->name.length > 0;
-    s24_text_shorten(named ? s->name.text : "", name, sizeof name);
+    const bool named = s->name && *s->name;
+    s24_text_shorten(named ? s->name : "", name, sizeof name);
     return s24_fail_at(&s->error, at, "header, byte %zu: %s%s%s", at, name, named ? ": " : "", cause);
 }
 
@@ -58,8 +60,26 @@ static s24_status read_string(scan *s, s24_text *out, const char *what)
     return s24_json_take_string(&s->in, out, &s->error);
 }
 
-/* An object, whose keys come into *key one by one. */
-static s24_status read_object(scan *s, const char *what, s24_text *key, s24_status (*member)(scan *s))
+static s24_status read_key(scan *s)
+{
+    return read_string(s, &s->key, "a key");
+}
+
+static s24_status read_name(scan *s)
+{
+    s->name = s24_json_take_shared(&s->in, &s->error);
+    return s->name ? S24_OK : S24_ERR_SYSTEM;
+}
+
+static s24_status read_pair(scan *s)
+{
+    s24_shared_free(s->pair);
+    s->pair = s24_json_take_shared(&s->in, &s->error);
+    return s->pair ? S24_OK : S24_ERR_SYSTEM;
+}
+
+/* An object, whose keys are read one by one, each before its member. */
+static s24_status read_object(scan *s, const char *what, s24_status (*key)(scan *s), s24_status (*member)(scan *s))
 {
     if (!s24_json_take(&s->in, '{')) {
         return refuse(s, s->in.at, "%s is not an object", what);
@@ -68,7 +88,7 @@ static s24_status read_object(scan *s, const char *what, s24_text *key, s24_stat
         return S24_OK;
     }
     do {
-        s24_status status = read_string(s, key, "a key");
+        s24_status status = key(s);
         if (status != S24_OK) {
             return status;
         }
@@ -183,7 +203,8 @@ static s24_status add_tensor(scan *s, size_t start)
         }
     }
     s24_error error;
-    s24_entry *const entry = s24_contents_add(&s->contents, s->name.text, t->dtype, (int)t->rank, t->shape, &error);
+    s24_entry *const entry = s24_contents_take(&s->contents, s24_shared_keep(s->name), t->dtype, (int)t->rank, t->shape,
+                                               &error);
     if (!entry) {
         if (error.status != S24_ERR_DATA || error.sys_errno) { /* too many of them: no fault of this one */
             s->error = error;
@@ -205,15 +226,14 @@ static s24_status metadata_member(scan *s)
     s24_json_look(&s->in);
     const size_t start = s->in.at;
     if (s24_json_look(&s->in) != '"') {
-        return refuse(s, start, "the value of \"%.40s\" is not a string", s->key.text);
+        return refuse(s, start, "the value of \"%.40s\" is not a string", s->pair);
     }
     if (s->contents.without_metadata) {
         s24_json_skip(&s->in);
         return S24_OK;
     }
     char *const value = s24_json_take_shared(&s->in, &s->error); /* it may be most of the header */
-    return value ? s24_contents_take_pair(&s->contents, s24_shared_text(s->key.text, &s->error), value, &s->error)
-                 : S24_ERR_SYSTEM;
+    return value ? s24_contents_take_pair(&s->contents, s24_shared_keep(s->pair), value, &s->error) : S24_ERR_SYSTEM;
 }
 
 static s24_status header_member(scan *s)
@@ -221,14 +241,15 @@ static s24_status header_member(scan *s)
     s24_json_look(&s->in);
     const size_t start = s->in.at;
     s24_status status;
-    if (strcmp(s->name.text, "__metadata__") == 0) {
-        status = read_object(s, "it", &s->key, metadata_member);
+    if (strcmp(s->name, "__metadata__") == 0) {
+        status = read_object(s, "it", read_pair, metadata_member);
     } else {
         s->tensor = (tensor){0};
-        status = read_object(s, "it", &s->key, tensor_member);
+        status = read_object(s, "it", read_key, tensor_member);
         status = status == S24_OK ? add_tensor(s, start) : status;
     }
-    s->name.length = 0;
+    s24_shared_free(s->name);
+    s->name = NULL;
     return status;
 }
 
@@ -239,7 +260,7 @@ static s24_status read_header(scan *s, size_t n)
         return refuse(s, 0, "it does not begin with {");
     }
     switch (s24_json_check(s->in.text, n, &error)) {
-    case S24_OK: return read_object(s, "it", &s->name, header_member);
+    case S24_OK: return read_object(s, "it", read_name, header_member);
     case S24_ERR_DATA: return s24_fail_at(&s->error, error.offset, "header, %s", error.message); /* "byte N: ..." */
     default: s->error = error; return error.status;
     }
@@ -324,7 +345,8 @@ s24_status s24_st_header_parse(const char *json, size_t n, uint64_t data_start, 
     }
     status = status == S24_OK ? sort_entries(&s.contents, &s.error) : status;
     status = status == S24_OK ? place_entries(&s.contents, data_start, data_bytes, &s.error) : status;
-    s24_text_free(&s.name);
+    s24_shared_free(s.name);
+    s24_shared_free(s.pair);
     s24_text_free(&s.key);
     s24_text_free(&s.value);
     if (status == S24_OK) {

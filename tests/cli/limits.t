@@ -123,6 +123,17 @@ for command in inspect 'prune -o m.s24' 'prune -o m.out --to safetensors'; do
 done
 rm m.s24 m.out
 
+# names as long as a header
+while read -r first last; do
+    { printf '%s' "$first" && head -c 90000000 /dev/zero | tr '\0' n && printf '%s' "$last"; } >text
+    { u64 "$(size_of text)" && cat text && f32 1 2 3 4; } >m.safetensors
+    run_measured verify -q m.safetensors
+    expect_resident $((2 * $(size_of m.safetensors)))
+done <<END
+{" ":{"dtype":"F32","shape":[1,4],"data_offsets":[0,16]}}
+{"__metadata__":{" ":"v"},"w":{"dtype":"F32","shape":[1,4],"data_offsets":[0,16]}}
+END
+
 # JSON weights: the text, and 8 bytes for each of its numbers
 text=16000000
 # many FIRST EACH LAST: EACH again and again, m.json of as many bytes as are taken
