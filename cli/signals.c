@@ -3,7 +3,7 @@
 #include <stddef.h>
 #include <unistd.h>
 
-static const int numbers[] = {SIGINT, SIGTERM, SIGHUP};
+static const int numbers[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGXCPU};
 static volatile sig_atomic_t came;
 
 /* Worker threads look at it, too. */

@@ -1,5 +1,5 @@
 /*
- * Signals. SIGINT, SIGTERM and SIGHUP raise a flag that the library looks at, so that half-written files are removed;
+ * Signals. SIGINT and others that end a run raise a flag that the library looks at, so that half-written files are removed;
  * the command then ends by the same signal, so that a shell knows (128 + n). A closed pipe is treated as one more.
  */
 #ifndef S24_CLI_SIGNALS_H

@@ -231,10 +231,10 @@ start()
 {
     ran=$*
     if env --default-signal=INT true 2>/dev/null; then
-        env --default-signal=INT,HUP,TERM "$S24" "$@" >.stdout 2>.stderr &
+        env --default-signal=INT,HUP,TERM,QUIT "$S24" "$@" >.stdout 2>.stderr &
     elif command -v perl >/dev/null; then
         # shellcheck disable=SC2016 # perl's own variables
-        perl -e '$SIG{$_} = "DEFAULT" for "INT", "HUP", "TERM"; exec @ARGV' "$S24" "$@" >.stdout 2>.stderr &
+        perl -e '$SIG{$_} = "DEFAULT" for "INT", "HUP", "TERM", "QUIT"; exec @ARGV' "$S24" "$@" >.stdout 2>.stderr &
     else
         skip "neither env --default-signal nor perl"
     fi

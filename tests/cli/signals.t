@@ -1,4 +1,4 @@
-# SIGINT, SIGTERM and SIGHUP end a run with 128+n, and leave nothing behind.
+# SIGINT, SIGTERM, SIGHUP, SIGQUIT and SIGXCPU end a run with 128+n, and leave nothing behind.
 . "$LIB"
 
 mkfifo in || skip "no FIFOs"
@@ -27,9 +27,12 @@ stop_prune()
     expect_only out
     rmdir out
 }
+ulimit -c 0 # the last two would write one
 stop_prune INT 2
 stop_prune TERM 15
 stop_prune HUP 1
+stop_prune QUIT 3
+stop_prune XCPU 24
 
 # before anything was read: the FIFO has no writer yet
 mkdir out
