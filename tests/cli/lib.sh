@@ -223,6 +223,22 @@ safetensors()
     } >"$1"
 }
 
+# few FILE N: tensors t0, t1, ... of 8 x 16, as JSON: whose order of columns is found in no time
+few()
+{
+    awk -v n="$2" 'BEGIN {
+        for (t = 0; t < n; t++) {
+            printf "%s\"t%d\":[", t ? "," : "{", t
+            for (i = 0; i < 128; i++) {
+                x = (x * 69069 + 12345 + t) % 65536
+                printf "%s%d%s", i % 16 ? "," : i ? ",[" : "[", x % 199 - 99, i % 16 == 15 ? "]" : ""
+            }
+            printf "]"
+        }
+        print "}"
+    }' >"$1"
+}
+
 # ---------------------------------------------------------------- runs that are stopped
 
 # A run in the background that can be signalled: shells start these with SIGINT ignored, and s24 keeps what is ignored.
