@@ -103,8 +103,8 @@ static void round_of(const s24_alternation *a, const s24_solve_kernels *kernels,
     }
 }
 
-s24_status s24_alternate(const s24_alternation *a, const s24_solve_kernels *kernels, const s24_compute_env *env, const float *w, float *v, size_t rows,
-                         uint8_t *pairs, float *scratch, s24_error *err)
+s24_status s24_alternate(const s24_alternation *a, const s24_solve_kernels *kernels, const s24_compute_env *env,
+                         const float *w, float *v, size_t rows, uint8_t *pairs, float *scratch, s24_error *err)
 {
     const size_t k = a->k, plane = rows * k;
     memset(scratch, 0, plane * sizeof *scratch);

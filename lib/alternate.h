@@ -55,7 +55,7 @@ void s24_alternation_free(s24_alternation *a);
  * v [rows, k] and pairs [rows, k / 4] are a solution for w, and become another one, to be refitted. scratch:
  * rows (2 k + S24_TILE) floats. S24_ERR_STOPPED between two rounds.
  */
-s24_status s24_alternate(const s24_alternation *a, const s24_solve_kernels *kernels, const s24_compute_env *env, const float *w, float *v, size_t rows,
-                         uint8_t *pairs, float *scratch, s24_error *err);
+s24_status s24_alternate(const s24_alternation *a, const s24_solve_kernels *kernels, const s24_compute_env *env,
+                         const float *w, float *v, size_t rows, uint8_t *pairs, float *scratch, s24_error *err);
 
 #endif
