@@ -1,6 +1,7 @@
 /* The layout of a plain .s24 file: which bytes lie where. No I/O; reader and writer share it. */
 #include "plain.h"
 
+#include <assert.h>
 #include <math.h>
 #include <string.h>
 #include <xxhash.h>
@@ -717,6 +718,7 @@ s24_status s24_plain_lay_out_as(s24_plain *plain, char *header, size_t header_by
                                 s24_error *err)
 {
     layout l = {.plain = plain, .expected = stored};
+    assert(stored); /* or it would be written */
     free_header(plain);
     plain->header = header;
     plain->header_bytes = header_bytes;

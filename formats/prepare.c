@@ -210,7 +210,11 @@ static s24_status choose_transposable(const s24_matrix *m, const s24_calibration
 static s24_status make_mask(const s24_matrix *m, const s24_entry *elements, const s24_calibration *cal,
                             const s24_prepared *p, uint8_t *mask, s24_error *err)
 {
-    return m->how->transposable ? choose_transposable(m, cal, p, mask, err) : choose(m, elements, mask, err);
+    if (m->how->transposable) {
+        return choose_transposable(m, cal, p, mask, err);
+    }
+    assert(elements); /* or no mask was wanted */
+    return choose(m, elements, mask, err);
 }
 
 static s24_status solve(const s24_matrix *m, const s24_entry *elements, const s24_calibration *cal, s24_prepared *p,
