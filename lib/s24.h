@@ -15,7 +15,8 @@
  * two calls write to the same object. Functions with a `threads` option start and join their own threads.
  *
  * Determinism. The same input and options give the same bytes and the same figures whatever the instruction
- * set and the number of threads (products of s24_sparse_matmul: for one instruction set, but for S24_COMPUTE_I8).
+ * set and the number of threads (products of s24_sparse_matmul: for one instruction set, but for S24_COMPUTE_I8; what
+ * solvers fit: on one machine with one BLAS, whose products they take, and these, by the best instruction set there is).
  *
  * Files are in s24io.h.
  */

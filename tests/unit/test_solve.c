@@ -953,7 +953,6 @@ START_TEST(errors_are_measured)
 }
 END_TEST
 
-/* X'X as a Hessian, to a factor: nothing is held out, and the damping is the default. */
 static atomic_int products; /* that were asked for; from several threads */
 
 static void counted_sgemm(int order, int trans_a, int trans_b, int m, int n, int k, float alpha, const float *a, int lda,
@@ -1011,6 +1010,7 @@ START_TEST(errors_that_nobody_asks_for)
 }
 END_TEST
 
+/* X'X as a Hessian, to a factor: nothing is held out, and the damping is the default. */
 START_TEST(a_hessian)
 {
     const size_t k = 20, n = 100, rows = 4;
