@@ -144,6 +144,9 @@ typedef struct s24_columns_kernel {
     float (*rest)(const float *x, const float *y, const float *z, float *middle, size_t n);
 } s24_columns_kernel;
 
+/* How many of the rows, evenly spread, the search looks at: all where they are few, however wide they are. */
+size_t s24_permute_sample(size_t rows, size_t cols);
+
 /*
  * Whether p0 < p1 in every group of `positions`, 16 nibbles; `groups` has a 1 for each group that there is. Numbers of two
  * bits are compared as one does with digits: the higher decides, and where it is equal the lower.

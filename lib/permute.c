@@ -479,16 +479,17 @@ static s24_status check_scores(const matrix *m, double *greatest, s24_error *err
 #define SAMPLE_SCORES ((size_t)1 << 26) /* 256 MiB */
 #define LEAST_ROWS 64
 
-static size_t sample_of(size_t rows, size_t cols)
+size_t s24_permute_sample(size_t rows, size_t cols)
 {
     const size_t room = SAMPLE_SCORES / cols, most = room < SAMPLE_ROWS ? room : SAMPLE_ROWS;
-    return rows <= most ? rows : most < LEAST_ROWS && rows > LEAST_ROWS ? LEAST_ROWS : most;
+    const size_t some = most > LEAST_ROWS ? most : LEAST_ROWS;
+    return rows < some ? rows : some;
 }
 
 /* Columns of f32, of which none exceeds 1: divided by a power of two, so that 128 x 64 and its double go the same way. */
 static s24_status load_columns(const matrix *m, double greatest, columns *c, s24_error *err)
 {
-    const size_t sample = sample_of(m->rows, m->cols);
+    const size_t sample = s24_permute_sample(m->rows, m->cols);
     size_t bytes;
     int exponent = 0;
     c->cols = m->cols;

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "kernels.h"
 #include "random.h"
 #include "s24.h"
 
@@ -319,6 +320,17 @@ START_TEST(many_rows)
 }
 END_TEST
 
+/* Some of few rows, too: none were left of one that is wide. */
+START_TEST(rows_looked_at)
+{
+    static const size_t of[][3] = {{1, 1, 1}, {5000, 8, 4096}, {5000, 1 << 16, 1024}, {65, 1 << 21, 64}, {50, 1 << 21, 50},
+                                   {1, (1 << 26) + 4, 1}, {65, (1 << 26) + 4, 64}, {9, INT32_MAX, 9}};
+    for (size_t i = 0; i < sizeof of / sizeof of[0]; i++) {
+        ck_assert_uint_eq(s24_permute_sample(of[i][0], of[i][1]), of[i][2]);
+    }
+}
+END_TEST
+
 /* Without moves worth the name: columns dealt out by their sums are found where the great ones stand side by side. */
 START_TEST(great_columns_are_dealt_out)
 {
@@ -410,6 +422,7 @@ int main(void)
     tcase_add_test(tcase, what_does_not_matter);
     tcase_add_test(tcase, norms_weigh);
     tcase_add_test(tcase, many_rows);
+    tcase_add_test(tcase, rows_looked_at);
     tcase_add_test(tcase, great_columns_are_dealt_out);
     tcase_add_test(tcase, nothing_to_gain);
     tcase_add_test(tcase, refusals);
