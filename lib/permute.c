@@ -290,8 +290,9 @@ static s24_status run_tempering(tempering *t, uint64_t moves, unsigned threads, 
     uint64_t random = t->seed;
     float temperature = COLDEST * usual_change(&t->chains[0], random);
     s24_status status = S24_OK;
-    for (unsigned k = 0; k < REPLICAS; k++, temperature *= WARMER) {
+    for (unsigned k = 0; k < REPLICAS; k++) {
         t->temperatures[k] = temperature;
+        temperature *= WARMER;
     }
     t->best_loss = loss_of(&t->chains[0]);
     for (uint64_t r = 0; r < rounds && temperature > 0 && status == S24_OK; r++) {
