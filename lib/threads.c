@@ -104,15 +104,15 @@ static bool work_left(const run *r)
 /* Waits for the right to begin the next job, and a slot for it; NULL when there is no job left. */
 static slot *begin(run *r)
 {
-    slot *s = NULL;
-    while (work_left(r) && (r->reading || !(current(r) || may_open(r)) || !(s = find_slot(r, FREE, 0)))) {
+    while (work_left(r)) {
+        slot *const s = !r->reading && (current(r) || may_open(r)) ? find_slot(r, FREE, 0) : NULL;
+        if (s) {
+            *s = (slot){.state = BUSY, .number = r->next_read++};
+            return s;
+        }
         pthread_cond_wait(&r->changed, &r->lock);
     }
-    if (!work_left(r)) {
-        return NULL;
-    }
-    *s = (slot){.state = BUSY, .number = r->next_read++};
-    return s;
+    return NULL;
 }
 
 /* Without the lock. */
