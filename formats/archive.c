@@ -1,6 +1,7 @@
 /* What reader and writer of archives share: frames' heads, the numbering of panels, and units. No I/O. */
 #include "archive.h"
 
+#include <assert.h>
 #include <string.h>
 #include <xxhash.h>
 
@@ -210,6 +211,7 @@ size_t s24_archive_pieces(const s24_archive_map *map, uint64_t number, s24_piece
     s24_archive_part parts[S24_PARTS_MAX];
     const size_t n = s24_archive_parts(map->plain, e, panel, parts);
     if (e->packed && !is_permutation(map->plain, e, panel)) { /* values and positions are one */
+        assert(n >= 2);
         const s24_panels panels = s24_plain_panels(map->plain, e);
         const s24_panel_place place = s24_panel_at(&panels, panel);
         pieces[count++] = (s24_piece){.dtype = e->stored, .values = place.rows * 2 * place.groups, .rows = place.rows,

@@ -1,4 +1,5 @@
 /* One tensor between a file and memory: for programs that compute with it. */
+#include <assert.h>
 #include <string.h>
 
 #include "plain.h"
@@ -31,6 +32,7 @@ static void copy_panel(const s24_entry *e, const s24_panel_place *place, const s
     const s24_plain_place p = s24_plain_panel_place(e, place);
     for (int k = 0; k < S24_PLANES; panel += p.plane[k++].bytes) {
         if (p.plane[k].bytes) {
+            assert(whole[k]); /* scales, too: it has them as the entry does */
             unsigned char *part = whole[k] + (p.plane[k].at - s24_plain_offset(e, k));
             memcpy(load ? part : panel, load ? panel : part, p.plane[k].bytes);
         }

@@ -1,5 +1,6 @@
 #include "outputs.h"
 
+#include <assert.h>
 #include <math.h>
 #include <string.h>
 
@@ -304,6 +305,7 @@ static s24_status mask_row(sample *s, const s24_pruner *pruner, size_t row, s24_
     }
     const s24_status status = s24_fault_report(&fault, &place, e->rank, e->shape, e->axis, "", err);
     const s24_entry *const of = fault.kind == S24_FAULT_AUX_NONFINITE ? elements : e;
+    assert(of); /* what is refused there was read there */
     return s24_fail_prefix(err, status, "%s: %s%s", of->in->name, e->name, *e->name ? ": " : "");
 }
 

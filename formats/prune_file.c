@@ -98,6 +98,7 @@ static void set_pieces(prune_job *job, bool transposed)
     job->pieces[2] = elements * aux;
     job->pieces[3] = transposed ? elements * (widest > 8 ? widest : 8) : 0;
     job->pieces[4] = panels * job->planes_bytes;
+    /* NOLINTNEXTLINE(clang-analyzer-core.NullDereference): as for every dtype */
     job->pieces[5] = job->run->target->sink ? elements * job->pruner.to->bytes : 0;
     job->pieces[6] = panels * sizeof(panel_result);
     job->pieces[7] = job->pruner.scaled ? 2 * job->batches.panels.groups_per_run * job->pruner.from->bytes : 0;

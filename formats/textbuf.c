@@ -1,5 +1,6 @@
 #include "textbuf.h"
 
+#include <assert.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -23,6 +24,7 @@ bool s24_text_reserve(s24_text *text, size_t n)
         return false;
     }
     if (wanted <= text->capacity) {
+        assert(text->text);
         return true;
     }
     size_t capacity = text->capacity ? text->capacity : 64;

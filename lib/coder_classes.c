@@ -7,6 +7,8 @@
  */
 #include "coder_choose.h"
 
+#include <assert.h>
+
 #define BINS S24_CLASS_BINS
 
 typedef struct bins {
@@ -147,6 +149,7 @@ static void drop_empty(bins *b)
 /* Half the mean of `some` ranks, which nearly always fill their block. */
 static size_t bin_at(uint32_t sum, size_t some, unsigned block)
 {
+    assert(some > 0);
     return some == (size_t)S24_RANS_LANES << block ? sum >> (6 + block) : sum / (2 * some);
 }
 

@@ -1,5 +1,6 @@
 #include "eliminate.h"
 
+#include <assert.h>
 #include <math.h>
 #include <string.h>
 
@@ -137,6 +138,7 @@ static void fill_damped(void *ctx, size_t i0, size_t m, size_t j0, size_t n)
 static float *narrow(double *a, size_t n, s24_error *err)
 {
     unsigned char *bytes = (unsigned char *)a;
+    assert(n > 0); /* a calibration has inputs */
     for (size_t i = 0; i < n; i++) {
         const float x = (float)a[i];
         memcpy(bytes + i * sizeof x, &x, sizeof x);

@@ -16,6 +16,7 @@
  */
 #include "matmul_i8.h"
 
+#include <assert.h>
 #include <string.h>
 
 #include "error.h"
@@ -79,6 +80,7 @@ INLINE void generic_row(const size_t width, const s24_i8_product *x, size_t row,
     const size_t col = block * width, count = 2 * g->groups, step = p->a->scale_group ? p->a->scale_group / 2 : count;
     const float *scales = p->a->scale_group ? p->a->scales + row * s24_row_scales(g->cols, p->a->scale_group) : NULL;
     float total[16] = {0};
+    assert(step > 0 || count == 0);
     for (size_t begin = 0; begin < count; begin += step) {
         int32_t sum[16] = {0};
         for (size_t i = begin; i < min_size(begin + step, count); i++) {

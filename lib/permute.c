@@ -16,6 +16,7 @@
  * parts that fit a cache. Replicas and parts are jobs for threads, with random numbers of their own, so that the result
  * does not depend on how many threads there are.
  */
+#include <assert.h>
 #include <math.h>
 #include <string.h>
 
@@ -414,6 +415,7 @@ static s24_status anneal(const columns *all, uint64_t moves, uint64_t seed, unsi
                          s24_error *err)
 {
     annealing a = {.all = all, .order = order, .seed = seed};
+    assert(all->height > 0); /* of no rows nothing is to be found */
     const size_t fit = PART_BYTES / (8 * sizeof(float) * all->height);
     a.part_groups = fit < 8 ? 8 : fit;
     a.part_groups = a.part_groups < (all->groups + 3) / 4 ? a.part_groups : (all->groups + 3) / 4;
