@@ -122,15 +122,17 @@ static void draw_keys(svg *s, const bars *b, const frame *f)
 {
     char text[256];
     double y = TOP;
-    for (size_t k = 0; k < b->series_count; k++, y += KEY_HEIGHT) {
+    for (size_t k = 0; k < b->series_count; k++) {
         svg_box(s, LEFT, y - 5, 32, 10, chart_styles[k % CHART_STYLES].colour, "");
         svg_text(s, LEFT + 40, y + 4, SVG_START, 12, CHART_INK, b->series[k]);
+        y += KEY_HEIGHT;
     }
-    for (size_t m = 0; m < b->mark_count; m++, y += KEY_HEIGHT) {
+    for (size_t m = 0; m < b->mark_count; m++) {
         const bool fits = mark_fits(f, &b->marks[m]);
         svg_line(s, LEFT, y, LEFT + 32, y, CHART_INK, 1.5, "6 3");
         snprintf(text, sizeof text, "%s%s", b->marks[m].name, fits ? "" : ": beyond this drawing");
         svg_text(s, LEFT + 40, y + 4, SVG_START, 12, CHART_INK, text);
+        y += KEY_HEIGHT;
     }
     if (f->count < b->count) {
         snprintf(text, sizeof text, "The first %zu of %zu are drawn.", f->count, b->count);
