@@ -7,10 +7,21 @@
 
 #include "mem.h"
 
+#define DRAIN_BYTES ((size_t)16 << 10)
+#define PRINTED 48 /* characters that s24_text_printf expects */
+
 void s24_text_free(s24_text *text)
 {
     free(text->text);
     *text = (s24_text){0};
+}
+
+void s24_text_drain(s24_text *text)
+{
+    if (text->length) {
+        text->drain(text->to, text->text, text->length);
+        text->length = 0;
+    }
 }
 
 bool s24_text_reserve(s24_text *text, size_t n)
@@ -18,6 +29,9 @@ bool s24_text_reserve(s24_text *text, size_t n)
     size_t wanted;
     if (text->failed) {
         return false;
+    }
+    if (text->drain && text->length >= DRAIN_BYTES) {
+        s24_text_drain(text);
     }
     if (!s24_add(text->length, n, &wanted) || !s24_add(wanted, 1, &wanted)) {
         text->failed = true;
@@ -50,14 +64,21 @@ void s24_text_add(s24_text *text, const char *data, size_t n)
     }
 }
 
+/* Into the room that is there; mostly that is enough. */
 void s24_text_printf(s24_text *text, const char *format, ...)
 {
+    if (!s24_text_reserve(text, PRINTED)) {
+        return;
+    }
     va_list args, again;
     va_start(args, format);
     va_copy(again, args);
-    const int n = vsnprintf(NULL, 0, format, args);
+    const size_t room = text->capacity - text->length;
+    const int n = vsnprintf(text->text + text->length, room, format, args);
     if (n < 0) {
         text->failed = true;
+    } else if ((size_t)n < room) {
+        text->length += (size_t)n;
     } else if (s24_text_reserve(text, (size_t)n)) {
         vsnprintf(text->text + text->length, (size_t)n + 1, format, again);
         text->length += (size_t)n;
@@ -67,10 +88,9 @@ void s24_text_printf(s24_text *text, const char *format, ...)
 }
 
 /* Escapes what JSON demands, in the reference implementation's spelling, and nothing else. */
-void s24_text_json_string(s24_text *text, const char *value)
+void s24_text_json_escaped(s24_text *text, const char *value)
 {
     static const char from[] = "\"\\\b\f\n\r\t", to[] = "\"\\bfnrt";
-    s24_text_add(text, "\"", 1);
     for (;;) {
         size_t plain = 0;
         while ((unsigned char)value[plain] >= 0x20 && value[plain] != '"' && value[plain] != '\\') {
@@ -79,7 +99,7 @@ void s24_text_json_string(s24_text *text, const char *value)
         s24_text_add(text, value, plain);
         value += plain;
         if (!*value) {
-            break;
+            return;
         }
         const char *const simple = strchr(from, *value);
         if (simple) {
@@ -90,6 +110,12 @@ void s24_text_json_string(s24_text *text, const char *value)
         }
         value++;
     }
+}
+
+void s24_text_json_string(s24_text *text, const char *value)
+{
+    s24_text_add(text, "\"", 1);
+    s24_text_json_escaped(text, value);
     s24_text_add(text, "\"", 1);
 }
 
