@@ -96,27 +96,25 @@ static s24_status read_checks(const s24_archive *a, const s24_entry *e, uint64_t
     return S24_OK;
 }
 
-/* Of what is made anew of the header: [begin, begin + bytes) of the file is `made`. */
-static size_t copy_made(uint64_t begin, const void *made, size_t bytes, uint64_t offset, void *data, size_t n)
+/* Of what is made anew of the header: itself, head, its copy or tail. */
+static s24_status read_made(s24_archive *a, uint64_t offset, void *data, size_t n, size_t *got, s24_error *err)
 {
-    const uint64_t skip = offset - begin, left = bytes - skip;
-    const size_t got = n < left ? n : (size_t)left;
-    memcpy(data, (const char *)made + skip, got);
-    return got;
-}
-
-static size_t read_made(const s24_plain *plain, uint64_t offset, void *data, size_t n)
-{
+    const s24_plain *plain = a->map.plain;
+    const bool front = offset < plain->header_bytes + S24_RECORD_BYTES;
+    const size_t skip = (size_t)(front ? offset : offset - plain->copy), bytes = plain->header_bytes;
+    if (skip < bytes) {
+        *got = n < bytes - skip ? n : bytes - skip;
+        pthread_mutex_lock(&a->lock);
+        const s24_status status = s24_inflate_read(&a->header, skip, data, *got, err);
+        pthread_mutex_unlock(&a->lock);
+        return status;
+    }
     unsigned char record[S24_RECORD_BYTES];
-    if (offset < plain->header_bytes) {
-        return copy_made(0, plain->header, plain->header_bytes, offset, data, n);
-    }
-    if (offset >= plain->copy && offset < plain->tail) {
-        return copy_made(plain->copy, plain->header, plain->header_bytes, offset, data, n);
-    }
-    const bool head = offset < plain->header_bytes + sizeof record;
-    s24_plain_record(plain, head ? "S24HEAD" : "S24TAIL", record);
-    return copy_made(head ? plain->header_bytes : plain->tail, record, sizeof record, offset, data, n);
+    const size_t left = bytes + sizeof record - skip;
+    s24_plain_record(plain, front ? "S24HEAD" : "S24TAIL", record);
+    *got = n < left ? n : left;
+    memcpy(data, record + (skip - bytes), *got);
+    return S24_OK;
 }
 
 /* The entry, or the metrics, whose data or checks lie at `offset`; there is one. */
@@ -145,7 +143,7 @@ static s24_status view_read(s24_view *view, uint64_t offset, void *data, size_t 
     while (n && status == S24_OK) {
         size_t got = 0;
         if (offset < plain->header_bytes + S24_RECORD_BYTES || offset >= plain->copy) {
-            got = read_made(plain, offset, to, n);
+            status = read_made(a, offset, to, n, &got, err);
         } else {
             const s24_entry *e = entry_at(a, offset);
             status = offset >= e->checks ? read_checks(a, e, offset, to, n, &got, err)
@@ -177,14 +175,13 @@ static s24_status view_hold(s24_view *view, uint64_t offset, uint64_t n, s24_err
 /* The header lies there once more, and is the same. */
 static s24_status check_copy(const s24_archive *a, uint64_t offset, uint64_t number, uint64_t *end, s24_error *err)
 {
-    const s24_plain *plain = a->map.plain;
     char *copy;
     size_t n;
     const s24_status status = s24_archive_read_header(a->view.behind, offset, number, &copy, &n, end, err);
     if (status != S24_OK) {
         return status;
     }
-    const bool same = n == plain->header_bytes && memcmp(copy, plain->header, n) == 0;
+    const bool same = n == a->map.plain->header_bytes && s24_archive_check(copy, n, 0) == a->hash;
     free(copy);
     return same ? S24_OK : s24_archive_damaged(offset, number, "the header once more, is another one", err);
 }
@@ -213,6 +210,7 @@ static void view_close(s24_view *view)
     s24_archive_free_panels(a);
     s24_bench_clear(&a->table);
     s24_spool_free(&a->held);
+    s24_inflate_end(&a->header);
     s24_archive_map_free(&a->map);
     s24_input_close(a->view.behind);
     pthread_mutex_destroy(&a->lock);
@@ -271,6 +269,7 @@ s24_status s24_archive_begin(s24_source *source, s24_error *err)
 {
     s24_archive *a = (s24_archive *)source->in->view;
     s24_status status = s24_archive_map_init(&a->map, s24_plain_of(source), &source->contents, err);
+    s24_inflate_begin(&a->header, &s24_plain_of(source)->header);
     if (status == S24_OK && !s24_archive_streams(a)) {
         /* Frames may have moved under a whole index. */
         status = a->salvage ? s24_archive_find_frames(a, err) : s24_archive_load_index(a, err);

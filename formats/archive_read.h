@@ -40,7 +40,8 @@ typedef struct s24_archive {
     s24_archive_map map;    /* once the header is understood */
     uint64_t begin;         /* of what follows the header's frame */
     s24_bench table;        /* head and table of a frame that is looked at, by one thread */
-    uint64_t hash;
+    uint64_t hash;          /* of the header */
+    s24_inflater header;    /* under the lock */
     bool salvage;
 
     s24_archive_span *frames; /* by their first panel */

@@ -7,7 +7,6 @@
 
 #include <pthread.h>
 #include <string.h>
-#include <zlib.h>
 
 /* A frame on its way: all panels that are not yet written belong to one, up to the last panel that anybody has. */
 typedef struct frame {
@@ -305,45 +304,29 @@ s24_status s24_archive_writer_append(s24_archive_writer *w, const s24_entry *ent
 
 /* ---------------------------------------------------------------- header, index, tail */
 
-/* zlib's best, where that is less. *bytes: the caller's to free. */
-static s24_status deflate_header(const s24_plain *plain, unsigned char **bytes, s24_frame_unit *line, s24_error *err)
-{
-    uLongf n = compressBound(plain->header_bytes);
-    unsigned char *p = s24_malloc(n, err);
-    if (!p) {
-        return S24_ERR_SYSTEM;
-    }
-    const int z = compress2(p, &n, (const unsigned char *)plain->header, plain->header_bytes, Z_BEST_COMPRESSION);
-    if (z == Z_MEM_ERROR) {
-        free(p);
-        return s24_fail_memory(err, 0);
-    }
-    *line = (s24_frame_unit){.codec = S24_CODEC_DEFLATE, .bytes = (uint32_t)n};
-    if (z != Z_OK || n >= plain->header_bytes) {
-        memcpy(p, plain->header, plain->header_bytes); /* the bound is no less */
-        *line = (s24_frame_unit){.codec = S24_CODEC_STORED, .bytes = (uint32_t)plain->header_bytes};
-    }
-    *bytes = p;
-    return S24_OK;
-}
-
 static s24_status write_header(s24_archive_writer *w, s24_error *err)
 {
-    unsigned char begin[S24_FRAME_HEAD_BYTES + S24_FRAME_LINE_BYTES + S24_FRAME_CHECK_BYTES], *payload = NULL;
-    s24_frame_unit line = {0};
-    s24_status status = deflate_header(w->plain, &payload, &line, err);
-    if (status != S24_OK) {
-        return status;
+    unsigned char begin[S24_FRAME_HEAD_BYTES + S24_FRAME_LINE_BYTES + S24_FRAME_CHECK_BYTES], *stored = NULL;
+    const s24_deflated *const header = &w->plain->header;
+    const bool deflated = header->coded_bytes < header->bytes;
+    s24_status status = S24_OK;
+    if (!deflated) {
+        stored = s24_malloc(header->bytes, err);
+        status = stored ? s24_inflate(header, stored, err) : S24_ERR_SYSTEM;
     }
-    const uint64_t number = w->numbers++, seed = s24_frame_seed(0, number);
-    const s24_frame head = {.kind = S24_FRAME_HEADER, .number = number, .units = 1, .payload = line.bytes,
-                            .raw = w->plain->header_bytes, .check = s24_archive_check(payload, line.bytes, seed)};
-    s24_put_u32(begin + S24_FRAME_HEAD_BYTES, line.codec);
-    s24_put_u32(begin + S24_FRAME_HEAD_BYTES + 4, line.bytes);
-    s24_frame_put(&head, seed, begin);
-    status = s24_appender_add(&w->out, begin, sizeof begin, err);
-    status = status == S24_OK ? s24_appender_add(&w->out, payload, line.bytes, err) : status;
-    free(payload);
+    if (status == S24_OK) {
+        const unsigned char *const payload = deflated ? header->coded : stored;
+        const size_t n = deflated ? header->coded_bytes : header->bytes;
+        const uint64_t number = w->numbers++, seed = s24_frame_seed(0, number);
+        const s24_frame head = {.kind = S24_FRAME_HEADER, .number = number, .units = 1, .payload = n, .raw = header->bytes,
+                                .check = s24_archive_check(payload, n, seed)};
+        s24_put_u32(begin + S24_FRAME_HEAD_BYTES, deflated ? S24_CODEC_DEFLATE : S24_CODEC_STORED);
+        s24_put_u32(begin + S24_FRAME_HEAD_BYTES + 4, (uint32_t)n);
+        s24_frame_put(&head, seed, begin);
+        status = s24_appender_add(&w->out, begin, sizeof begin, err);
+        status = status == S24_OK ? s24_appender_add(&w->out, payload, n, err) : status;
+    }
+    free(stored);
     return status;
 }
 

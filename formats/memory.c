@@ -259,7 +259,7 @@ s24_status s24_tensor_save(const char *path, const char *name, const s24_tensor 
         s24_plain_free(&plain);
         return s24_fail_prefix(err, status, "%s: ", path);
     }
-    status = s24_plain_writer_open(&writer, &plain, out, err);
+    status = s24_plain_writer_open(&writer, &plain, NULL, out, err);
     if (status == S24_OK) {
         status = save_panels(writer, tensor, err);
         if (status == S24_OK) {

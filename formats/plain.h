@@ -5,9 +5,11 @@
 #ifndef S24_FORMATS_PLAIN_H
 #define S24_FORMATS_PLAIN_H
 
+#include "deflated.h"
 #include "format.h"
 
 #define S24_PLAIN_VERSION 1
+#define S24_PLAIN_ALIGN 64
 #define S24_PANEL_BYTES 262144     /* a panel of a carried tensor */
 #define S24_RECORD_BYTES 64        /* head and tail */
 #define S24_METRICS_SLOTS 16
@@ -24,9 +26,9 @@ typedef struct s24_plain {
     char *tool;              /* "s24 0.1.0" */
     char *container;         /* the format that the tensors came from */
 
-    char *header;            /* the file's first header_bytes bytes */
+    s24_deflated header;     /* the file's first header_bytes bytes */
     size_t header_bytes;
-    uint64_t hash;           /* XXH3-64 of the header */
+    uint64_t hash;           /* XXH3-64 of them */
     s24_entry metrics;       /* offsets of .s24.metrics and its checks */
     uint64_t copy, tail, file_size;
 
@@ -44,7 +46,7 @@ bool s24_plain_sizes_valid(const s24_plain *plain);
 
 /*
  * Computes header, hash and all offsets from contents, panel sizes, tool and container. S24_ERR_USAGE: panel sizes that
- * no reader takes; S24_ERR_DATA: names or metadata that no header can hold.
+ * no reader takes; S24_ERR_DATA: names or metadata that no header can hold. plain->level: deflated as an archive has it.
  */
 s24_status s24_plain_lay_out(s24_plain *plain, s24_error *err);
 
@@ -55,11 +57,8 @@ s24_status s24_plain_lay_out(s24_plain *plain, s24_error *err);
 s24_status s24_plain_lay_out_as(s24_plain *plain, char *header, size_t header_bytes, const s24_contents *stored,
                                 s24_error *err);
 
-/*
- * The same where plain->header is given, and shall be the file's: contents, panel sizes, tool and container are those
- * that were read from it.
- */
-s24_status s24_plain_lay_out_again(s24_plain *plain, s24_error *err);
+/* The same with the header of `from`, which was laid out, and whose contents, panel sizes, tool and container these are. */
+s24_status s24_plain_lay_out_like(s24_plain *plain, const s24_plain *from, s24_error *err);
 
 /* Panels of a pruned entry, and of a carried one (or of the metrics). */
 s24_panels s24_plain_panels(const s24_plain *plain, const s24_entry *entry);
@@ -90,6 +89,8 @@ void *s24_plain_plane(const s24_plain_place *p, void *planes, int plane);
 /* Whether a pruned entry has the plane, where it begins in the file, and how many planes it has. */
 bool s24_plain_has(const s24_entry *entry, int plane);
 s24_dtype s24_plain_plane_dtype(const s24_entry *entry, int plane);
+int s24_plain_plane_shape(const s24_entry *entry, int plane, size_t shape[2]); /* returns its rank */
+const char *s24_plain_plane_suffix(int plane);                                 /* of the stored tensor's name */
 uint64_t s24_plain_offset(const s24_entry *entry, int plane); /* S24_PLANES: of the permutation */
 size_t s24_plain_plane_count(const s24_entry *entry);
 
@@ -184,10 +185,11 @@ typedef struct s24_plain_writer {
 } s24_plain_writer;
 
 /*
- * Takes over plain (contents, panel sizes, tool, container set; header, if it shall be that) and out, also on failure.
- * Writes the header. plain->level: as an archive.
+ * Takes over plain (contents, panel sizes, tool, container set) and out, also on failure. Writes the header; like: that of
+ * another file of these, NULL: its own. plain->level: as an archive.
  */
-s24_status s24_plain_writer_open(s24_plain_writer **writer, s24_plain *plain, s24_output *out, s24_error *err);
+s24_status s24_plain_writer_open(s24_plain_writer **writer, s24_plain *plain, const s24_plain *like, s24_output *out,
+                                 s24_error *err);
 
 /* Tensors in order: begin, every panel, end. */
 s24_status s24_plain_writer_begin(s24_plain_writer *writer, const s24_entry *entry, s24_error *err);

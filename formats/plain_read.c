@@ -886,16 +886,20 @@ static s24_status read_metrics(s24_source *source, s24_error *err)
 static s24_status check_copy(s24_source *source, s24_error *err)
 {
     const s24_plain *plain = s24_plain_of(source);
-    unsigned char buffer[4096];
+    unsigned char copy[4096], own[sizeof copy];
+    s24_inflater header;
     s24_status status = S24_OK;
+    s24_inflate_begin(&header, &plain->header);
     for (size_t at = 0; at < plain->header_bytes && status == S24_OK;) {
-        const size_t left = plain->header_bytes - at, n = left < sizeof buffer ? left : sizeof buffer;
-        status = s24_input_read(source->in, plain->copy + at, buffer, n, err);
-        if (status == S24_OK && memcmp(buffer, plain->header + at, n) != 0) {
+        const size_t left = plain->header_bytes - at, n = left < sizeof copy ? left : sizeof copy;
+        status = s24_input_read(source->in, plain->copy + at, copy, n, err);
+        status = status == S24_OK ? s24_inflate_read(&header, at, own, n, err) : status;
+        if (status == S24_OK && memcmp(copy, own, n) != 0) {
             status = s24_fail_at(err, plain->copy + at, DAMAGED "the copy of its header is not the header" RECOVER);
         }
         at += n;
     }
+    s24_inflate_end(&header);
     return status;
 }
 

@@ -26,15 +26,27 @@ void s24_plain_writer_abort(s24_plain_writer *w)
     }
 }
 
-static s24_status write_head(const s24_plain_writer *w, s24_error *err)
+/* The header and behind it a record: head or, with the copy, tail. */
+static s24_status write_header(const s24_plain_writer *w, uint64_t offset, const char *magic, s24_error *err)
 {
-    unsigned char head[S24_RECORD_BYTES];
-    const s24_status status = s24_output_write(w->out, 0, w->plain.header, w->plain.header_bytes, err);
-    s24_plain_record(&w->plain, "S24HEAD", head);
-    return status == S24_OK ? s24_output_write(w->out, w->plain.header_bytes, head, sizeof head, err) : status;
+    const size_t bytes = w->plain.header_bytes, buffer_bytes = bytes < COPY_BYTES ? bytes : COPY_BYTES;
+    unsigned char record[S24_RECORD_BYTES], *buffer = s24_malloc(buffer_bytes, err);
+    s24_inflater header;
+    s24_status status = buffer ? S24_OK : S24_ERR_SYSTEM;
+    s24_inflate_begin(&header, &w->plain.header);
+    for (size_t at = 0; at < bytes && status == S24_OK; at += buffer_bytes) {
+        const size_t n = bytes - at < buffer_bytes ? bytes - at : buffer_bytes;
+        status = s24_inflate_read(&header, at, buffer, n, err);
+        status = status == S24_OK ? s24_output_write(w->out, offset + at, buffer, n, err) : status;
+    }
+    s24_inflate_end(&header);
+    free(buffer);
+    s24_plain_record(&w->plain, magic, record);
+    return status == S24_OK ? s24_output_write(w->out, offset + bytes, record, sizeof record, err) : status;
 }
 
-s24_status s24_plain_writer_open(s24_plain_writer **writer, s24_plain *plain, s24_output *out, s24_error *err)
+s24_status s24_plain_writer_open(s24_plain_writer **writer, s24_plain *plain, const s24_plain *like, s24_output *out,
+                                 s24_error *err)
 {
     s24_plain_writer *w = s24_calloc(1, sizeof *w, err);
     if (!w) {
@@ -49,9 +61,10 @@ s24_status s24_plain_writer_open(s24_plain_writer **writer, s24_plain *plain, s2
         w->planes[k].out = out;
         s24_spool_init(&w->waiting[k], out->io);
     }
-    s24_status status = w->plain.header ? s24_plain_lay_out_again(&w->plain, err) : s24_plain_lay_out(&w->plain, err);
+    s24_status status = like ? s24_plain_lay_out_like(&w->plain, like, err) : s24_plain_lay_out(&w->plain, err);
     if (status == S24_OK) {
-        status = w->plain.level ? s24_archive_writer_open(&w->archive, &w->plain, out, err) : write_head(w, err);
+        status = w->plain.level ? s24_archive_writer_open(&w->archive, &w->plain, out, err)
+                                : write_header(w, 0, "S24HEAD", err);
     }
     if (status != S24_OK) {
         s24_plain_writer_abort(w);
@@ -231,19 +244,12 @@ static s24_status write_metrics(s24_plain_writer *w, s24_error *err)
     return status == S24_OK ? s24_plain_writer_end(w, m, err) : status;
 }
 
-static s24_status write_tail(const s24_plain_writer *w, s24_error *err)
-{
-    unsigned char tail[S24_RECORD_BYTES];
-    const s24_status status = s24_output_write(w->out, w->plain.copy, w->plain.header, w->plain.header_bytes, err);
-    s24_plain_record(&w->plain, "S24TAIL", tail);
-    return status == S24_OK ? s24_output_write(w->out, w->plain.tail, tail, sizeof tail, err) : status;
-}
-
 s24_status s24_plain_writer_finish(s24_plain_writer *w, s24_output **output, s24_error *err)
 {
     s24_status status = write_metrics(w, err);
     if (status == S24_OK) {
-        status = w->archive ? s24_archive_writer_finish(w->archive, err) : write_tail(w, err);
+        status = w->archive ? s24_archive_writer_finish(w->archive, err)
+                            : write_header(w, w->plain.copy, "S24TAIL", err);
     }
     if (status != S24_OK) {
         s24_plain_writer_abort(w);

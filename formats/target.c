@@ -162,43 +162,26 @@ s24_status s24_carry_open(const s24_carry *carry, s24_series *series, s24_error 
 
 /* ---------------------------------------------------------------- the target */
 
-/* The same file: a header may have what this s24 does not write. */
-static s24_status keep_header(s24_plain *plain, const s24_plain *from, s24_error *err)
-{
-    plain->panel_groups = from->panel_groups;
-    plain->panel_bytes = from->panel_bytes;
-    plain->header = s24_malloc(from->header_bytes, err);
-    plain->header_bytes = from->header_bytes;
-    if (!plain->header) {
-        return S24_ERR_SYSTEM;
-    }
-    memcpy(plain->header, from->header, from->header_bytes);
-    return S24_OK;
-}
-
 s24_status s24_target_open(s24_target *target, const s24_target_settings *settings, s24_output *out, s24_contents *plan,
                            s24_error *err)
 {
     if (settings->format != &s24_format_s24) {
         return s24_sink_open(&target->sink, settings->format, out, plan, err);
     }
+    const s24_plain *const keep = settings->keep; /* a header may have what this s24 does not write */
+    const size_t groups = keep ? keep->panel_groups : settings->panel_groups;
+    const size_t bytes = keep ? keep->panel_bytes : settings->panel_bytes;
     s24_plain plain;
     s24_plain_init(&plain);
     plain.contents = *plan;
     *plan = (s24_contents){0};
-    plain.panel_groups = settings->panel_groups ? settings->panel_groups : plain.panel_groups;
-    plain.panel_bytes = settings->panel_bytes ? settings->panel_bytes : plain.panel_bytes;
+    plain.panel_groups = groups ? groups : plain.panel_groups;
+    plain.panel_bytes = bytes ? bytes : plain.panel_bytes;
     plain.level = settings->packing.level;
     plain.frame_bytes = settings->packing.frame_bytes ? settings->packing.frame_bytes : plain.frame_bytes;
-    plain.tool = strdup(settings->keep ? settings->keep->tool : "s24 " S24_VERSION);
-    plain.container = strdup(settings->keep ? settings->keep->container : settings->container);
-    const s24_status status = settings->keep ? keep_header(&plain, settings->keep, err) : S24_OK;
-    if (status != S24_OK) {
-        s24_plain_free(&plain);
-        s24_output_abort(out);
-        return status;
-    }
-    return s24_plain_writer_open(&target->writer, &plain, out, err);
+    plain.tool = strdup(keep ? keep->tool : "s24 " S24_VERSION);
+    plain.container = strdup(keep ? keep->container : settings->container);
+    return s24_plain_writer_open(&target->writer, &plain, keep, out, err);
 }
 
 s24_status s24_target_finish(s24_target *target, s24_output **out, s24_error *err)

@@ -147,7 +147,7 @@ static void fill_file(s24_plain *plain, uint8_t *data)
 {
     size_t slot = 0;
     memset(data, 0, (size_t)plain->file_size);
-    memcpy(data, plain->header, plain->header_bytes);
+    REQUIRE(s24_inflate(&plain->header, data, NULL) == S24_OK);
     for (size_t i = 0; i < plain->contents.count; i++) {
         s24_entry *const e = &plain->contents.entries[i];
         fill_entry(e, data);

@@ -233,7 +233,7 @@ static bytes write_model(const model *m, int level, unsigned threads)
     plan_model(&plain, m);
     plain.level = level;
     ck_assert_int_eq(s24_output_open(&out, &io, "other", NULL, 0, &err), S24_OK);
-    ck_assert_msg(s24_plain_writer_open(&w.writer, &plain, out, &err) == S24_OK, "%s", err.message);
+    ck_assert_msg(s24_plain_writer_open(&w.writer, &plain, NULL, out, &err) == S24_OK, "%s", err.message);
     w.noise = m->noise;
     for (size_t i = 0; i < m->count; i++) {
         w.entry = &w.writer->plain.contents.entries[i];
@@ -973,13 +973,17 @@ END_TEST
 static void append_header(bytes *b, const s24_plain *plain)
 {
     unsigned char begin[S24_FRAME_HEAD_BYTES + S24_FRAME_LINE_BYTES + S24_FRAME_CHECK_BYTES];
-    const s24_frame f = {.kind = S24_FRAME_HEADER, .units = 1, .payload = plain->header_bytes, .raw = plain->header_bytes,
-                         .check = s24_archive_check(plain->header, plain->header_bytes, s24_frame_seed(0, 0))};
+    const size_t n = plain->header_bytes;
+    unsigned char *const header = malloc(n);
+    ck_assert_int_eq(s24_inflate(&plain->header, header, NULL), S24_OK);
+    const s24_frame f = {.kind = S24_FRAME_HEADER, .units = 1, .payload = n, .raw = n,
+                         .check = s24_archive_check(header, n, s24_frame_seed(0, 0))};
     s24_put_u32(begin + S24_FRAME_HEAD_BYTES, S24_CODEC_STORED);
-    s24_put_u32(begin + S24_FRAME_HEAD_BYTES + 4, (uint32_t)plain->header_bytes);
+    s24_put_u32(begin + S24_FRAME_HEAD_BYTES + 4, (uint32_t)n);
     s24_frame_put(&f, s24_frame_seed(0, 0), begin);
     append(b, begin, sizeof begin);
-    append(b, (const unsigned char *)plain->header, plain->header_bytes);
+    append(b, header, n);
+    free(header);
 }
 
 /* A header that tells of a tensor of 64 TiB, and nothing of it: no time or memory is spent on what is not there. */
