@@ -217,30 +217,47 @@ s24_status s24_plain_writer_end(s24_plain_writer *w, const s24_entry *entry, s24
     return s24_output_write(w->out, entry->checks, section, n, err);
 }
 
+/* What is recorded of the pruned tensors, one after another. */
+typedef struct slots {
+    const s24_contents *contents;
+    size_t entry;  /* the next */
+    unsigned char of_one[8 * S24_METRICS_SLOTS];
+    size_t left;   /* of that, at its end */
+} slots;
+
+static void take_slots(slots *s, unsigned char *to, size_t n)
+{
+    while (n) {
+        while (s->left == 0) {
+            const s24_entry *const e = &s->contents->entries[s->entry++];
+            if (e->packed) {
+                s24_plain_put_metrics(e->pruned, s->of_one);
+                s->left = sizeof s->of_one;
+            }
+        }
+        const size_t part = n < s->left ? n : s->left;
+        memcpy(to, s->of_one + sizeof s->of_one - s->left, part);
+        s->left -= part;
+        to += part;
+        n -= part;
+    }
+}
+
 static s24_status write_metrics(s24_plain_writer *w, s24_error *err)
 {
     const s24_entry *m = &w->plain.metrics;
-    const size_t slot_bytes = 8 * S24_METRICS_SLOTS;
-    unsigned char *slots = s24_calloc((size_t)m->bytes, 1, err);
-    if (!slots) {
-        return S24_ERR_SYSTEM;
-    }
-    size_t at = 0;
-    for (size_t i = 0; i < w->plain.contents.count; i++) {
-        if (w->plain.contents.entries[i].packed) {
-            s24_plain_put_metrics(w->plain.contents.entries[i].pruned, slots + at);
-            at += slot_bytes;
-        }
-    }
-    s24_status status = s24_plain_writer_begin(w, m, err);
+    unsigned char *const panel = s24_malloc(s24_plain_carried_most(&w->plain, m), err);
+    slots from = {.contents = &w->plain.contents};
+    s24_status status = panel ? s24_plain_writer_begin(w, m, err) : S24_ERR_SYSTEM;
     for (size_t i = 0; i < s24_plain_carried_panels(&w->plain, m) && status == S24_OK; i++) {
-        const size_t from = i * w->plain.panel_bytes, left = (size_t)m->bytes - from;
-        const size_t n = left < w->plain.panel_bytes ? left : w->plain.panel_bytes;
-        const uint64_t check = s24_plain_writer_check_carried(w, m, i, slots + from, n);
-        status = s24_plain_writer_code(w, m, i, slots + from, check, err);
-        status = status == S24_OK ? s24_plain_writer_carried(w, i, slots + from, n, check, err) : status;
+        const uint64_t left = m->bytes - (uint64_t)i * w->plain.panel_bytes;
+        const size_t n = left < w->plain.panel_bytes ? (size_t)left : w->plain.panel_bytes;
+        take_slots(&from, panel, n);
+        const uint64_t check = s24_plain_writer_check_carried(w, m, i, panel, n);
+        status = s24_plain_writer_code(w, m, i, panel, check, err);
+        status = status == S24_OK ? s24_plain_writer_carried(w, i, panel, n, check, err) : status;
     }
-    free(slots);
+    free(panel);
     return status == S24_OK ? s24_plain_writer_end(w, m, err) : status;
 }
 
