@@ -155,8 +155,9 @@ static bool fill(plan_report *r, const s24_report *magnitude, const s24_report *
         same = strcmp(row->magnitude->name, row->planned->name) == 0 && row->magnitude->status == row->planned->status;
         decide(r, row);
         const s24_report_figures *const f = row->planned->figures;
-        r->calibrated = r->calibrated || (f && f->calibrated);
-        r->held_out = r->held_out || (f && f->calibrated && f->output_error.held_out_samples);
+        const s24_output_error *const e = f ? f->output_error : NULL;
+        r->calibrated = r->calibrated || e;
+        r->held_out = r->held_out || (e && e->held_out_samples);
     }
     if (!same) {
         msg_error(S24_ERR_DATA, "%s: it changed while it was read; plan again", r->path);

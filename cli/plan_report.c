@@ -20,9 +20,10 @@ uint64_t plan_bytes(const plan_row *row)
 
 typedef double figure(const plan_row *row);
 
-static double known(bool known, double x)
+static const s24_output_error *errors_of(const s24_report_tensor *t)
 {
-    return known ? x : NAN;
+    static const s24_output_error unknown = {.training = NAN, .held_out = NAN, .wanda_training = NAN};
+    return t->figures->output_error ? t->figures->output_error : &unknown;
 }
 
 static double relative_magnitude(const plan_row *row)
@@ -37,22 +38,22 @@ static double relative_planned(const plan_row *row)
 
 static double output_magnitude(const plan_row *row)
 {
-    return known(row->magnitude->figures->calibrated, row->magnitude->figures->output_error.training);
+    return errors_of(row->magnitude)->training;
 }
 
 static double output_wanda(const plan_row *row)
 {
-    return known(row->planned->figures->calibrated, row->planned->figures->output_error.wanda_training);
+    return errors_of(row->planned)->wanda_training;
 }
 
 static double output_planned(const plan_row *row)
 {
-    return known(row->planned->figures->calibrated, row->planned->figures->output_error.training);
+    return errors_of(row->planned)->training;
 }
 
 static double held_out_planned(const plan_row *row)
 {
-    return known(row->planned->figures->calibrated, row->planned->figures->output_error.held_out);
+    return errors_of(row->planned)->held_out;
 }
 
 /* Columns of the table, bars of the drawing. */
@@ -196,15 +197,16 @@ void plan_report_text(const plan_report *r, bool full, FILE *out)
 
 /* ---------------------------------------------------------------- JSON */
 
-static void json_errors(json_object *j, const char *key, double relative, double output, double held_out, bool calibrated)
+/* output: over all samples, and held out; NULL: not known. */
+static void json_errors(json_object *j, const char *key, double relative, const double output[2])
 {
     json_object errors = json_new();
     if (!isnan(relative)) {
         json_f64(&errors, "relative_error", relative);
     }
-    if (calibrated) {
-        json_f64(&errors, "output_error", output);
-        json_f64(&errors, "held_out_error", held_out);
+    if (output) {
+        json_f64(&errors, "output_error", output[0]);
+        json_f64(&errors, "held_out_error", output[1]);
     }
     j->failed = j->failed || errors.failed;
     json_item(j, key, errors.object);
@@ -214,15 +216,16 @@ static void json_errors(json_object *j, const char *key, double relative, double
 static void json_eligible(json_object *j, const plan_row *row)
 {
     const s24_report_figures *const m = row->magnitude->figures, *const p = row->planned->figures;
-    const s24_output_error *const e = &p->output_error;
+    const s24_output_error *const e = p->output_error, *const by_magnitude = m->output_error;
     json_f64(j, "relative_error", p->metrics.relative_error);
     json_f64(j, "approximation_error", p->metrics.approximation_error);
-    if (p->calibrated) {
+    if (e) {
         json_f64(j, "output_error", e->training);
         json_f64(j, "held_out_error", e->held_out);
-        json_errors(j, "wanda", NAN, e->wanda_training, e->wanda_held_out, true);
+        json_errors(j, "wanda", NAN, (const double[]){e->wanda_training, e->wanda_held_out});
     }
-    json_errors(j, "magnitude", m->metrics.relative_error, m->output_error.training, m->output_error.held_out, m->calibrated);
+    json_errors(j, "magnitude", m->metrics.relative_error,
+                by_magnitude ? (const double[]){by_magnitude->training, by_magnitude->held_out} : NULL);
 }
 
 static void json_row(FILE *out, const plan_row *row)

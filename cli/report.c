@@ -24,8 +24,8 @@ static const report_metric metrics[] = {
     {"bytes_dense", true, false, false, offsetof(s24_report_tensor, bytes_dense)},
     {"bytes_stored", true, false, false, offsetof(s24_report_tensor, bytes_stored)},
     {"bits_per_element", false, false, false, offsetof(s24_report_tensor, bits_per_element)},
-    {"output_error", false, true, true, offsetof(s24_report_figures, output_error.training)},
-    {"held_out_error", false, true, true, offsetof(s24_report_figures, output_error.held_out)},
+    {"output_error", false, true, true, offsetof(s24_output_error, training)},
+    {"held_out_error", false, true, true, offsetof(s24_output_error, held_out)},
 };
 #define METRICS (sizeof metrics / sizeof *metrics)
 
@@ -51,7 +51,9 @@ bool report_measured(const s24_report *report, const s24_report_tensor *t)
 
 static const unsigned char *place_of(const report_metric *metric, const s24_report_tensor *t)
 {
-    return (const unsigned char *)(metric->of_metrics ? (const void *)t->figures : t) + metric->offset;
+    const void *const of = metric->of_output ? (const void *)t->figures->output_error
+        : metric->of_metrics ? (const void *)t->figures : t;
+    return (const unsigned char *)of + metric->offset;
 }
 
 static uint64_t count_of(const report_metric *metric, const s24_report_tensor *t)
@@ -64,7 +66,7 @@ static uint64_t count_of(const report_metric *metric, const s24_report_tensor *t
 double report_value(const report_metric *metric, const s24_report_tensor *t, bool measured)
 {
     double x;
-    if ((metric->of_metrics && !measured) || (metric->of_output && !t->figures->calibrated)) {
+    if ((metric->of_metrics && !measured) || (metric->of_output && !t->figures->output_error)) {
         return NAN;
     }
     if (metric->count) {
@@ -252,10 +254,10 @@ static void json_figures(json_object *j, const s24_report_tensor *t, bool measur
 static void json_calibration(json_object *j, const s24_report_tensor *t, bool measured)
 {
     const s24_report_figures *const f = t->figures;
-    if (f && f->calibrated) {
+    if (f && f->output_error) {
         json_figures(j, t, measured, true);
-        json_raw(j, "calibration_samples", "%" PRIu64, f->output_error.samples);
-        json_raw(j, "held_out_samples", "%" PRIu64, f->output_error.held_out_samples);
+        json_raw(j, "calibration_samples", "%" PRIu64, f->output_error->samples);
+        json_raw(j, "held_out_samples", "%" PRIu64, f->output_error->held_out_samples);
     }
 }
 

@@ -44,7 +44,7 @@ static void add_figures(table *rows, const s24_report_tensor *t, bool measured, 
     static const s24_prune_metrics none;
     const s24_prune_metrics *m = t->figures ? &t->figures->metrics : &none;
     if (with->has[OUTPUT_ERROR]) {
-        table_add_figure(rows, t->figures && t->figures->calibrated ? t->figures->output_error.training : NAN);
+        table_add_figure(rows, t->figures && t->figures->output_error ? t->figures->output_error->training : NAN);
     }
     table_add_figure(rows, measured ? m->relative_error : NAN);
     table_add_figure(rows, measured ? m->approximation_error : NAN);
@@ -85,7 +85,7 @@ static extras extras_of(const report_writer *w, const s24_report *report)
     extras with = {.has = {[ALWAYS] = true, [BITS] = report->archive, [WHY] = w->full}};
     for (size_t i = 0; i < report->count; i++) {
         const s24_report_figures *const f = report->tensors[i].figures;
-        with.has[OUTPUT_ERROR] = with.has[OUTPUT_ERROR] || (report->has_metrics && f && f->calibrated);
+        with.has[OUTPUT_ERROR] = with.has[OUTPUT_ERROR] || (report->has_metrics && f && f->output_error);
         with.has[PARTS] = with.has[PARTS] || report->tensors[i].parts != NULL;
     }
     return with;
@@ -213,8 +213,8 @@ static void print_metrics(FILE *out, const s24_prune_metrics *m)
 /* What became of the layer's output, and of how many samples that is known. */
 static void print_calibration(FILE *out, const s24_report_figures *f)
 {
-    const s24_output_error *const e = &f->output_error;
-    if (!f->calibrated || isnan(e->training)) {
+    const s24_output_error *const e = f->output_error;
+    if (!e || isnan(e->training)) {
         return;
     }
     line(out, "output_error", e->training);

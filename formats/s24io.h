@@ -78,8 +78,9 @@ typedef enum s24_tensor_status {
 /* What was measured of a tensor that is pruned or packed. */
 typedef struct s24_report_figures {
     s24_prune_metrics metrics;
-    bool calibrated;         /* pruned with what is known of the layer's inputs: */
-    s24_output_error output_error; /* of a .s24 errors and samples alone, the rest is not recorded */
+    /* What pruning with what is known of the layer's inputs did to its output; of a .s24 errors and samples alone, the rest
+     * is not recorded. NULL: it was pruned without. */
+    s24_output_error *output_error;
     bool input_read;         /* a dense tensor was read whole: the next three say what it was before pruning */
     uint64_t input_zeros;    /* elements equal to zero */
     uint64_t groups, compliant_groups; /* how many there are, and how many had at most two elements unequal to zero */

@@ -15,6 +15,9 @@ void s24_report_free(s24_report *report)
         s24_shared_free(t->reason);
         s24_shared_free(t->method);
         s24_shared_free(t->file);
+        if (t->figures) {
+            free(t->figures->output_error);
+        }
         free(t->figures);
         free(t->parts);
     }
@@ -57,9 +60,12 @@ static s24_status fill_figures(s24_report_tensor *t, const s24_pruned *pruned, s
         return S24_ERR_SYSTEM;
     }
     f->metrics = s24_metrics_from_sums(sums);
-    f->calibrated = pruned->calibration != NULL;
     if (pruned->calibration) {
-        f->output_error = *pruned->calibration;
+        f->output_error = s24_calloc(1, sizeof *f->output_error, err);
+        if (!f->output_error) {
+            return S24_ERR_SYSTEM;
+        }
+        *f->output_error = *pruned->calibration;
     }
     f->input_read = pruned->counted;
     f->input_zeros = pruned->input_zeros;
