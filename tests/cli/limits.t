@@ -93,7 +93,7 @@ expect_no_file m.s24
 command -v python3 >/dev/null || skip 'the rest needs python3'
 ! grep -q '__[a-z]*san_' "$S24" || skip 'the rest is not for sanitizers'
 
-# as many tensors as there may be: twice the input; 768 bytes more for each that is pruned
+# as many tensors as there may be: twice the input; 600 bytes more for each that is pruned
 model '{' "$empty" '}' $most
 for command in inspect 'inspect --json' verify stats 'prune -n'; do
     # shellcheck disable=SC2086 # a command and its options
@@ -104,7 +104,7 @@ for command in 'prune -n --all' 'prune --all -o m.s24' 'prune --all -o m.out --t
     # shellcheck disable=SC2086
     run_measured $command m.safetensors
     expect_status 0
-    expect_resident $((2 * $(size_of m.safetensors) + 768 * most))
+    expect_resident $((2 * $(size_of m.safetensors) + 600 * most))
 done
 rm m.s24 m.out
 
