@@ -4,8 +4,8 @@
     mutate.py COMPILE LIBRARIES OBJECTS FILE [COUNT [SEED]]
 
 COUNT (100; 0: all) changes are chosen of all that FILE has room for: operators, numbers, statements left out. With each of
-them FILE is compiled, and linked with the unit suite of its name and with the command; then the suite runs, and what the
-golden files say of the command is asked. Prints the changes that nothing saw: each is a test that is missing, or a change
+them FILE is compiled, and linked with the unit suite of its name and with the command; then the suite runs, and the command's
+test of that name, and what the golden files say of the command is asked: what is quickest comes first. Prints the changes that nothing saw: each is a test that is missing, or a change
 that changes nothing, which only a reader can tell. (What shows only where memory or a call fails, or as a leak, is seen by
 test_faults, which takes a minute and is not asked.) COMPILE and LIBRARIES are the Makefile's, OBJECTS its directory.
 """
@@ -18,6 +18,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 
 SWAPS = [("<", "<="), ("<=", "<"), (">", ">="), (">=", ">"), ("==", "!="), ("!=", "=="), ("&&", "||"), ("||", "&&"),
          ("+", "-"), ("-", "+"), ("*", "+"), ("/", "*"), ("%", "/"), ("&", "|"), ("|", "&"), ("+=", "-="), ("-=", "+=")]
@@ -29,8 +30,11 @@ PATTERNS = [(r"(?<=\s)%s(?=\s)" % re.escape(a), lambda m, b=b: b) for a, b in SW
     (r"\bbreak;|\bcontinue;", lambda m: "continue;" if m[0] == "break;" else "break;"),
     (r"(?m)^ +(?!return|case|const|static|struct)[a-z*][^;{}]*;$", lambda m: ";"),
 ]
-SUITES = {"zip": "npz", "zip_member": "npz"} # of files that have none of their name
+# of files that have none of their name
+SUITES = {"zip": "npz", "zip_member": "npz", "delivery": "requests", "temporary": "io"}
+CLI_TESTS = {"zip": "npz", "zip_member": "npz", "delivery": "checkpoint", "temporary": "overwrite", "io": "pipes"}
 MEMORY = 8 << 30
+SECONDS = 300 # ten times what it takes without a change, where that is less: else a change that hangs takes most of the time
 
 
 def masked(text):
@@ -48,9 +52,14 @@ def changes(text):
 
 
 def run(command, seconds=None):
-    """Whether it ends well, and in time."""
+    """Whether it ends well, and in time. A test that a suite has forked is not killed with it: it runs out of time itself."""
+    def bounded():
+        resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+        if seconds:
+            resource.setrlimit(resource.RLIMIT_CPU, (int(seconds), int(seconds) + 1))
+
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
-                               preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY)))
+                               preexec_fn=bounded)
     try:
         return process.wait(seconds) == 0
     except subprocess.TimeoutExpired:
@@ -63,15 +72,20 @@ class Trial:
     def __init__(self, compile_, libraries, objects, path, place):
         self.compile, self.libraries, self.path, self.place = shlex.split(compile_), shlex.split(libraries), path, place
         name = os.path.basename(path)[:-2]
-        names = [SUITES.get(name, name), name.split("_")[0]]
-        suites = [n for n in names if os.path.exists("tests/unit/test_%s.c" % n)][:1]
         self.archive = os.path.join(objects, "libs24.a")
         cli = os.path.join(objects, "cli")
         self.command = [os.path.join(cli, n) for n in os.listdir(cli) if n.endswith(".o")]
-        self.suites = {n: self.at(n + "-suite.o") for n in suites}
-        for n, made in self.suites.items():
-            if not self.build("tests/unit/test_%s.c" % n, made, ["-Icli", "-Itests"]):
+        self.asked = [(SECONDS, self.golden)]
+        for n in self.named("tests/unit/test_%s.c", SUITES, name):
+            if not self.build("tests/unit/test_%s.c" % n, self.at(n + "-suite.o"), ["-Icli", "-Itests"]):
                 sys.exit("mutate: the suite %s does not compile" % n)
+            self.asked.append((SECONDS, lambda limit, n=n: self.suite(n, limit)))
+        for n in self.named("tests/cli/%s.t", CLI_TESTS, name):
+            self.asked.append((SECONDS, lambda limit, n=n: self.cli(n, limit)))
+
+    @staticmethod
+    def named(path, others, name):
+        return [n for n in (others.get(name, name), name.split("_")[0]) if os.path.exists(path % n)][:1]
 
     def at(self, name):
         return os.path.join(self.place, name)
@@ -83,18 +97,41 @@ class Trial:
         command = [w for w in self.compile if not w.startswith("-M")]
         return run(command + ["-o", self.at(name), *objects, self.at("changed.o"), self.archive, *libraries, *self.libraries])
 
-    def sees(self, text):
-        """None: it does not compile."""
+    def compiles(self, text):
         with open(self.at("changed.c"), "w", encoding="utf-8") as f:
             f.write(text)
-        if not self.build(self.at("changed.c"), self.at("changed.o")):
+        return self.build(self.at("changed.c"), self.at("changed.o"))
+
+    def sees(self, text):
+        """None: it does not compile."""
+        if not self.compiles(text):
             return None
+        if not self.link("s24", self.command, []):
+            return True
+        return not all(ask(limit) for limit, ask in self.asked)
+
+    def suite(self, name, limit):
         check = subprocess.run(["pkg-config", "--libs", "check"], stdout=subprocess.PIPE, text=True).stdout.split()
-        for n, suite in self.suites.items():
-            if not (self.link(n, [suite], check) and run([self.at(n)], 300)):
-                return True
-        return not (self.link("s24", self.command, []) and
-                    run([sys.executable, "tests/golden/commands.py", self.at("s24")], 300))
+        return self.link(name, [self.at(name + "-suite.o")], check) and run([self.at(name)], limit)
+
+    def cli(self, name, limit):
+        return run(["tests/cli/run", self.at("s24"), name], limit)
+
+    def golden(self, limit):
+        return run([sys.executable, "tests/golden/commands.py", self.at("s24")], limit)
+
+    def without_a_change(self, text):
+        """Whether nothing is seen where nothing is changed. How long each takes then says which is asked first."""
+        if not (self.compiles(text) and self.link("s24", self.command, [])):
+            return False
+        timed = []
+        for limit, ask in self.asked:
+            begin = time.monotonic()
+            if not ask(limit):
+                return False
+            timed.append((min(limit, 10 + 10 * (time.monotonic() - begin)), ask))
+        self.asked = sorted(timed, key=lambda pair: pair[0])
+        return True
 
 
 def main(compile_, libraries, objects, path, count="100", seed="24"):
@@ -105,7 +142,7 @@ def main(compile_, libraries, objects, path, count="100", seed="24"):
     figures = {None: 0, True: 0, False: 0}
     with tempfile.TemporaryDirectory(prefix="s24-mutate-") as place:
         trial = Trial(compile_, libraries, objects, path, place)
-        if trial.sees(text) is not False:
+        if not trial.without_a_change(text):
             sys.exit("mutate: the tests fail without a change")
         for begin, end, to in chosen:
             seen = trial.sees(text[:begin] + to + text[end:])
