@@ -23,7 +23,7 @@ import time
 SWAPS = [("<", "<="), ("<=", "<"), (">", ">="), (">=", ">"), ("==", "!="), ("!=", "=="), ("&&", "||"), ("||", "&&"),
          ("+", "-"), ("-", "+"), ("*", "+"), ("/", "*"), ("%", "/"), ("&", "|"), ("|", "&"), ("+=", "-="), ("-=", "+=")]
 PATTERNS = [(r"(?<=\s)%s(?=\s)" % re.escape(a), lambda m, b=b: b) for a, b in SWAPS] + [
-    (r"\b\d+\b", lambda m: str(int(m[0], 0) + 1)),
+    (r"\b\d+\b", lambda m: str(int(m[0], 8 if m[0][0] == "0" else 10) + 1)),
     (r"!(?=[a-z(])", lambda m: ""),
     (r"\btrue\b|\bfalse\b", lambda m: "false" if m[0] == "true" else "true"),
     (r"\bS24_OK\b", lambda m: "S24_ERR_DATA"),
