@@ -48,7 +48,7 @@ static int fail_at;                 /* the number of the one that does */
 static int fault_errno;
 static bool only_transfers;         /* only reads and writes count */
 static size_t most;                 /* bytes a read or write moves; 0: any number */
-static int renameat2_errno, link_errno; /* what these always say; 0: nothing special */
+static int renameat2_errno, link_errno, unnamed_errno; /* what these always say; 0: nothing special */
 static atomic_long live;            /* allocations less frees while armed */
 
 static bool allocating; /* only allocations count */
@@ -128,6 +128,10 @@ int open(const char *path, int flags, ...)
     const mode_t mode = flags & (O_CREAT | O_TMPFILE) ? va_arg(args, mode_t) : 0;
     va_end(args);
     REAL(open, "open64")
+    if (armed && unnamed_errno && (flags & O_TMPFILE) == O_TMPFILE) {
+        errno = unnamed_errno;
+        return -1;
+    }
     return fails_besides(!(flags & O_DIRECTORY)) ? -1 : real(path, flags, mode);
 }
 
@@ -1788,6 +1792,36 @@ START_TEST(old_file_systems)
 }
 END_TEST
 
+/* One that has no files without names: what is too large for memory is in one that lost its name at once. */
+START_TEST(no_unnamed_files)
+{
+    static const uint64_t large = 33u << 20;
+    const char *const before = getenv("TMPDIR");
+    char *const kept = before ? strdup(before) : NULL;
+    char got[4] = "";
+    s24_error err = {0};
+    s24_spool spool;
+    struct stat st = {0};
+    ck_assert_int_eq(setenv("TMPDIR", directory, 1), 0);
+    s24_spool_init(&spool, &io);
+    unnamed_errno = EOPNOTSUPP;
+    fail_at = 0;
+    armed = true;
+    s24_status status = s24_spool_append(&spool, "head", 4, &err);
+    status = status == S24_OK ? s24_spool_reserve(&spool, large, "data", &err) : status;
+    status = status == S24_OK ? s24_spool_write(&spool, large - 4, "tail", 4, &err) : status;
+    armed = false;
+    unnamed_errno = 0;
+    ck_assert_msg(status == S24_OK, "%s", err.message);
+    ck_assert(spool.fd >= 0 && fstat(spool.fd, &st) == 0 && st.st_nlink == 0 && (st.st_mode & 0777) == 0600);
+    ck_assert(s24_spool_read(&spool, 0, got, 4, &err) == S24_OK && memcmp(got, "head", 4) == 0);
+    ck_assert(s24_spool_read(&spool, large - 4, got, 4, &err) == S24_OK && memcmp(got, "tail", 4) == 0);
+    s24_spool_free(&spool);
+    ck_assert_int_eq(kept ? setenv("TMPDIR", kept, 1) : unsetenv("TMPDIR"), 0);
+    free(kept);
+}
+END_TEST
+
 int main(void)
 {
     Suite *const suite = suite_create("faults");
@@ -1805,6 +1839,7 @@ int main(void)
 #endif
     tcase_add_loop_test(tcase, with_threads, 0, OPERATIONS);
     tcase_add_test(tcase, old_file_systems);
+    tcase_add_test(tcase, no_unnamed_files);
     suite_add_tcase(suite, tcase);
     SRunner *const runner = srunner_create(suite);
     srunner_run_all(runner, CK_NORMAL);
