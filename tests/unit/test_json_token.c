@@ -127,6 +127,55 @@ START_TEST(strings_are_unescaped)
 }
 END_TEST
 
+/* Bytes of the UTF-8 character that begins with these, by table 3-7 of the Unicode standard; 0: there is none. */
+static size_t well_formed(const unsigned char *p, size_t n)
+{
+    static const struct {
+        unsigned char lead, last_lead, second, last_second;
+        size_t length;
+    } rows[] = {
+        {0xc2, 0xdf, 0x80, 0xbf, 2}, {0xe0, 0xe0, 0xa0, 0xbf, 3}, {0xe1, 0xec, 0x80, 0xbf, 3}, {0xed, 0xed, 0x80, 0x9f, 3},
+        {0xee, 0xef, 0x80, 0xbf, 3}, {0xf0, 0xf0, 0x90, 0xbf, 4}, {0xf1, 0xf3, 0x80, 0xbf, 4}, {0xf4, 0xf4, 0x80, 0x8f, 4},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        if (p[0] < rows[i].lead || p[0] > rows[i].last_lead || n < rows[i].length) {
+            continue;
+        }
+        bool good = p[1] >= rows[i].second && p[1] <= rows[i].last_second;
+        for (size_t k = 2; k < rows[i].length; k++) {
+            good = good && p[k] >= 0x80 && p[k] <= 0xbf;
+        }
+        return good ? rows[i].length : 0;
+    }
+    return 0;
+}
+
+/* Any first two bytes, with what may and what may not follow them, cut off everywhere. */
+START_TEST(bytes_that_are_utf8)
+{
+    static const unsigned char edges[] = {0x7f, 0x80, 0x9f, 0xbf, 0xc0};
+    unsigned char p[4] = {(unsigned char)_i};
+    for (unsigned i = 0; i < 256 * sizeof edges * sizeof edges; i++) {
+        p[1] = (unsigned char)i;
+        p[2] = edges[i / 256 % sizeof edges];
+        p[3] = edges[i / 256 / sizeof edges];
+        for (size_t n = 1; n <= 4; n++) {
+            const size_t length = well_formed(p, n);
+            size_t at = 0;
+            uint32_t character = 0, expected = length == 2 ? p[0] & 0x1f : length == 3 ? p[0] & 0xf : p[0] & 7;
+            for (size_t k = 1; k < length; k++) {
+                expected = expected << 6 | (p[k] & 0x3f);
+            }
+            const char *const cause = s24_json_character((const char *)p, n, &at, &character);
+            if (cause ? length > 0 : at != length || character != expected) { /* an assertion for each takes 16 s */
+                ck_abort_msg("%02x %02x %02x %02x, the first %zu: %s, %zu, U+%04X", p[0], p[1], p[2], p[3], n,
+                             cause ? cause : "good", at, (unsigned)character);
+            }
+        }
+    }
+}
+END_TEST
+
 START_TEST(keys_in_every_spelling)
 {
     static const struct {
@@ -188,6 +237,7 @@ int main(void)
     tcase_add_test(tcase, another_locale);
     tcase_add_test(tcase, only_what_is_beyond_overflows);
     tcase_add_loop_test(tcase, strings_are_unescaped, 0, (int)(sizeof strings / sizeof *strings));
+    tcase_add_loop_test(tcase, bytes_that_are_utf8, 0x80, 0x100);
     tcase_add_test(tcase, keys_in_every_spelling);
     tcase_add_test(tcase, values_are_skipped);
     suite_add_tcase(suite, tcase);
