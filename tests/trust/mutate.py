@@ -31,8 +31,9 @@ PATTERNS = [(r"(?<=\s)%s(?=\s)" % re.escape(a), lambda m, b=b: b) for a, b in SW
     (r"(?m)^ +(?!return|case|const|static|struct)[a-z*][^;{}]*;$", lambda m: ";"),
 ]
 # of files that have none of their name
-SUITES = {"zip": "npz", "zip_member": "npz", "delivery": "requests", "temporary": "io"}
+SUITES = {"zip": "npz", "zip_member": "npz", "delivery": "requests", "temporary": "io", "panel": "prune"}
 CLI_TESTS = {"zip": "npz", "zip_member": "npz", "delivery": "checkpoint", "temporary": "overwrite", "io": "pipes"}
+BESIDES = {"plain_read": "permuted", "json_token": "jsonx"} # suites that also say something of a file
 MEMORY = 8 << 30
 SECONDS = 300 # ten times what it takes without a change, where that is less: else a change that hangs takes most of the time
 
@@ -76,7 +77,7 @@ class Trial:
         cli = os.path.join(objects, "cli")
         self.command = [os.path.join(cli, n) for n in os.listdir(cli) if n.endswith(".o")]
         self.asked = [(SECONDS, self.golden)]
-        for n in self.named("tests/unit/test_%s.c", SUITES, name):
+        for n in self.named("tests/unit/test_%s.c", SUITES, name) + [n for n in [BESIDES.get(name)] if n]:
             if not self.build("tests/unit/test_%s.c" % n, self.at(n + "-suite.o"), ["-Icli", "-Itests"]):
                 sys.exit("mutate: the suite %s does not compile" % n)
             self.asked.append((SECONDS, lambda limit, n=n: self.suite(n, limit)))
