@@ -434,7 +434,6 @@ static s24_status check_panels(const s24_plain *plain, const s24_entry *e, s24_e
         ? S24_OK : bad_header(err, "a permutation is of more than a panel");
 }
 
-/* One object of s24.tensors. *at: the stored tensor that it begins with. */
 /* What only a pruned tensor has. */
 static bool is_carried(const cJSON *object)
 {
@@ -447,6 +446,7 @@ static bool is_carried(const cJSON *object)
     return true;
 }
 
+/* One object of s24.tensors. *at: the stored tensor that it begins with. */
 static s24_status parse_tensor(s24_plain *plain, const s24_contents *stored, const cJSON *object, size_t *at,
                                s24_error *err)
 {
