@@ -239,7 +239,7 @@ static bool step_row(const planes *s, const s24_solve_kernels *kernels, const do
     pack_row(s, pairs, q, q);
     damp_row(s, damping, pairs, p, q);
     const double curvature = kernels->dot(p, q, n);
-    if (!(curvature > 0) || !(s->rz[row] > 0)) {
+    if (!(curvature > 0)) {
         return false;
     }
     const float alpha = (float)(s->rz[row] / curvature);

@@ -874,6 +874,57 @@ START_TEST(alternation_finds_better_masks)
 }
 END_TEST
 
+/*
+ * Without damping kept inputs may be alike, one of them dead, or both: the fit is as good as without those that add nothing,
+ * and what is dead stays where it was.
+ */
+START_TEST(refit_of_inputs_that_add_nothing)
+{
+    enum { K = 12, N = 40, ROWS = 4 };
+    static const double damping[K] = {0};
+    static const bool dead[K] = {[5] = true, [8] = true, [9] = true}, counts[K] = {[0] = true, [4] = true};
+    static const uint8_t pairs[ROWS * K / 4] = {0}; /* the first two of each group are kept */
+    const s24_compute_env env = {.blas = &plain, .threads = 1};
+    float *x = random_samples(N, K), *w = random_weights(ROWS, K), h[K * K], v[ROWS * K] = {0};
+    double exact[K * K];
+    for (size_t i = 0; i < N; i++) {
+        x[i * K + 1] = x[i * K];
+        for (size_t j = 0; j < K; j++) {
+            x[i * K + j] = dead[j] ? 0 : x[i * K + j];
+        }
+    }
+    for (size_t i = 0; i < K * K; i++) {
+        double sum = 0;
+        for (size_t n = 0; n < N; n++) {
+            sum += (double)x[n * K + i / K] * (double)x[n * K + i % K];
+        }
+        h[i] = (float)(sum / N);
+        exact[i] = (double)h[i];
+    }
+    const s24_gram gram = {.k = K, .h = h};
+    float *scratch = malloc(s24_refit_scratch(&gram, ROWS) * sizeof *scratch);
+    s24_error err;
+    const s24_solve_kernels *kernels = s24_solve_kernels_of(S24_ISA_BEST);
+    require_ok(s24_refit(&gram, damping, kernels, &env, w, v, ROWS, pairs, 100, 1e-7, scratch, &err), &err);
+    for (size_t r = 0; r < ROWS; r++) {
+        const double best = least_squares(exact, K, w + r * K, counts, NULL);
+        double fitted = 0;
+        for (size_t i = 0; i < K * K; i++) {
+            const size_t p = r * K + i / K, q = r * K + i % K;
+            fitted += ((double)w[p] - (double)v[p]) * exact[i] * ((double)w[q] - (double)v[q]);
+        }
+        ck_assert_msg(fitted < 1.0001 * best, "row %zu: %g, the best is %g", r, fitted, best);
+        for (size_t j = 0; j < K; j++) {
+            ck_assert_msg(isfinite(v[r * K + j]) && (!dead[j] || v[r * K + j] == 0), "row %zu: %zu is %g", r, j,
+                          (double)v[r * K + j]);
+        }
+    }
+    free(scratch);
+    free(x);
+    free(w);
+}
+END_TEST
+
 /* obs is better than sparsegpt on fresh samples, and than Wanda's mask on held-out ones, in short rows and in long ones. */
 START_TEST(obs_is_the_most_accurate)
 {
@@ -1444,6 +1495,7 @@ int main(void)
     tcase_add_test(tcase, refit_is_least_squares);
     tcase_add_test(tcase, exchanges_end_in_an_optimum);
     tcase_add_loop_test(tcase, alternation_finds_better_masks, 0, 2);
+    tcase_add_test(tcase, refit_of_inputs_that_add_nothing);
     tcase_add_test(tcase, obs_is_the_most_accurate);
     tcase_add_test(tcase, obs_of_independent_inputs);
     tcase_add_test(tcase, errors_are_measured);
