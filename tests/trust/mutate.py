@@ -4,10 +4,11 @@
     mutate.py COMPILE LIBRARIES OBJECTS FILE [COUNT [SEED]]
 
 COUNT (100; 0: all) changes are chosen of all that FILE has room for: operators, numbers, statements left out. With each of
-them FILE is compiled, and linked with the unit suite of its name and with the command; then the suite runs, and the command's
-test of that name, and what the golden files say of the command is asked: what is quickest comes first. Prints the changes that nothing saw: each is a test that is missing, or a change
-that changes nothing, which only a reader can tell. (What shows only where memory or a call fails, or as a leak, is seen by
-test_faults, which takes a minute and is not asked.) COMPILE and LIBRARIES are the Makefile's, OBJECTS its directory.
+them FILE is compiled, and linked with the unit suite of its name and with the command; then the suite runs, and the
+command's test of that name, and what the golden files say of the command is asked: what is quickest comes first. Prints the
+changes that nothing saw: each is a test that is missing, or a change that changes nothing, which only a reader can tell.
+(What shows only where memory or a call fails, or as a leak, is seen by test_faults, which takes a minute and is not asked.)
+COMPILE and LIBRARIES are the Makefile's, OBJECTS its directory.
 """
 import os
 import random
@@ -53,7 +54,7 @@ def changes(text):
 
 
 def run(command, seconds=None):
-    """Whether it ends well, and in time. A test that a suite has forked is not killed with it: it runs out of time itself."""
+    """Whether it ends well, and in time. A test that a suite forked is not killed with it: it runs out of time itself."""
     def bounded():
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
         if seconds:
