@@ -136,6 +136,7 @@ static s24_status search(const searching *s, const float *scores, bool by_norms,
     o.norms = scores;
     o.threads = s->how->io->threads;
     o.isa = s->how->io->isa;
+    o.cancel = s->how->io->cancel;
     s24_status status = found.order ? S24_OK : S24_ERR_SYSTEM;
     if (status == S24_OK) {
         status = s24_permute_search(s->weights, s->cols, s->rows, s->cols, &o, found.order, &found.figures, err);

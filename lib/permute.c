@@ -21,6 +21,7 @@
 #include <string.h>
 
 #include "kernels.h"
+#include "linalg.h"
 #include "mem.h"
 #include "threads.h"
 
@@ -172,9 +173,15 @@ static void choose_places(const chain *c, uint64_t *random, size_t *i, size_t *j
     } while (*i / 4 == *j / 4);
 }
 
-static void run_chain(chain *c, float temperature, uint64_t moves, uint64_t random)
+#define ROUND_MOVES 20000 /* a fraction of a second */
+
+static s24_status run_chain(chain *c, float temperature, uint64_t moves, uint64_t random, const s24_compute_env *env,
+                            s24_error *err)
 {
     for (uint64_t n = 0; n < moves; n++) {
+        if (n % ROUND_MOVES == 0 && s24_cancelled(env, err) != S24_OK) {
+            return S24_ERR_STOPPED;
+        }
         size_t i, j;
         choose_places(c, &random, &i, &j);
         const float limit = temperature * exponential((uint32_t)(next_random(&random) >> 32));
@@ -186,6 +193,7 @@ static void run_chain(chain *c, float temperature, uint64_t moves, uint64_t rand
             refresh(c, j / 4);
         }
     }
+    return S24_OK;
 }
 
 #define SAMPLED_MOVES 1023
@@ -241,7 +249,6 @@ static void chain_free(chain *c)
  * exchanged.
  */
 #define REPLICAS 12
-#define ROUND_MOVES 20000
 #define COLDEST 0.1f
 #define WARMER 1.15f /* from one to the next */
 
@@ -252,16 +259,15 @@ typedef struct tempering {
     uint32_t *orders, *best_order; /* [REPLICAS, 4 * groups], [4 * groups] */
     double best_loss;
     uint64_t seed;
+    const s24_compute_env *env;
 } tempering;
 
 static s24_status tempering_work(void *ctx, unsigned slot, size_t job, s24_error *err)
 {
     tempering *t = ctx;
     (void)slot;
-    (void)err;
     uint64_t random = t->seed + job;
-    run_chain(&t->chains[job], t->temperatures[job], ROUND_MOVES, next_random(&random));
-    return S24_OK;
+    return run_chain(&t->chains[job], t->temperatures[job], ROUND_MOVES, next_random(&random), t->env, err);
 }
 
 /* After a round: the best so far is noted; from hot to cold, neighbours are exchanged. */
@@ -284,7 +290,7 @@ static void exchange_replicas(tempering *t, uint64_t *random)
     }
 }
 
-static s24_status run_tempering(tempering *t, uint64_t moves, unsigned threads, s24_error *err)
+static s24_status run_tempering(tempering *t, uint64_t moves, s24_error *err)
 {
     static const s24_stages stages = {.work = tempering_work};
     const uint64_t rounds = moves / ((uint64_t)REPLICAS * ROUND_MOVES) + 1;
@@ -298,17 +304,17 @@ static s24_status run_tempering(tempering *t, uint64_t moves, unsigned threads, 
     t->best_loss = loss_of(&t->chains[0]);
     for (uint64_t r = 0; r < rounds && temperature > 0 && status == S24_OK; r++) {
         t->seed = next_random(&random);
-        status = s24_run(&stages, t, REPLICAS, threads, err);
+        status = s24_run(&stages, t, REPLICAS, t->env->threads, err);
         exchange_replicas(t, &random);
     }
     return status;
 }
 
-static s24_status temper(const columns *all, uint64_t moves, uint64_t seed, unsigned threads, uint32_t *order,
+static s24_status temper(const columns *all, uint64_t moves, uint64_t seed, const s24_compute_env *env, uint32_t *order,
                          s24_error *err)
 {
     const size_t places = 4 * all->groups;
-    tempering t = {.all = all, .best_order = order, .seed = seed};
+    tempering t = {.all = all, .best_order = order, .seed = seed, .env = env};
     t.orders = s24_calloc(REPLICAS * places, sizeof *t.orders, err);
     s24_status status = t.orders ? S24_OK : S24_ERR_SYSTEM;
     for (unsigned k = 0; k < REPLICAS && status == S24_OK; k++) {
@@ -320,7 +326,7 @@ static s24_status temper(const columns *all, uint64_t moves, uint64_t seed, unsi
             refresh_all(&t.chains[k]);
         }
     }
-    status = status == S24_OK ? run_tempering(&t, moves, threads, err) : status;
+    status = status == S24_OK ? run_tempering(&t, moves, err) : status;
     for (unsigned k = 0; k < REPLICAS; k++) {
         chain_free(&t.chains[k]);
     }
@@ -344,6 +350,7 @@ typedef struct annealing {
     uint32_t *columns;         /* [threads, 4 * part_groups] */
     float temperature;
     uint64_t moves, seed;
+    const s24_compute_env *env;
 } annealing;
 
 /* Groups [first, first + count) of those dealt out; the last group of all, which may have padding, at the end. */
@@ -370,16 +377,16 @@ static s24_status annealing_work(void *ctx, unsigned slot, size_t job, s24_error
     const size_t first = job * a->part_groups, left = a->all->groups - first;
     const size_t count = left < a->part_groups ? left : a->part_groups;
     uint64_t random = a->seed + job;
-    (void)err;
+    s24_status status = S24_OK;
     load_part(a, first, count, c);
     if (count > 1) {
         refresh_all(c);
-        run_chain(c, a->temperature, a->moves * count / a->part_groups, next_random(&random));
+        status = run_chain(c, a->temperature, a->moves * count / a->part_groups, next_random(&random), a->env, err);
     }
     for (size_t k = 0; k < count; k++) {
         memcpy(a->order + 4 * (size_t)a->groups[first + k], c->column + 4 * k, 4 * sizeof *c->column);
     }
-    return S24_OK;
+    return status;
 }
 
 static void deal_groups(annealing *a, uint64_t *random)
@@ -411,16 +418,16 @@ static s24_status run_annealing(annealing *a, uint64_t moves, unsigned threads, 
     return status;
 }
 
-static s24_status anneal(const columns *all, uint64_t moves, uint64_t seed, unsigned threads, uint32_t *order,
+static s24_status anneal(const columns *all, uint64_t moves, uint64_t seed, const s24_compute_env *env, uint32_t *order,
                          s24_error *err)
 {
-    annealing a = {.all = all, .order = order, .seed = seed};
+    annealing a = {.all = all, .order = order, .seed = seed, .env = env};
     assert(all->height > 0); /* of no rows nothing is to be found */
     const size_t fit = PART_BYTES / (8 * sizeof(float) * all->height);
     a.part_groups = fit < 8 ? 8 : fit;
     a.part_groups = a.part_groups < (all->groups + 3) / 4 ? a.part_groups : (all->groups + 3) / 4;
     a.parts = (all->groups - 1) / a.part_groups + 1;
-    threads = threads < a.parts ? threads : (unsigned)a.parts;
+    const unsigned threads = env->threads < a.parts ? env->threads : (unsigned)a.parts;
     a.groups = s24_calloc(all->groups, sizeof *a.groups, err);
     a.chains = a.groups ? s24_calloc(threads, sizeof *a.chains, err) : NULL;
     a.columns = a.chains ? s24_calloc(threads * 4 * a.part_groups, sizeof *a.columns, err) : NULL;
@@ -668,9 +675,9 @@ static uint64_t default_moves(const columns *c)
 static s24_status search(const columns *c, const s24_permute_options *o, uint32_t *order, s24_error *err)
 {
     const uint64_t moves = o->moves ? o->moves : default_moves(c);
-    const unsigned threads = o->threads ? o->threads : s24_threads_available();
-    return c->groups <= TEMPERED_GROUPS ? temper(c, moves, o->seed, threads, order, err)
-                                        : anneal(c, moves, o->seed, threads, order, err);
+    const s24_compute_env env = {.threads = o->threads ? o->threads : s24_threads_available(), .cancel = o->cancel};
+    return c->groups <= TEMPERED_GROUPS ? temper(c, moves, o->seed, &env, order, err)
+                                        : anneal(c, moves, o->seed, &env, order, err);
 }
 
 /* The better of `order` and `other`, which is tidied, becomes `order`. */

@@ -23,6 +23,7 @@
 #ifndef S24_H
 #define S24_H
 
+#include <signal.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -488,9 +489,10 @@ typedef struct s24_permute_options {
     uint64_t seed;
     unsigned threads;    /* 0: every CPU this process may use */
     s24_isa isa;         /* cap on the instruction set */
+    const volatile sig_atomic_t *cancel; /* not 0: stop, with S24_ERR_STOPPED; may be NULL */
 } s24_permute_options;
 
-#define S24_PERMUTE_OPTIONS_INIT {NULL, 0, 1, 0, S24_ISA_BEST}
+#define S24_PERMUTE_OPTIONS_INIT {NULL, 0, 1, 0, S24_ISA_BEST, NULL}
 
 /* Sums of scores over the whole matrix. */
 typedef struct s24_permute_figures {

@@ -390,6 +390,29 @@ static void require_refused(const float *w, size_t ldw, size_t cols, const float
     ck_assert_msg(strstr(err.message, message), "%s", err.message);
 }
 
+/* Whatever the search does with so many groups, it ends. */
+START_TEST(cancelled)
+{
+    static const size_t widths[] = {8, 256};
+    static float w[2 * 256];
+    const sig_atomic_t yes = 1, no = 0;
+    for (size_t i = 0; i < sizeof w / sizeof *w; i++) {
+        w[i] = (float)(i % 7);
+    }
+    s24_permute_options o = S24_PERMUTE_OPTIONS_INIT;
+    int32_t order[256] = {-1};
+    s24_error err;
+    o.moves = UINT64_C(1) << 62; /* for years */
+    o.cancel = &yes;
+    ck_assert_int_eq(s24_permute_search(w, 256, 2, widths[_i], &o, order, NULL, &err), S24_ERR_STOPPED);
+    ck_assert_int_eq(order[0], -1);
+    o.moves = 1;
+    o.cancel = &no;
+    ck_assert_int_eq(s24_permute_search(w, 256, 2, widths[_i], &o, order, NULL, &err), S24_OK);
+    ck_assert_int_eq(order[0], 0);
+}
+END_TEST
+
 START_TEST(refusals)
 {
     static float w[16], norms[8];
@@ -425,6 +448,7 @@ int main(void)
     tcase_add_test(tcase, rows_looked_at);
     tcase_add_test(tcase, great_columns_are_dealt_out);
     tcase_add_test(tcase, nothing_to_gain);
+    tcase_add_loop_test(tcase, cancelled, 0, 2);
     tcase_add_test(tcase, refusals);
     suite_add_tcase(suite, tcase);
 
