@@ -36,19 +36,7 @@ __attribute__((constructor)) static void set_up_cjson(void)
     }
 
 STREAM(inflate)
-STREAM(deflate) /* of tests */
-
-int __real_compress2(Bytef *out, uLongf *n, const Bytef *data, uLong bytes, int level);
-int __wrap_compress2(Bytef *out, uLongf *n, const Bytef *data, uLong bytes, int level);
-int __wrap_compress2(Bytef *out, uLongf *n, const Bytef *data, uLong bytes, int level)
-{
-    __msan_check_mem_is_initialized(data, bytes);
-    const int r = __real_compress2(out, n, data, bytes, level);
-    if (r == Z_OK) {
-        __msan_unpoison(out, *n);
-    }
-    return r;
-}
+STREAM(deflate)
 
 /* xxhash.h, and what xxh_x86dispatch.h makes of its names. */
 #define HASH(name) \
