@@ -189,16 +189,15 @@ static s24_status check_copy(const s24_archive *a, uint64_t offset, uint64_t num
 static s24_status view_end(s24_view *view, s24_error *err)
 {
     s24_archive *a = (s24_archive *)view;
-    uint64_t end;
-    s24_status status = S24_OK;
     if (!s24_archive_streams(a)) {
-        status = check_copy(a, a->copy, a->frame_count + 1, &end, err);
+        uint64_t end;
+        const s24_status status = check_copy(a, a->copy, a->frame_count + 1, &end, err);
         return status != S24_OK || end == a->copy_end
             ? status : s24_archive_bad_index(err, end, "does not follow the header's copy");
     }
     assert(a->panels == s24_archive_panels(&a->map)); /* the last ones are the metrics', which have been read */
     a->copy = a->position;
-    status = check_copy(a, a->copy, a->frame_count + 1, &a->position, err);
+    const s24_status status = check_copy(a, a->copy, a->frame_count + 1, &a->position, err);
     return status == S24_OK ? s24_archive_check_end(a, err) : status;
 }
 
