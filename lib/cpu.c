@@ -142,7 +142,7 @@ s24_isa s24_isa_detect(s24_isa cap)
     return cap == S24_ISA_NEON ? S24_ISA_GENERIC : cap;
 }
 
-/* Kernels of one list; a NULL function ends it. What a function takes depends on the list. */
+/* Kernels of one list, the best first; a NULL function ends it. What a function takes depends on the list. */
 typedef void any_kernel(void);
 typedef struct kernel_row {
     s24_isa isa;
@@ -167,14 +167,11 @@ static const kernel_row comply_rows[] = {S24_COMPLY_KERNELS(ROW_OF_ONE) END};
 
 static any_kernel *find(const kernel_row *rows, s24_isa isa, s24_dtype from, s24_dtype to)
 {
-    const kernel_row *best = NULL;
     isa = s24_isa_detect(isa == S24_ISA_BEST || isa > S24_ISA_AVX512 ? S24_ISA_AVX512 : isa);
-    for (const kernel_row *row = rows; row->function; row++) {
-        if (row->from == from && row->to == to && row->isa <= isa && (!best || row->isa > best->isa)) {
-            best = row;
-        }
+    while (rows->function && (rows->from != from || rows->to != to || rows->isa > isa)) {
+        rows++;
     }
-    return best ? best->function : NULL;
+    return rows->function;
 }
 
 s24_prune_kernel *s24_find_prune_kernel(s24_isa isa, s24_dtype from, s24_dtype to)
@@ -241,10 +238,10 @@ const s24_columns_kernel *s24_find_columns_kernel(s24_isa isa)
 {
 #define COLUMNS_ROW(isa_, table_) {S24_ISA_##isa_, &table_},
     static const columns_row rows[] = {S24_COLUMNS_KERNELS(COLUMNS_ROW) {S24_ISA_GENERIC, NULL}};
-    const columns_row *best = &rows[sizeof rows / sizeof *rows - 1];
+    const columns_row *row = rows;
     isa = s24_isa_detect(isa == S24_ISA_BEST || isa > S24_ISA_AVX512 ? S24_ISA_AVX512 : isa);
-    for (const columns_row *row = rows; row->table; row++) {
-        best = row->isa <= isa && row->isa > best->isa ? row : best;
+    while (row->table && row->isa > isa) {
+        row++;
     }
-    return best->table;
+    return row->table;
 }

@@ -190,13 +190,9 @@ const s24_matmul_kernel *s24_find_matmul_kernel(s24_isa isa, s24_dtype dtype)
 #undef X
     };
     const s24_matmul_kernel *best = NULL;
-    s24_isa best_isa = S24_ISA_GENERIC;
     isa = s24_isa_detect(isa);
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-        if (rows[i].dtype == dtype && rows[i].isa <= isa && (!best || rows[i].isa > best_isa)) {
-            best = rows[i].kernel;
-            best_isa = rows[i].isa;
-        }
+        best = rows[i].dtype == dtype && rows[i].isa <= isa ? rows[i].kernel : best;
     }
     return best;
 }

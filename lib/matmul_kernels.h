@@ -95,7 +95,7 @@ typedef struct s24_matmul_kernel {
     s24_vector_kernel *vector;
 } s24_matmul_kernel;
 
-/*     instruction set, dtype, kernel set */
+/*     instruction set, dtype, kernel set; those of better instruction sets come later */
 #define S24_MATMUL_GENERIC(X) \
     X(GENERIC, F32, s24_matmul_f32_generic) \
     X(GENERIC, F16, s24_matmul_f16_generic) \
