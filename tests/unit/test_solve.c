@@ -3,6 +3,7 @@
  * sorting, errors from the samples themselves. The products are plain loops, too, so that no BLAS is needed.
  */
 #include <check.h>
+#include <limits.h>
 #include <math.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -264,32 +265,33 @@ static void solved_free(solved *s)
 /* Columns in an order, solved by inputs as they come: the same as inputs in that order. And what inputs weigh. */
 START_TEST(columns_in_another_order)
 {
-    enum { ROWS = 20, TAPS = 2, COLS = 12, K = TAPS * COLS, N = 200 };
-    static float x[N * K], y[N * K], w[ROWS * K];
-    int32_t order[COLS];
-    for (size_t i = 0; i < N * K; i++) {
-        x[i] = (float)normal() * (float)(1 + i % 5) + (i % K ? 0.5f * x[i - 1] : 0);
+    enum { ROWS = 20, TAPS = 2, MOST = 12, N = 200 };
+    const size_t cols = _i ? 10 : MOST, k = TAPS * cols; /* with padding, and without */
+    static float x[N * TAPS * MOST], y[N * TAPS * MOST], w[ROWS * TAPS * MOST];
+    int32_t order[MOST];
+    for (size_t i = 0; i < N * k; i++) {
+        x[i] = (float)normal() * (float)(1 + i % 5) + (i % k ? 0.5f * x[i - 1] : 0);
     }
-    for (size_t i = 0; i < ROWS * K; i++) {
+    for (size_t i = 0; i < ROWS * k; i++) {
         w[i] = (float)normal();
     }
-    for (size_t j = 0; j < COLS; j++) {
-        order[j] = (int32_t)(5 * j % COLS);
+    for (size_t j = 0; j < cols; j++) {
+        order[j] = (int32_t)(7 * j % cols);
     }
-    for (size_t i = 0; i < N * K; i++) { /* channel by channel, all taps of each */
-        y[i] = x[i / K * K + (size_t)order[i % K / TAPS] * TAPS + i % TAPS];
+    for (size_t i = 0; i < N * k; i++) { /* channel by channel, all taps of each */
+        y[i] = x[i / k * k + (size_t)order[i % k / TAPS] * TAPS + i % TAPS];
     }
-    s24_calibration *const as_they_come = calibrate(x, N, K, 1), *const ordered = calibrate(y, N, K, 1);
+    s24_calibration *const as_they_come = calibrate(x, N, k, 1), *const ordered = calibrate(y, N, k, 1);
     s24_solve_options o = S24_SOLVE_OPTIONS_INIT;
     static const char *const methods[] = {"wanda", "ria", "sparsegpt", "obs"};
     o.taps = TAPS;
     for (size_t m = 0; m < sizeof methods / sizeof *methods; m++) {
         o.method = methods[m];
         o.order = NULL;
-        solved a = solve_with(&o, ordered, w, ROWS * TAPS, COLS);
+        solved a = solve_with(&o, ordered, w, ROWS * TAPS, cols);
         o.order = order;
-        solved b = solve_with(&o, as_they_come, w, ROWS * TAPS, COLS);
-        ck_assert_int_eq(memcmp(a.positions, b.positions, ROWS * TAPS * ((COLS + 7) / 8)), 0);
+        solved b = solve_with(&o, as_they_come, w, ROWS * TAPS, cols);
+        ck_assert_int_eq(memcmp(a.positions, b.positions, ROWS * TAPS * ((cols + 7) / 8)), 0);
         ck_assert_double_eq_tol(a.errors.held_out, b.errors.held_out, 1e-6);
         solved_free(&a);
         solved_free(&b);
@@ -451,7 +453,8 @@ static void require_refused(s24_status status, s24_status expected, const s24_er
 START_TEST(calibration_that_cannot_be)
 {
     const float x[8] = {1, 2, 3, INFINITY, 1, 1, 1, 1};
-    const double norms[4] = {1, 2, -1, 0}, h[16] = {1, 0, 0, 0, 0, 1, 0, 0, 0, 0, -1, 0, 0, 0, 0, 1};
+    const double norms[4] = {1, 2, -1, 0}, endless[4] = {1, INFINITY, 1, 0};
+    const double h[16] = {1, 0, 0, 0, 0, 1, 0, 0, 0, 0, -1, 0, 0, 0, 0, 1}, no_h[16] = {1, 0, 0, 0, NAN};
     float w[4] = {1, 2, 3, 4};
     uint8_t positions[1];
     s24_solve_options o = S24_SOLVE_OPTIONS_INIT;
@@ -462,6 +465,8 @@ START_TEST(calibration_that_cannot_be)
     require_refused(s24_calibration_add(cal, x, 1, &err), S24_ERR_DATA, &err, "sample 0 of the activations is not finite at input 3");
     require_refused(s24_calibration_add(cal, x + 4, 3, &err), S24_ERR_USAGE, &err, "more samples than the 2");
     require_refused(s24_calibration_set_norms(cal, norms, &err), S24_ERR_DATA, &err, "norm of input 2 is -1");
+    require_refused(s24_calibration_set_norms(cal, endless, &err), S24_ERR_DATA, &err, "norm of input 1 is inf");
+    require_refused(s24_calibration_set_hessian(cal, S24_F64, no_h, &err), S24_ERR_DATA, &err, "[1, 0]");
     require_refused(s24_calibration_set_hessian(cal, S24_F64, h, &err), S24_ERR_DATA, &err, "[2, 2]");
     require_refused(s24_calibration_set_hessian(cal, S24_F16, h, &err), S24_ERR_USAGE, &err, "f16");
     require_ok(s24_calibration_add(cal, x + 4, 1, &err), &err);
@@ -470,6 +475,11 @@ START_TEST(calibration_that_cannot_be)
     require_ok(s24_calibration_add(cal, x + 4, 1, &err), &err);
     require_refused(s24_solve(&o, cal, 1, 3, S24_F32, w, positions, NULL, &err), S24_ERR_USAGE, &err, "calibrated for 4 inputs");
     require_refused(s24_solve(&o, NULL, 1, 4, S24_F32, w, positions, NULL, &err), S24_ERR_USAGE, &err, "needs activations");
+    o.method = NULL;
+    o.mask = (const uint8_t[]){0x4};
+    o.refit = true;
+    require_refused(s24_solve(&o, NULL, 1, 4, S24_F32, w, positions, NULL, &err), S24_ERR_USAGE, &err, "a refit needs");
+    o.refit = false;
     o.method = "magic";
     require_refused(s24_solve(&o, cal, 1, 4, S24_F32, w, positions, NULL, &err), S24_ERR_USAGE, &err, "no method magic");
     w[2] = NAN;
@@ -477,6 +487,10 @@ START_TEST(calibration_that_cannot_be)
     require_refused(s24_solve(&o, cal, 1, 4, S24_F32, w, positions, NULL, &err), S24_ERR_DATA, &err, "row 0, element 2 is nan");
     s24_calibration_free(cal);
     s24_calibration_free(NULL);
+    require_refused(s24_calibration_new(&cal, INT_MAX, 0, &plain, 1, &err), S24_ERR_USAGE, &err, "2147483647 inputs");
+    require_ok(s24_calibration_new(&cal, 4, 1, NULL, 1, &err), &err);
+    require_refused(s24_calibration_add(cal, x + 4, 1, &err), S24_ERR_USAGE, &err, "need a BLAS");
+    s24_calibration_free(cal);
 }
 END_TEST
 
@@ -525,7 +539,10 @@ START_TEST(norms_alone)
     ck_assert_uint_eq(positions[0], (0 | 1 << 2) | (2 | 3 << 2) << 4);
     ck_assert(isnan(e.training) && isnan(e.held_out) && isnan(e.damping));
     o.refit = true;
-    require_refused(s24_solve(&o, cal, 1, 8, S24_F32, w, positions, &e, &err), S24_ERR_USAGE, &err, "needs activations or a Hessian");
+    require_refused(s24_solve(&o, cal, 1, 8, S24_F32, w, positions, &e, &err), S24_ERR_USAGE, &err, "a refit needs");
+    o.method = "sparsegpt";
+    o.refit = false;
+    require_refused(s24_solve(&o, cal, 1, 8, S24_F32, w, positions, &e, &err), S24_ERR_USAGE, &err, "sparsegpt needs");
     s24_calibration_free(cal);
 }
 END_TEST
@@ -870,6 +887,106 @@ START_TEST(alternation_finds_better_masks)
     free(h);
     free(v);
     free(scratch);
+    free(pairs);
+}
+END_TEST
+
+/* plain's, where most of a is 0. */
+static void sparse_sgemm(int order, int trans_a, int trans_b, int m, int n, int k, float alpha, const float *a, int lda,
+                         const float *b, int ldb, float beta, float *c, int ldc)
+{
+    for (int i = 0; i < m; i++, c += ldc) {
+        for (int j = 0; j < n; j++) {
+            c[j] = beta == 0 ? 0 : beta * c[j];
+        }
+        for (int l = 0; l < k; l++) {
+            const float *x = trans_a == S24_TRANSPOSED ? a + l * lda + i : a + i * lda + l;
+            if (*x != 0) {
+                const float *from = trans_b == S24_TRANSPOSED ? b + l : b + l * ldb;
+                plain_sgemm(order, S24_PLAIN, trans_b, 1, n, 1, alpha, x, lda, from, ldb, 1, c, ldc);
+            }
+        }
+    }
+}
+
+/* Alternating directions of a group of independent inputs. False: two were so close that f32 may have chosen another one. */
+static bool alternate_group(const double *penalties, int rounds, const double w[4], double v[4])
+{
+    double y[4] = {0}, t[4], u[4];
+    bool clear = true;
+    for (; *penalties > 0; penalties++) {
+        const double rho = *penalties;
+        for (int round = 0; round < rounds; round++) {
+            for (int i = 0; i < 4; i++) {
+                u[i] = 1.6 * (w[i] + (rho * (v[i] - w[i]) - y[i]) / (1 + rho)) - 0.6 * v[i];
+                t[i] = u[i] + y[i] / rho;
+            }
+            for (int i = 0; i < 4; i++) {
+                int larger = 0;
+                for (int j = 0; j < 4; j++) {
+                    larger += fabs(t[j]) > fabs(t[i]);
+                    clear = clear && (i == j || fabs(fabs(t[j]) - fabs(t[i])) > 1e-4);
+                }
+                v[i] = larger < 2 ? t[i] : 0;
+                y[i] += rho * (u[i] - v[i]);
+            }
+        }
+    }
+    return clear;
+}
+
+/* By its definition, of short rows and of long ones, whose schedules differ; stopped between two rounds. */
+START_TEST(alternation_by_its_definition)
+{
+    static const struct {
+        size_t k;
+        int rounds;
+        double damping, penalties[7];
+    } cases[] = {{2048, 4, 0.04, {0.1, 0.15, 0.22, 0.33, 0.5, 0.75, 0}}, {2052, 3, 0.32, {0.2, 0.46, 1.06, 0}}};
+    static const volatile sig_atomic_t raised = 1;
+    const s24_blas blas = {"for zeros", sparse_sgemm, plain_dgemm, NULL};
+    const s24_compute_env env = {.blas = &blas, .threads = 2}, stopping = {.blas = &blas, .threads = 1, .cancel = &raised};
+    const s24_solve_kernels *kernels = s24_solve_kernels_of(S24_ISA_BEST);
+    const size_t k = cases[_i].k;
+    float *h = calloc(k * k, sizeof *h), *w = random_weights(1, k), *v = copy_of(w, k);
+    float *scratch = malloc((2 * k + S24_TILE) * sizeof *scratch);
+    double *damping = malloc(k * sizeof *damping);
+    uint8_t *pairs = malloc(k / 4);
+    const s24_gram gram = {.k = k, .h = h};
+    s24_alternation a;
+    s24_error err;
+    size_t clear = 0;
+    for (size_t j = 0; j < k; j++) {
+        h[j * k + j] = (float)(0.5 + uniform());
+        damping[j] = cases[_i].damping;
+    }
+    ck_assert_int_eq(s24_alternation_init(&a, &stopping, &gram, damping, &err), S24_ERR_STOPPED);
+    s24_alternation_free(&a);
+    require_ok(s24_alternation_init(&a, &env, &gram, damping, &err), &err);
+    ck_assert_int_eq(s24_alternate(&a, kernels, &stopping, w, v, 1, pairs, scratch, &err), S24_ERR_STOPPED);
+    memcpy(v, w, k * sizeof *v);
+    require_ok(s24_alternate(&a, kernels, &env, w, v, 1, pairs, scratch, &err), &err);
+    for (size_t g = 0; g < k; g += 4) {
+        double from[4], to[4], scale[4];
+        for (size_t i = 0; i < 4; i++) {
+            scale[i] = sqrt((double)h[(g + i) * (k + 1)] + damping[g + i]);
+            from[i] = to[i] = (double)w[g + i] * scale[i];
+        }
+        const bool is_clear = alternate_group(cases[_i].penalties, cases[_i].rounds, from, to);
+        clear += is_clear;
+        for (size_t i = 0; i < 4 && is_clear; i++) {
+            ck_assert_msg(fabs((double)v[g + i] * scale[i] - to[i]) < 1e-4, "column %zu: %g, not %g", g + i,
+                          (double)v[g + i] * scale[i], to[i]);
+            ck_assert_int_eq(v[g + i] != 0, s24_pair_kept[pairs[g / 4]][0] == i || s24_pair_kept[pairs[g / 4]][1] == i);
+        }
+    }
+    ck_assert_uint_gt(clear, k / 4 * 9 / 10);
+    s24_alternation_free(&a);
+    free(h);
+    free(w);
+    free(v);
+    free(scratch);
+    free(damping);
     free(pairs);
 }
 END_TEST
@@ -1255,6 +1372,15 @@ START_TEST(taps_are_one_row)
     solved conv = solve_with(&o, cal, rows, outputs * taps, channels);
     ck_assert_mem_eq(matrix.v, conv.v, outputs * k * sizeof *rows);
     ck_assert_mem_eq(matrix.positions, conv.positions, outputs * taps * channels / 8);
+    static const size_t others[][2] = {{14, 8}, {15, 7}, {15, 12}}; /* rows that are no whole outputs, other channels */
+    for (size_t i = 0; i < 3; i++) {
+        s24_error err;
+        require_refused(s24_solve(&o, cal, others[i][0], others[i][1], S24_F32, rows, conv.positions, NULL, &err),
+                        S24_ERR_USAGE, &err, i == 1 ? "24 inputs, but the weights have 7 channels" : "24 inputs, but");
+    }
+    o.taps = 5;
+    s24_error err; /* five taps of four channels are 20 inputs */
+    require_refused(s24_solve(&o, cal, 15, 4, S24_F32, rows, conv.positions, NULL, &err), S24_ERR_USAGE, &err, "4 channels");
     solved_free(&matrix);
     solved_free(&conv);
     s24_calibration_free(cal);
@@ -1317,6 +1443,64 @@ START_TEST(weights_of_any_scale)
     }
     solved_free(&s);
     s24_calibration_free(cal);
+    free(x);
+    free(w);
+}
+END_TEST
+
+/* Whole numbers of the least f64 there is: the mask of the same numbers of ones. */
+START_TEST(weights_of_the_least_scale)
+{
+    enum { K = 16, ROWS = 2 };
+    float *x = random_samples(64, K), *w = random_weights(ROWS, K);
+    double v[ROWS * K];
+    uint8_t positions[ROWS * K / 8];
+    s24_calibration *cal = calibrate(x, 64, K, 1);
+    s24_solve_options o = S24_SOLVE_OPTIONS_INIT;
+    s24_error err;
+    for (size_t i = 0; i < ROWS * K; i++) {
+        w[i] = roundf(1000 * w[i]);
+        v[i] = (double)w[i] * 0x1p-1074;
+    }
+    solved s = solve_method("obs", false, cal, w, ROWS, K);
+    o.method = "obs";
+    require_ok(s24_solve(&o, cal, ROWS, K, S24_F64, v, positions, NULL, &err), &err);
+    ck_assert_mem_eq(positions, s.positions, sizeof positions);
+    for (size_t i = 0; i < ROWS * K; i++) {
+        ck_assert_double_le(fabs(v[i] * 0x1p1000 * 0x1p74 - (double)s.v[i]), 0.51);
+    }
+    solved_free(&s);
+    s24_calibration_free(cal);
+    free(x);
+    free(w);
+}
+END_TEST
+
+/* A row of zeros says nothing of the others, nor do rows that are not there. */
+START_TEST(rows_of_nothing)
+{
+    static const char *const methods[] = {"wanda", "ria", "obs"};
+    const size_t k = 16, n = 64;
+    float *x = random_samples(n, k), *w = random_weights(3, k), *with = calloc(4 * k, sizeof *with);
+    s24_calibration *cal = calibrate(x, n, k, 1);
+    memcpy(with, w, k * sizeof *w);
+    memcpy(with + 2 * k, w + k, 2 * k * sizeof *w);
+    for (size_t m = 0; m < 3; m++) {
+        solved some = solve_method(methods[m], false, cal, w, 3, k), all = solve_method(methods[m], false, cal, with, 4, k);
+        ck_assert_mem_eq(all.v, some.v, k * sizeof *w);
+        ck_assert_mem_eq(all.v + k, with + k, k * sizeof *w);
+        for (size_t i = 0; i < k / 8; i++) { /* of equals the first are kept */
+            ck_assert_uint_eq(all.positions[k / 8 + i], 0x44);
+        }
+        ck_assert_mem_eq(all.v + 2 * k, some.v + k, 2 * k * sizeof *w);
+        solved none = solve_method(methods[m], false, cal, w, 0, k);
+        ck_assert(isnan(none.errors.training));
+        solved_free(&none);
+        solved_free(&some);
+        solved_free(&all);
+    }
+    s24_calibration_free(cal);
+    free(with);
     free(x);
     free(w);
 }
@@ -1495,6 +1679,7 @@ int main(void)
     tcase_add_test(tcase, refit_is_least_squares);
     tcase_add_test(tcase, exchanges_end_in_an_optimum);
     tcase_add_loop_test(tcase, alternation_finds_better_masks, 0, 2);
+    tcase_add_loop_test(tcase, alternation_by_its_definition, 0, 2);
     tcase_add_test(tcase, refit_of_inputs_that_add_nothing);
     tcase_add_test(tcase, obs_is_the_most_accurate);
     tcase_add_test(tcase, obs_of_independent_inputs);
@@ -1509,10 +1694,12 @@ int main(void)
     tcase_add_test(tcase, taps_are_one_row);
     tcase_add_test(tcase, a_mask_that_is_given);
     tcase_add_test(tcase, weights_of_any_scale);
+    tcase_add_test(tcase, weights_of_the_least_scale);
+    tcase_add_test(tcase, rows_of_nothing);
     tcase_add_test(tcase, threads_and_instruction_sets_make_no_difference);
     tcase_add_test(tcase, progress_ends_at_one);
     tcase_add_test(tcase, stopped);
-    tcase_add_test(tcase, columns_in_another_order);
+    tcase_add_loop_test(tcase, columns_in_another_order, 0, 2);
     tcase_add_test(tcase, salience_of_independent_inputs);
     tcase_add_test(tcase, tensors_of_every_dtype);
     tcase_add_test(tcase, a_convolution);
