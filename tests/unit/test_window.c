@@ -2,11 +2,16 @@
  * Windows onto files: what is seen equals what is read, wherever it lies, and a file that is cut off under a window is an
  * error instead of a signal.
  */
+#define _GNU_SOURCE /* preadv2, RTLD_NEXT */
 #include <check.h>
+#include <dlfcn.h>
+#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include "format.h"
@@ -19,6 +24,29 @@ static volatile sig_atomic_t repaired;
 static char path[] = "/tmp/s24-window-XXXXXX";
 static unsigned char *content;
 static size_t size;
+
+/* What the system says of pages in memory; 0: what it says itself. */
+static int preadv2_errno, madvise_errno;
+
+#pragma GCC visibility push(default)
+
+ssize_t preadv2(int fd, const struct iovec *pieces, int count, off_t offset, int flags)
+{
+    __typeof__(preadv2) *real;
+    *(void **)&real = dlsym(RTLD_NEXT, "preadv64v2");
+    errno = preadv2_errno;
+    return preadv2_errno ? -1 : real(fd, pieces, count, offset, flags);
+}
+
+int madvise(void *p, size_t n, int advice)
+{
+    __typeof__(madvise) *real;
+    *(void **)&real = dlsym(RTLD_NEXT, "madvise");
+    errno = madvise_errno;
+    return madvise_errno ? -1 : real(p, n, advice);
+}
+
+#pragma GCC visibility pop
 
 static void on_bus_error(int number, siginfo_t *info, void *context)
 {
@@ -141,6 +169,63 @@ START_TEST(read_where_it_cannot_be_mapped)
 }
 END_TEST
 
+/* One window follows what is looked at, also behind its end, and what is larger than windows are. */
+START_TEST(beyond_a_window)
+{
+    static const size_t places[][2] = {{0, MIB}, {4096, 33 * MIB}, {MIB, MIB}, {36 * MIB, MIB}, {0, MIB},
+                                       {31 * MIB + 5, 2 * MIB}};
+    const s24_io io = {.maps = &maps};
+    s24_window w = {0};
+    const void *data;
+    s24_error err;
+    make_file(38 * MIB);
+    unsigned char *buffer = malloc(size);
+    s24_input *in = open_input(&io);
+    for (size_t i = 0; i < sizeof places / sizeof *places; i++) {
+        ck_assert_int_eq(s24_window_view(&w, in, places[i][0], places[i][1], buffer, &data, NULL), S24_OK);
+        ck_assert_ptr_ne(data, buffer);
+        ck_assert_int_eq(memcmp(data, content + places[i][0], places[i][1]), 0);
+    }
+    ck_assert_int_eq(s24_window_view(&w, in, size - MIB, MIB + 1, buffer, &data, &err), S24_ERR_DATA);
+    ck_assert_ptr_nonnull(strstr(err.message, "truncated"));
+    s24_window_close(&w);
+    s24_input_close(in);
+    free(buffer);
+    remove_file();
+}
+END_TEST
+
+/*
+ * Whether pages are in memory is asked of the file, or, where that has no answer, of the pages; pages that cannot be had are
+ * read; and where they cannot be had at once they come one by one.
+ */
+START_TEST(what_systems_can_tell)
+{
+    static const struct {
+        int preadv2, madvise;
+        bool mapped;
+    } systems[] = {{0, 0, true}, {EOPNOTSUPP, 0, true}, {EAGAIN, 0, false}, {0, EINVAL, true}, {0, EFAULT, false}};
+    const s24_io io = {.maps = &maps};
+    make_file(2 * MIB);
+    unsigned char *buffer = malloc(size);
+    s24_input *in = open_input(&io);
+    for (size_t i = 0; i < sizeof systems / sizeof *systems; i++) {
+        s24_window w = {0};
+        const void *data;
+        preadv2_errno = systems[i].preadv2;
+        madvise_errno = systems[i].madvise;
+        ck_assert_int_eq(s24_window_view(&w, in, 4099, MIB, buffer, &data, NULL), S24_OK);
+        ck_assert_msg((data != buffer) == systems[i].mapped, "system %zu", i);
+        ck_assert_int_eq(memcmp(data, content + 4099, MIB), 0);
+        s24_window_close(&w);
+    }
+    preadv2_errno = madvise_errno = 0;
+    s24_input_close(in);
+    free(buffer);
+    remove_file();
+}
+END_TEST
+
 START_TEST(cut_off_before_it_is_seen)
 {
     const s24_io io = {.maps = &maps};
@@ -202,9 +287,14 @@ END_TEST
 START_TEST(an_address_of_somebody_else)
 {
     static s24_maps others;
-    int here;
-    ck_assert(!s24_maps_repair(&others, &here));
+    static unsigned char here[3];
+    ck_assert(!s24_maps_repair(&others, here));
     ck_assert(!s24_maps_repair(&others, NULL));
+    for (size_t i = 0; i < S24_MAPS; i++) { /* a byte that is mapped, between its neighbours */
+        others.slots[i] = (s24_map_slot){.base = (uintptr_t)(here + 1), .bytes = 1};
+    }
+    ck_assert(!s24_maps_repair(&others, here));
+    ck_assert(!s24_maps_repair(&others, here + 2));
 }
 END_TEST
 
@@ -244,6 +334,8 @@ int main(void)
     tcase_add_test(tests, equals_what_is_read);
     tcase_add_test(tests, one_window_many_files);
     tcase_add_test(tests, read_where_it_cannot_be_mapped);
+    tcase_add_test(tests, beyond_a_window);
+    tcase_add_test(tests, what_systems_can_tell);
     tcase_add_test(tests, cut_off_before_it_is_seen);
     tcase_add_test(tests, cut_off_while_it_is_seen);
     tcase_add_test(tests, an_address_of_somebody_else);
