@@ -1659,6 +1659,51 @@ static s24_status do_metrics(s24_error *err)
     return status;
 }
 
+/* Masks and solutions, of rows that end in padding. */
+static s24_status prune_solved(const char *method, s24_error *err)
+{
+    enum { K = 18, HEIGHT = 6, INPUTS = 40 };
+    static float x[INPUTS * K], weights[HEIGHT * K];
+    static const size_t shape[] = {HEIGHT, K};
+    const s24_dense dense = {weights, S24_F32, 2, shape, NULL};
+    const s24_prune_options options = {.axis = 1, .dtype = S24_F16, .threads = 1};
+    s24_calibration *cal = NULL;
+    s24_tensor *t = NULL;
+    s24_prune_metrics metrics;
+    s24_output_error errors;
+    s24_bench_normal(7, x, INPUTS * K);
+    s24_bench_normal(8, weights, HEIGHT * K);
+    s24_status status = s24_calibration_new(&cal, K, INPUTS, &plain, 1, err);
+    status = status == S24_OK ? s24_calibration_add(cal, x, INPUTS, err) : status;
+    status = status == S24_OK ? s24_prune_calibrated(&dense, method, cal, &options, false, &t, &metrics, &errors, err)
+                              : status;
+    s24_tensor_free(t);
+    s24_calibration_free(cal);
+    return status;
+}
+
+static s24_status do_ria(s24_error *err)
+{
+    return prune_solved("ria", err);
+}
+
+static s24_status do_obs(s24_error *err)
+{
+    return prune_solved("obs", err);
+}
+
+static s24_status do_norms(s24_error *err)
+{
+    static const double norms[] = {1, 2, 3, 4};
+    static const double hessian[16] = {1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1};
+    s24_calibration *cal = NULL;
+    s24_status status = s24_calibration_new(&cal, 4, 0, NULL, 1, err);
+    status = status == S24_OK ? s24_calibration_set_norms(cal, norms, err) : status;
+    status = status == S24_OK ? s24_calibration_set_hessian(cal, S24_F64, hessian, err) : status;
+    s24_calibration_free(cal);
+    return status;
+}
+
 static s24_status multiply(s24_dtype dtype, s24_compute compute, s24_error *err)
 {
     static float b[COLS * WIDTH], c[ROWS * WIDTH];
@@ -1724,7 +1769,7 @@ static s24_status do_config(s24_error *err)
 }
 
 static s24_status (*const in_memory[])(s24_error *err) = {do_metrics, do_multiply, do_multiply_bf16, do_multiply_i8, do_bench,
-                                                          do_config};
+                                                          do_config, do_ria, do_obs, do_norms};
 
 /* A status, no leak, and all is well again. */
 START_TEST(every_allocation_in_memory)
