@@ -1208,7 +1208,8 @@ START_TEST(salvage_behind_the_largest_header)
     static const char copy[] = "\".s24.header\":";
     const size_t largest = (S24_ST_HEADER_MAX + 8) / 64 * 64;
     model m = make_model(little, COUNT(little), "");
-    const bytes file = prune_model(&m, "m.s24", 4), front = {malloc(largest + 64), largest + 64};
+    const bytes file = prune_model(&m, "m.s24", 4);
+    bytes front = {malloc(largest + 128), largest + 64};
     unsigned char *const lost = malloc(m.expected.n);
     opened o = open_layout("m.s24");
     told parts;
@@ -1231,6 +1232,12 @@ START_TEST(salvage_behind_the_largest_header)
     ck_assert_int_eq(salvage("d.s24", "d.out", &parts, &err), S24_ERR_DATA);
     ck_assert_msg(parts.count > 0, "%s", err.message);
     check_salvaged(&m, lost, "all but the largest header");
+    memset(front.data + largest, 0, 64); /* no head, and no place behind where one could be */
+    front.n += 64;
+    s24_plain_record(&described, "S24HEAD", front.data + largest + 64);
+    spit("d.s24", front);
+    ck_assert_int_eq(salvage("d.s24", "d.out", &parts, &err), S24_ERR_DATA);
+    ck_assert_msg(strstr(err.message, "neither its header nor the copy"), "%s", err.message);
     free(lost);
     free(front.data);
     close_layout(&o);

@@ -119,6 +119,7 @@ static const struct {
     {"{" T("a", "", "1", "0,4") "}", "a: unknown dtype \"\""},
     {"{\"a\":{\"dtype\":32,\"shape\":[1],\"data_offsets\":[0,4]}}", "dtype is not a string"},
     {"{" T("a\\nb", "F33", "1", "0,4") "}", "a\\nb: unknown dtype"},
+    {"{" T("", "F33", "1", "0,4") "}", "header, byte 13: unknown dtype"},
     /* shapes */
     {"{" T("a", "F32", "-1", "0,4") "}", "shape is not a list of whole numbers"},
     {"{" T("a", "F32", "1.0", "0,4") "}", "shape is not a list of whole numbers"},
