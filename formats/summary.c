@@ -6,20 +6,24 @@
 #include "archive.h"
 #include "plain.h"
 
+static void free_tensor(s24_report_tensor *t)
+{
+    s24_shared_free(t->name);
+    s24_shared_free(t->shape);
+    s24_shared_free(t->reason);
+    s24_shared_free(t->method);
+    s24_shared_free(t->file);
+    if (t->figures) {
+        free(t->figures->output_error);
+    }
+    free(t->figures);
+    free(t->parts);
+}
+
 void s24_report_free(s24_report *report)
 {
-    for (size_t i = 0; i < report->count; i++) {
-        s24_report_tensor *t = &report->tensors[i];
-        s24_shared_free(t->name);
-        s24_shared_free(t->shape);
-        s24_shared_free(t->reason);
-        s24_shared_free(t->method);
-        s24_shared_free(t->file);
-        if (t->figures) {
-            free(t->figures->output_error);
-        }
-        free(t->figures);
-        free(t->parts);
+    for (size_t i = 0; report->tensors && i < report->count; i++) {
+        free_tensor(&report->tensors[i]);
     }
     free(report->tensors);
     free(report->path);
