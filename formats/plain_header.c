@@ -325,9 +325,15 @@ static bool surely_too_long(const s24_contents *contents)
     return least > S24_ST_HEADER_MAX;
 }
 
+/* An archive has a header as it is held. */
+static int level_of(const s24_plain *plain)
+{
+    return plain->level ? Z_BEST_COMPRESSION : Z_BEST_SPEED;
+}
+
 /* Where they go. */
 typedef struct out {
-    size_t bytes;          /* that went */
+    size_t bytes;           /* that went */
     s24_deflater *deflater; /* NULL: they are counted only */
     XXH3_state_t *state;
 } out;
@@ -373,7 +379,7 @@ static s24_status make_header(s24_plain *plain, size_t *bytes, s24_error *err)
         return s24_fail_memory(err, 0);
     }
     XXH3_64bits_reset(o.state);
-    s24_deflate_begin(&deflater, plain->level ? Z_BEST_COMPRESSION : Z_BEST_SPEED);
+    s24_deflate_begin(&deflater, level_of(plain));
     const s24_status status = put_header(plain, &o, err);
     const s24_status ended = s24_deflate_end(&deflater, &plain->header, status == S24_OK ? err : NULL);
     plain->hash = XXH3_64bits_digest(o.state);
@@ -496,6 +502,5 @@ s24_status s24_plain_lay_out_like(s24_plain *plain, const s24_plain *from, s24_e
     plain->hash = from->hash;
     const s24_status status = add_all(&l, err);
     assert(status != S24_OK || plain->file_size == from->file_size); /* of the same contents */
-    return status == S24_OK ? s24_deflate_again(&plain->header, &from->header,
-                                                plain->level ? Z_BEST_COMPRESSION : Z_BEST_SPEED, err) : status;
+    return status == S24_OK ? s24_deflate_again(&plain->header, &from->header, level_of(plain), err) : status;
 }
